@@ -1,0 +1,118 @@
+"""Encoders and question-answering models: by hub id, from a folder, or new; picking layers; fingerprints."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import nn
+from transformers import AutoModelForQuestionAnswering, BertConfig, BertForQuestionAnswering, PreTrainedModel
+from transformers.utils import logging
+
+from pipeline.errors import InputError
+
+# what a load did not find is checked below, and said in one line
+logging.set_verbosity_error()
+logging.disable_progress_bar()
+
+# written by the library into every config.json; not part of what a model computes
+VOLATILE = {"transformers_version", "_name_or_path", "architectures", "dtype", "torch_dtype"}
+
+
+def load_qa_model(
+    source: str | Path, revision: str | None = None, trained_output: bool = True, seed: int = 0
+) -> PreTrainedModel:
+    """A question-answering model with float32 weights, from safetensors only.
+
+    Args:
+        trained_output: refuse a model that brings no weights for its output layer.
+        seed: of the output layer where it brings none.
+
+    Raises:
+        InputError: there is no such model, it is not one for question answering, its weights are not safetensors, or
+            its output layer is not trained.
+    """
+    torch.manual_seed(seed)
+    try:
+        model, info = AutoModelForQuestionAnswering.from_pretrained(
+            source, revision=revision, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+        )
+    except Exception as error:  # the library and the hub raise many kinds, and all of them mean that there is none
+        raise InputError(f"no question-answering model with safetensors weights in {source}: {error}") from None
+    encoder_prefix = model.base_model_prefix + "."
+    missing = sorted(info["missing_keys"])
+    if [name for name in missing if name.startswith(encoder_prefix)]:
+        raise InputError(f"{source} lacks weights of its encoder: {', '.join(missing[:5])}")
+    if missing and trained_output:
+        raise InputError(
+            f"{source} has no trained question-answering output ({', '.join(missing)} missing), its logits would be "
+            "noise; fine-tune it with teacher.train.epochs of 1 or more, or name a model that is fine-tuned"
+        )
+    return model
+
+
+def new_qa_model(config: dict[str, Any], vocab_size: int, seed: int) -> PreTrainedModel:
+    """A BERT with random weights; `config` holds keys of transformers' BertConfig.
+
+    Raises:
+        InputError: a key is unknown or its value impossible.
+    """
+    unknown = sorted(set(config) - set(BertConfig().to_dict()))
+    if unknown:
+        raise InputError(f"teacher.config: {', '.join(unknown)} is not a key of transformers' BertConfig")
+    torch.manual_seed(seed)
+    try:
+        return BertForQuestionAnswering(BertConfig(vocab_size=vocab_size, **config))
+    except Exception as error:
+        raise InputError(f"teacher.config: {error}") from None
+
+
+def keep_layers(encoder: PreTrainedModel, layers: list[int] | None) -> PreTrainedModel:
+    """The encoder with only the named layers, counted from 0, in their order; all of them for None.
+
+    Raises:
+        InputError: it has no such layer, or no list of layers to pick from.
+    """
+    if layers is None:
+        return encoder
+    count = encoder.config.num_hidden_layers
+    stacks = [
+        (parent, name)
+        for parent in encoder.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, nn.ModuleList) and len(child) == count
+    ]
+    if len(stacks) != 1:
+        raise InputError(f"backbone.layers: {type(encoder).__name__} has no single list of layers; leave it null")
+    if layers[-1] >= count:
+        raise InputError(f"backbone.layers {layers}: the encoder has layers 0 to {count - 1}")
+    parent, name = stacks[0]
+    stack = getattr(parent, name)
+    setattr(parent, name, nn.ModuleList(stack[i] for i in layers))
+    encoder.config.num_hidden_layers = len(layers)
+    return encoder
+
+
+def uses_segments(model: PreTrainedModel) -> bool:
+    """Whether the model has embeddings for segment ids (BERT has, DistilBERT and RoBERTa have not)."""
+    config = getattr(model.config, "encoder_config", model.config)
+    return getattr(config, "type_vocab_size", 0) > 1
+
+
+def fingerprint(folder: Path) -> str:
+    """Hexadecimal SHA-256 over a model folder's config and weights, whatever files the weights are split into."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = {key: value for key, value in config.items() if key not in VOLATILE}
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
+    files = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            files |= dict.fromkeys(file.keys(), path)
+    for name in sorted(files):
+        with safe_open(files[name], framework="pt") as file:
+            tensor = file.get_tensor(name)
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().view(torch.uint8).numpy() if tensor.dim() else tensor.numpy().tobytes())
+    return digest.hexdigest()

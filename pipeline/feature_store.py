@@ -1,0 +1,56 @@
+"""Token windows, laid end to end, and on disk: ragged arrays in one safetensors file, which is mapped, not read."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+
+@dataclass(frozen=True)
+class Features:
+    """N windows, T tokens in all; window i has the tokens starts[i] to starts[i + 1].
+
+    Attributes:
+        starts: (N + 1,) int64, where each window's tokens begin.
+        input_ids: (T,) int32.
+        token_type_ids: (T,) uint8.
+        offset_mapping: (T, 2) int32, characters of the context; -1 outside it.
+        context: (N, 2) int32, first and past-the-last context position in the window.
+        labels: (N, 2) int32, first and last answer position in the window; 0, 0 for none.
+        record: (N,) int32, index of the question record.
+        keys: (N, 16) uint8, hash of token ids and segment ids.
+    """
+
+    starts: np.ndarray
+    input_ids: np.ndarray
+    token_type_ids: np.ndarray
+    offset_mapping: np.ndarray
+    context: np.ndarray
+    labels: np.ndarray
+    record: np.ndarray
+    keys: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.record)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(N,) int64, tokens of each window."""
+        return np.diff(self.starts)
+
+    def tokens(self, i: int) -> slice:
+        """Where window i's tokens lie in the flat arrays."""
+        return slice(int(self.starts[i]), int(self.starts[i + 1]))
+
+
+def write(features: Features, path: Path) -> None:
+    """Write features; the same features give the same bytes."""
+    save_file(dict(vars(features)), path)
+
+
+def read(path: Path) -> Features:
+    """Read what `write` wrote."""
+    with safe_open(path, framework="numpy") as file:
+        return Features(**{name: file.get_tensor(name) for name in file.keys()})

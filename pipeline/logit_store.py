@@ -1,0 +1,251 @@
+"""The teacher's logits on disk: ragged safetensors shards, whose rows are found by what the window is.
+
+A row is one window's start and end logits, one pair a token. Its key is the hash of the window's token and segment
+ids (`windows.Window.key`), so batch size, order, slice and split do not matter. There are two folders of shards:
+
+- the user's cache, one folder a teacher, which gets a shard as soon as it is computed and forgets nothing;
+- data/logits, written from it in one go: exactly the rows of this data set, in its order, and a manifest.
+
+A shard has the tensors `keys` (N, 16) uint8, `starts` (N + 1,) int64, and `start_logits` and `end_logits`, (T,)
+float16 or float32; row i has the tokens starts[i] to starts[i + 1]. Its metadata names the format, teacher,
+tokenizer and dtype, and a checksum of its tensors. Its file name is the hash of teacher, tokenizer, dtype and keys.
+"""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from pipeline.errors import InputError
+from pipeline.feature_store import Features
+
+FORMAT = 1
+# one entry, because safetensors writes several in no fixed order
+METADATA = "span_distill"
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What all rows of a store have in common.
+
+    Attributes:
+        teacher: `encoders.fingerprint` of the model.
+        tokenizer: `tokenization.fingerprint` of what made the windows.
+        dtype: of the stored logits, `float16` or `float32`.
+    """
+
+    teacher: str
+    tokenizer: str
+    dtype: str
+
+    @property
+    def name(self) -> str:
+        """32 hexadecimal digits, the name of the teacher's folder in the cache."""
+        return _digest(json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True).encode())
+
+
+@dataclass(frozen=True)
+class Rows:
+    """N rows of T tokens in all; see the module for the shapes."""
+
+    keys: np.ndarray
+    starts: np.ndarray
+    start_logits: np.ndarray
+    end_logits: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+def _digest(*parts: bytes) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _checksum(rows: Rows) -> str:
+    return _digest(*(np.ascontiguousarray(array).tobytes() for array in vars(rows).values()))
+
+
+def write_shard(folder: Path, identity: Identity, rows: Rows) -> str:
+    """Write rows as one shard under a temporary name, flush it to disk, and rename it.
+
+    Returns the file's name.
+    """
+    name = f"{_digest(identity.name.encode(), rows.keys.tobytes())}.safetensors"
+    header = {"format": FORMAT, **asdict(identity), "rows": len(rows), "checksum": _checksum(rows)}
+    temporary = folder / f".{name}.{os.getpid()}"
+    try:
+        with open(temporary, "wb") as file:
+            file.write(save(dict(vars(rows)), metadata={METADATA: json.dumps(header, sort_keys=True)}))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(folder / name)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return name
+
+
+def read_shard(path: Path, identity: Identity) -> Rows:
+    """Read and check a shard.
+
+    Raises:
+        InputError: it is damaged, of another format, or not of this teacher, tokenizer and dtype.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = json.loads((file.metadata() or {}).get(METADATA, "{}"))
+            rows = Rows(**{name: file.get_tensor(name) for name in file.keys()})
+    except (SafetensorError, OSError, TypeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path} is not a shard of logits, or is damaged: {error}") from None
+    expected = {"format": FORMAT, **asdict(identity)}
+    wrong = [f"{key} is {header.get(key)}, not {value}" for key, value in expected.items() if header.get(key) != value]
+    if wrong:
+        raise InputError(f"{path} holds other logits: {'; '.join(wrong)}")
+    if header.get("checksum") != _checksum(rows):
+        raise InputError(f"{path} is damaged: its checksum does not fit its content")
+    return rows
+
+
+class RowCache:
+    """The rows of one teacher that are kept in a folder, in shards of whatever run wrote them."""
+
+    def __init__(self, folder: Path, identity: Identity):
+        self.folder = folder / identity.name
+        self.identity = identity
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._shards: list[Rows] = []
+        self._places: dict[bytes, tuple[int, int]] = {}
+        for path in sorted(self.folder.glob("*.safetensors")):
+            try:
+                self._remember(read_shard(path, identity))
+            except InputError as error:
+                print(f"warning: {error}; its rows are computed again", file=sys.stderr)
+                path.unlink()
+
+    def _remember(self, rows: Rows) -> None:
+        for i, key in enumerate(rows.keys):
+            self._places[key.tobytes()] = (len(self._shards), i)
+        self._shards.append(rows)
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._places
+
+    def add(self, rows: Rows) -> None:
+        """Keep rows, on disk first."""
+        write_shard(self.folder, self.identity, rows)
+        self._remember(rows)
+
+    def rows(self, keys: list[bytes]) -> Rows:
+        """The rows of `keys`, in that order.
+
+        Raises:
+            KeyError: a key has no row.
+        """
+        start_logits, end_logits = [], []
+        for key in keys:
+            shard, row = self._places[key]
+            tokens = slice(*self._shards[shard].starts[row : row + 2])
+            start_logits.append(self._shards[shard].start_logits[tokens])
+            end_logits.append(self._shards[shard].end_logits[tokens])
+        return Rows(
+            keys=np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(len(keys), -1),
+            starts=np.concatenate([[0], np.cumsum([len(row) for row in start_logits])]).astype(np.int64),
+            start_logits=np.concatenate(start_logits),
+            end_logits=np.concatenate(end_logits),
+        )
+
+
+def unique_keys(features: Features) -> dict[bytes, int]:
+    """Each different key, in order, with the index of the first window that has it."""
+    keys: dict[bytes, int] = {}
+    for i, key in enumerate(features.keys):
+        keys.setdefault(key.tobytes(), i)
+    return keys
+
+
+def chunks(items: list, size: int) -> Iterator[list]:
+    """Consecutive stretches of `size` items; the last may be shorter."""
+    for begin in range(0, len(items), size):
+        yield items[begin : begin + size]
+
+
+def write_store(folder: Path, cache: RowCache, splits: dict[str, list[bytes]], shard_size: int) -> None:
+    """Write the rows of `splits` from the cache to `folder`: shards of `shard_size` rows of a split, and a manifest.
+
+    A key that occurs in two splits is stored once. The bytes depend on the rows, their order and `shard_size` alone.
+    """
+    shards, seen = [], set()
+    for split, keys in splits.items():
+        new = [key for key in keys if key not in seen]
+        seen.update(new)
+        for chunk in chunks(new, shard_size):
+            name = write_shard(folder, cache.identity, cache.rows(chunk))
+            shards.append({"file": name, "split": split, "rows": len(chunk)})
+    manifest = {"format": FORMAT, **asdict(cache.identity), "rows": len(seen), "shards": shards}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+
+class LogitStore:
+    """data/logits, for reading.
+
+    Raises:
+        InputError: the manifest is missing, of another format, or made with another tokenizer; a shard is missing
+            or damaged.
+    """
+
+    def __init__(self, folder: Path, tokenizer: str):
+        try:
+            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError) as error:
+            raise InputError(f"{folder} is not a store of logits ({error}); `dvc repro logits` makes it") from None
+        if manifest.get("format") != FORMAT:
+            raise InputError(f"{folder} is not of format {FORMAT}; `dvc repro logits` makes it anew")
+        self.identity = Identity(**{key: manifest[key] for key in ("teacher", "tokenizer", "dtype")})
+        if self.identity.tokenizer != tokenizer:
+            raise InputError(f"{folder} was made with another tokenizer; `dvc repro logits` makes it anew")
+        self.folder = folder
+        self._shards = [read_shard(folder / shard["file"], self.identity) for shard in manifest["shards"]]
+        self._places = {
+            key.tobytes(): (s, i) for s, shard in enumerate(self._shards) for i, key in enumerate(shard.keys)
+        }
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def aligned(self, features: Features, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Start and end logits of every window, each (T,), laid end to end as the features' tokens are.
+
+        Args:
+            names: the windows' question ids, for the error.
+
+        Raises:
+            InputError: a window has no row, or one of another length; names the first and how many.
+        """
+        start_logits = np.empty(len(features.input_ids), dtype=self.identity.dtype)
+        end_logits = np.empty_like(start_logits)
+        missing = []
+        for i, key in enumerate(features.keys):
+            shard, row = self._places.get(key.tobytes(), (None, None))
+            tokens = features.tokens(i)
+            there = slice(*self._shards[shard].starts[row : row + 2]) if shard is not None else slice(0, 0)
+            if there.stop - there.start != tokens.stop - tokens.start:
+                missing.append(names[i])
+                continue
+            start_logits[tokens] = self._shards[shard].start_logits[there]
+            end_logits[tokens] = self._shards[shard].end_logits[there]
+        if missing:
+            raise InputError(
+                f"{self.folder} has no logits for {len(missing)} of {len(features)} windows, the first of question "
+                f"{missing[0]}; `dvc repro logits` computes them"
+            )
+        return start_logits, end_logits

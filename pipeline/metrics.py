@@ -1,0 +1,42 @@
+"""Scores of a model's logits over a split, and the files they go to."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import scoring, spans
+from pipeline.feature_store import Features
+
+Logits = tuple[np.ndarray, np.ndarray]
+
+
+def scores(
+    features: Features, records: list[dict[str, Any]], logits: Logits, max_answer_length: int, n_best: int = 1
+) -> tuple[dict[str, float], list[list[spans.Answer]]]:
+    """Exact match, F1, span accuracy (0-100) and the number of questions; and the n best answers to each question."""
+    contexts = [record["context"] for record in records]
+    found = spans.answers(features, contexts, *logits, n_best, max_answer_length)
+    predictions = {record["id"]: best[0].text for record, best in zip(records, found, strict=True) if best}
+    return {
+        **scoring.score(predictions, records),
+        "span_accuracy": spans.window_accuracy(features, *logits),
+        "questions": len(records),
+    }, found
+
+
+def write_json(values: dict[str, Any], path: Path) -> None:
+    """Write scores, floats with four decimals."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rounded = {key: round(value, 4) if isinstance(value, float) else value for key, value in values.items()}
+    path.write_text(json.dumps(rounded, indent=2) + "\n", encoding="utf-8")
+
+
+def write_tsv(rows: list[dict[str, Any]], path: Path) -> None:
+    """Write rows under the first one's keys."""
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0], delimiter="\t", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,275 @@
+"""The parameters: a class for each section of params.yaml, with the meaning, unit and range of every key.
+
+`python -m pipeline.params` prints them as the table that stands in the README.
+"""
+
+import re
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline.errors import InputError
+
+HEADS = ("linear", "lstm768", "lstm64", "lstm64x2", "cnn3", "cnn357", "cnn357_stacked", "mlp", "mlp_dropout")
+HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def _scientific(value: Any) -> Any:
+    """YAML 1.1 reads 2e-5, which has no dot, as text."""
+    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
+        return float(value)
+    return value
+
+
+def _head(value: Any) -> Any:
+    if value not in HEADS:
+        raise ValueError(f"no head has this name; the heads are {', '.join(HEADS)}")
+    return value
+
+
+Float = Annotated[float, BeforeValidator(_scientific)]
+Head = Annotated[str, BeforeValidator(_head)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def check_source(source: str, revision: str | None, kind: str, *words: str) -> None:
+    """A word with a meaning of its own, a path in data/raw, or a hub id with its commit."""
+    if source in words:
+        return
+    if source.startswith("data/raw/"):
+        if ".." in Path(source).parts:
+            raise ValueError(f"{source} leaves data/raw")
+        return
+    if not HUB_ID.fullmatch(source) or Path(source).exists():
+        choices = "".join(f"'{word}', " for word in words)
+        raise ValueError(f"'{source}' is not one of: {choices}a path that starts with data/raw/, a hub id")
+    if not revision or not COMMIT.fullmatch(revision):
+        raise ValueError(
+            f"hub id '{source}' needs revision: the 40 hexadecimal digits of a commit, which "
+            f"""python -c "import huggingface_hub as h; print(h.HfApi().{kind}_info('{source}').sha)" prints"""
+        )
+
+
+class Dataset(Section):
+    source: str = Field(description="`synthetic`, `files` (SQuAD JSON), or the id of a hub data set")
+    revision: str | None = Field(None, description="commit of the hub data set, 40 hexadecimal digits")
+    train_file: str | None = Field(None, description="with `files`: SQuAD JSON in data/raw, for training")
+    validation_file: str | None = Field(None, description="with `files`: SQuAD JSON in data/raw, for scoring")
+    train_size: int | None = Field(None, ge=1, description="questions to train on, from the first; null: all")
+    validation_size: int | None = Field(None, ge=1, description="questions to score, from the first; null: all")
+    seed: int = Field(0, ge=0, description="with `synthetic`: which corpus")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.source == "files":
+            for key in ("train_file", "validation_file"):
+                if not (getattr(self, key) or "").startswith("data/raw/"):
+                    raise ValueError(f"source 'files' needs {key}, a path that starts with data/raw/")
+        elif self.train_file or self.validation_file:
+            raise ValueError(f"train_file and validation_file go with source 'files', not '{self.source}'")
+        elif self.source == "synthetic":
+            if not (self.train_size and self.validation_size):
+                raise ValueError("source 'synthetic' needs train_size and validation_size")
+        else:
+            check_source(self.source, self.revision, "dataset")
+        return self
+
+
+class Tokenize(Section):
+    max_length: int = Field(ge=16, description="tokens of a window, question and special tokens included")
+    stride: int = Field(ge=0, description="tokens that neighbouring windows of one context share")
+    vocab_size: int = Field(3000, ge=100, description="with a `new` teacher: entries of the vocabulary learnt for it")
+    vocab_records: int = Field(1000, ge=1, description="with a `new` teacher: training questions it is learnt from")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.stride > self.max_length - 8:
+            raise ValueError(
+                f"stride {self.stride} leaves a window of max_length {self.max_length} no room to advance; "
+                f"it must be at most {self.max_length - 8}, less the question's tokens"
+            )
+        return self
+
+
+class Train(Section):
+    """How a model is trained. The teacher's fine-tuning and the students use the same keys."""
+
+    epochs: int = Field(ge=0, description="passes over the training windows")
+    max_steps: int | None = Field(None, ge=1, description="optimiser steps at most; null: no limit")
+    time_limit_minutes: Float | None = Field(
+        None, gt=0, description="minutes of training at most, evaluation not counted; null: no limit"
+    )
+    evaluate_minutes: Float | None = Field(
+        None, gt=0, description="minutes of training between two evaluations; null: one after each epoch"
+    )
+    batch_size: int = Field(16, ge=1, description="windows in a step")
+    shuffle: bool = Field(True, description="another order in each epoch, by the seed; false: the data set's order")
+    optimizer: Literal["adam", "adamw"] = Field("adamw", description="`adam` or `adamw`")
+    learning_rate: Float = Field(gt=0, description="the highest rate of the schedule")
+    weight_decay: Float = Field(0.0, ge=0, description="with `adamw`: decay of all weights but biases and norms")
+    schedule: Literal["linear", "exponential", "constant"] = Field(
+        "linear", description="`linear`: warm-up, then down to 0; `exponential`: times gamma after an epoch; `constant`"
+    )
+    warmup_ratio: Float = Field(0.1, ge=0, lt=1, description="with `linear`: share of the steps that warm up")
+    gamma: Float = Field(0.9, gt=0, le=1, description="with `exponential`: factor after each epoch")
+    max_grad_norm: Float | None = Field(1.0, gt=0, description="gradients are clipped to this norm; null: not")
+    keep: Literal["best", "last"] = Field("best", description="what is saved: `best` by validation F1, or `last`")
+
+
+class Teacher(Section):
+    model: str = Field(description="`new` (from config, untrained), a model folder in data/raw, or a hub id")
+    revision: str | None = Field(description="commit of the hub model, 40 hexadecimal digits; else null")
+    config: dict[str, int | float | str] | None = Field(None, description="with `new`: keys of BertConfig")
+    seed: int = Field(0, ge=0, description="of new weights and of the fine-tuning")
+    train: Train = Field(description="fine-tuning on the labels; `epochs: 0` takes the model as it is")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        check_source(self.model, self.revision, "model", "new")
+        if (self.model == "new") != (self.config is not None):
+            raise ValueError("config goes with model 'new', and with no other")
+        if self.model == "new" and self.train.epochs == 0:
+            raise ValueError("model 'new' has random weights: train.epochs must be at least 1")
+        if self.train.evaluate_minutes or self.train.keep != "last":
+            raise ValueError(
+                "the teacher is not scored while it trains: train.keep must be last, evaluate_minutes null"
+            )
+        return self
+
+
+class Logits(Section):
+    dtype: Literal["float16", "float32"] = Field("float16", description="of the stored logits")
+    shard_size: int = Field(4096, ge=1, description="windows in a shard; a killed run loses at most one")
+
+
+class Backbone(Section):
+    model: str = Field(description="`teacher` (its encoder), a model folder in data/raw, or a hub id")
+    revision: str | None = Field(description="commit of the hub model, 40 hexadecimal digits; else null")
+    layers: list[int] | None = Field(None, min_length=1, description="layers to keep, counted from 0; null: all")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        check_source(self.model, self.revision, "model", "teacher")
+        if self.layers is not None and sorted(set(self.layers)) != self.layers:
+            raise ValueError(f"layers {self.layers} must rise, each named once")
+        if self.layers and self.layers[0] < 0:
+            raise ValueError(f"layers {self.layers} are counted from 0")
+        return self
+
+
+class Distill(Section):
+    alpha: Float = Field(ge=0, le=1, description="weight of the teacher's distribution; 1 - alpha is the label's")
+    temperature: Float = Field(gt=0, description="both sides' logits are divided by it")
+
+
+class Prune(Section):
+    amount: Float = Field(0.0, ge=0, lt=1, description="share of every linear layer's weights set to 0, smallest first")
+
+
+class Evaluate(Section):
+    n_best: int = Field(20, ge=1, description="answers listed for a question")
+    max_answer_length: int = Field(30, ge=1, description="tokens of an answer at most")
+
+
+class Params(Section):
+    head: Head = Field(description="span head of the student: " + ", ".join(f"`{name}`" for name in HEADS))
+    seed: int = Field(ge=0, description="of the student's head, dropout and order of windows")
+    dataset: Dataset
+    tokenize: Tokenize
+    teacher: Teacher
+    logits: Logits
+    backbone: Backbone
+    distill: Distill
+    prune: Prune
+    train: Train
+
+    evaluate: Evaluate
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.train.epochs == 0:
+            raise ValueError("train.epochs must be at least 1")
+        return self
+
+
+def load(path: Path) -> Params:
+    """Read and check a params file.
+
+    Raises:
+        InputError: names the file, each wrong key, and what would be right.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing; `cp presets/default.yaml {path}` brings the default") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        raise InputError("; ".join(_explain(path, detail) for detail in error.errors())) from None
+
+
+def _explain(path: Path, detail: dict[str, Any]) -> str:
+    location = [str(part) for part in detail["loc"]]
+    where = f"{path}: {'.'.join(location) or 'the file'}"
+    if detail["type"] == "extra_forbidden":
+        section = _section(location[:-1])
+        parent = ".".join(location[:-1]) or "the file"
+        return f"{where} is not a parameter; {parent} takes {', '.join(section.model_fields)}"
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "missing":
+        return f"{where} is missing"
+    return f"{where}: {message}" + ("" if isinstance(detail["input"], dict) else f" (it is {detail['input']!r})")
+
+
+def _section(location: list[str]) -> type[Section]:
+    section = Params
+    for name in location:
+        section = section.model_fields[name].annotation
+    return section
+
+
+def table() -> str:
+    """Every parameter, as rows of a Markdown table: key, type, default of the class, meaning."""
+    rows = ["| parameter | type | if left out | meaning |", "|---|---|---|---|"]
+    for name, section in [("", Params), *((n, f.annotation) for n, f in Params.model_fields.items())]:
+        if isinstance(section, type) and issubclass(section, Section):
+            rows += _rows(section, f"{name}." if name else "")
+    return "\n".join(rows)
+
+
+def _rows(section: type[Section], prefix: str) -> list[str]:
+    rows = []
+    for key, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            if prefix:
+                rows.append(f"| `{prefix}{key}` | section | refused | {field.description}; keys as in `{key}` |")
+            continue
+        default = "refused" if field.is_required() else f"`{yaml.safe_dump(field.default).split(chr(10))[0]}`"
+        rows.append(f"| `{prefix}{key}` | {_type(field.annotation)} | {default} | {field.description} |")
+    return rows
+
+
+def _type(annotation: Any) -> str:
+    origin = get_origin(annotation)
+    if origin is UnionType or str(origin) == "typing.Union":
+        return " or ".join(_type(part) for part in get_args(annotation))
+    if origin is Annotated:
+        return _type(get_args(annotation)[0])
+    if origin is Literal:
+        return "str"
+    if origin is list:
+        return f"list of {_type(get_args(annotation)[0])}"
+    return {type(None): "null"}.get(annotation, getattr(origin or annotation, "__name__", str(annotation)))
+
+
+if __name__ == "__main__":
+    print(table())

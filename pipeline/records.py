@@ -1,0 +1,27 @@
+"""Records on disk: Parquet files whose bytes depend on the records alone."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+RECORD = pa.schema(
+    {
+        "id": pa.string(),
+        "title": pa.string(),
+        "context": pa.string(),
+        "question": pa.string(),
+        "answers": pa.struct({"text": pa.list_(pa.string()), "answer_start": pa.list_(pa.int64())}),
+    }
+)
+
+
+def write_records(records: list[dict[str, Any]], path: Path) -> None:
+    """Write question records as Parquet."""
+    pq.write_table(pa.Table.from_pylist(records, schema=RECORD), path)
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """Read what `write_records` wrote."""
+    return pq.read_table(path).to_pylist()

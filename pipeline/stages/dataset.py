@@ -1,0 +1,38 @@
+"""dataset: a synthetic corpus, SQuAD JSON or a hub data set -> data/dataset, checked question records."""
+
+from pathlib import Path
+
+from pipeline import paths, squad, synthetic
+from pipeline.errors import run
+from pipeline.params import Dataset, load
+from pipeline.records import write_records
+
+
+def main() -> None:
+    params = load(paths.PARAMS).dataset
+    splits = {split: read(params, split) for split in ("train", "validation")}
+    folder = paths.fresh(paths.DATASET)
+    for split, records in splits.items():
+        write_records(records, folder / f"{split}.parquet")
+
+
+def read(params: Dataset, split: str) -> list[squad.Record]:
+    """The checked records of a split."""
+    size = params.train_size if split == "train" else params.validation_size
+    unanswerable = 0
+    if params.source == "synthetic":
+        where, records = f"synthetic {split} corpus", synthetic.corpus(split, size, params.seed)
+    elif params.source == "files":
+        where = params.train_file if split == "train" else params.validation_file
+        records, unanswerable = squad.read_json(Path(where))
+    else:
+        where = f"hub data set {params.source}, split {split}"
+        records, unanswerable = squad.read_hub(params.source, params.revision, split, size)
+    records = squad.checked(records, where, size)
+    left_out = f", {unanswerable} unanswerable left out" if unanswerable else ""
+    print(f"{split}: {len(records)} questions from {where}{left_out}")
+    return records
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,76 @@
+"""train: data/backbone under a head, taught by data/logits and the labels -> data/student and data/curves."""
+
+from torch import nn
+
+from pipeline import encoders, feature_store, inference, metrics, paths, tokenization
+from pipeline.batching import Batch, pad_flat
+from pipeline.errors import run
+from pipeline.feature_store import Features
+from pipeline.logit_store import LogitStore
+from pipeline.losses import Pair, distillation
+from pipeline.params import Distill, load
+from pipeline.pruning import Pruning
+from pipeline.records import read_records
+from pipeline.student import Student
+from pipeline.training import Losses, train
+
+
+def main() -> None:
+    params = load(paths.PARAMS)
+    tokenizer = tokenization.load(paths.TOKENIZER)
+    features = {split: feature_store.read(paths.FEATURES / f"{split}.safetensors") for split in ("train", "validation")}
+    records = {split: read_records(paths.DATASET / f"{split}.parquet") for split in features}
+    names = [records["train"][i]["id"] for i in features["train"].record]
+    teacher = None
+    if params.distill.alpha:
+        teacher = LogitStore(paths.LOGITS, tokenization.fingerprint(tokenizer)).aligned(features["train"], names)
+
+    backbone = encoders.load_qa_model(paths.BACKBONE, trained_output=False).base_model
+    student = Student.from_encoder(backbone, params.head, params.seed).to(inference.device())
+    pruning = Pruning(student, params.prune.amount)
+
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        logits = inference.predict(model, features["validation"], tokenizer.pad_token_id)
+        scores, _ = metrics.scores(
+            features["validation"], records["validation"], logits, params.evaluate.max_answer_length
+        )
+        return {name: scores[name] for name in ("exact_match", "f1")}
+
+    result = train(
+        student,
+        features["train"],
+        tokenizer.pad_token_id,
+        params.train,
+        params.seed,
+        loss=lambda logits, batch: student_loss(logits, batch, features["train"], teacher, params.distill),
+        evaluate=evaluate,
+        after_step=pruning.apply,
+    )
+    student.save_pretrained(paths.fresh(paths.STUDENT))
+    tokenizer.save_pretrained(paths.STUDENT)
+    curves = paths.fresh(paths.CURVES)
+    metrics.write_tsv(result.curve, curves / "train.tsv")
+    metrics.write_tsv(result.evaluations, curves / "validation.tsv")
+    metrics.write_json(
+        {
+            "stopped_by": result.stopped_by,
+            "steps": result.steps,
+            "saved_step": result.saved_step,
+            "windows": result.windows,
+            "windows_per_second": result.windows / result.seconds,
+            "minutes": result.seconds / 60,
+        },
+        paths.TRAIN_METRICS,
+    )
+
+
+def student_loss(
+    logits: Pair, batch: Batch, features: Features, teacher: metrics.Logits | None, settings: Distill
+) -> Losses:
+    """The distillation loss of a batch, with the teacher's logits for the same windows."""
+    targets = teacher and tuple(pad_flat(end, features, batch.indices).to(batch.labels.device) for end in teacher)
+    return distillation(logits, targets, batch.labels, batch.answer_mask, settings.alpha, settings.temperature)
+
+
+if __name__ == "__main__":
+    run(main)
