@@ -1,19 +1,28 @@
-"""The one exception that users are meant to see, and how a stage shows it."""
+"""The exceptions that users are meant to see, and how a command shows them."""
 
+import errno
 import sys
 from collections.abc import Callable
+
+# the machine's refusals, which name the file and say enough
+REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
 
 class InputError(Exception):
     """Something the user brought is wrong; the message says what, where, and what would be right."""
 
 
-def run(stage: Callable[[], None]) -> None:
-    """Run a stage; an `InputError` becomes its message and exit code 1, Ctrl-C becomes one line and 130."""
+def run(command: Callable[[], None]) -> None:
+    """Run a stage or command; what is not a fault of ours becomes one line and an exit code, 130 for Ctrl-C."""
     try:
-        stage()
+        command()
     except InputError as error:
         sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        print("interrupted: what was finished is kept; the same command goes on from there", file=sys.stderr)
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        sys.exit(f"error: {error}; what was finished is kept, the same command goes on from there")
+    except KeyboardInterrupt as interrupt:
+        kept = str(interrupt) or "what was finished is kept"
+        print(f"interrupted: {kept}; the same command goes on from there", file=sys.stderr)
         sys.exit(130)

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -30,6 +31,7 @@ FORMAT = 1
 # one entry, because safetensors writes several in no fixed order
 METADATA = "span_distill"
 MANIFEST = "manifest.json"
+IDENTITY = "identity.json"
 
 
 @dataclass(frozen=True)
@@ -72,26 +74,36 @@ def _digest(*parts: bytes) -> str:
     return digest.hexdigest()
 
 
+def _json(value: dict[str, Any]) -> bytes:
+    return (json.dumps(value, indent=2) + "\n").encode()
+
+
 def _checksum(rows: Rows) -> str:
     return _digest(*(np.ascontiguousarray(array).tobytes() for array in vars(rows).values()))
 
 
-def write_shard(folder: Path, identity: Identity, rows: Rows) -> str:
-    """Write rows as one shard under a temporary name, flush it to disk, and rename it.
+def _shard_name(identity: Identity, rows: Rows) -> str:
+    return _digest(identity.name.encode(), rows.keys.tobytes())
 
-    Returns the file's name.
-    """
-    name = f"{_digest(identity.name.encode(), rows.keys.tobytes())}.safetensors"
-    header = {"format": FORMAT, **asdict(identity), "rows": len(rows), "checksum": _checksum(rows)}
-    temporary = folder / f".{name}.{os.getpid()}"
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write under a temporary name, flush to disk, and rename: the file is there whole, or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(temporary, "wb") as file:
-            file.write(save(dict(vars(rows)), metadata={METADATA: json.dumps(header, sort_keys=True)}))
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(folder / name)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_shard(folder: Path, identity: Identity, rows: Rows) -> str:
+    """Write rows as one shard, whole or not at all; returns the file's name."""
+    name = f"{_shard_name(identity, rows)}.safetensors"
+    header = {"format": FORMAT, **asdict(identity), "rows": len(rows), "checksum": _checksum(rows)}
+    write_atomically(folder / name, save(dict(vars(rows)), metadata={METADATA: json.dumps(header, sort_keys=True)}))
     return name
 
 
@@ -116,13 +128,24 @@ def read_shard(path: Path, identity: Identity) -> Rows:
     return rows
 
 
+def count_rows(path: Path) -> int:
+    """Rows of a shard, by its header alone."""
+    with safe_open(path, framework="numpy") as file:
+        return file.get_slice("keys").get_shape()[0]
+
+
 class RowCache:
-    """The rows of one teacher that are kept in a folder, in shards of whatever run wrote them."""
+    """The rows of one teacher that are kept in a folder, in shards of whatever run wrote them.
+
+    `identity.json` beside the shards says whose they are. A shard that is damaged is deleted with a warning, and so
+    its rows are computed again.
+    """
 
     def __init__(self, folder: Path, identity: Identity):
         self.folder = folder / identity.name
         self.identity = identity
         self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.folder / IDENTITY, _json(asdict(identity)))
         self._shards: list[Rows] = []
         self._places: dict[bytes, tuple[int, int]] = {}
         for path in sorted(self.folder.glob("*.safetensors")):
@@ -192,7 +215,7 @@ def write_store(folder: Path, cache: RowCache, splits: dict[str, list[bytes]], s
             name = write_shard(folder, cache.identity, cache.rows(chunk))
             shards.append({"file": name, "split": split, "rows": len(chunk)})
     manifest = {"format": FORMAT, **asdict(cache.identity), "rows": len(seen), "shards": shards}
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    write_atomically(folder / MANIFEST, _json(manifest))
 
 
 class LogitStore:
@@ -249,3 +272,50 @@ class LogitStore:
                 f"{missing[0]}; `dvc repro logits` computes them"
             )
         return start_logits, end_logits
+
+
+def problems(folder: Path) -> Iterator[str]:
+    """Read a whole folder of shards, data/logits or a teacher's in the cache; one line for each thing that is wrong.
+
+    Looks for shards that are damaged, missing, foreign or under a wrong name, keys that are missing or doubled, and
+    values that are not finite.
+    """
+    try:
+        described = folder / MANIFEST if (folder / MANIFEST).exists() else folder / IDENTITY
+        description = json.loads(described.read_text(encoding="utf-8"))
+        identity = Identity(**{key: description[key] for key in ("teacher", "tokenizer", "dtype")})
+    except (OSError, KeyError, json.JSONDecodeError) as error:
+        yield f"{folder}: no {MANIFEST} or {IDENTITY} that can be read ({error})"
+        return
+    there = {path.name for path in folder.glob("*.safetensors")}
+    listed = {shard["file"]: shard["rows"] for shard in description["shards"]} if "shards" in description else {}
+    for name in sorted(set(listed) - there):
+        yield f"{folder / name}: the manifest names it, and it is not there"
+    if "shards" in description:
+        for name in sorted(there - set(listed)):
+            yield f"{folder / name}: the manifest does not name it"
+    seen: dict[bytes, str] = {}
+    for name in sorted(there):
+        try:
+            rows = read_shard(folder / name, identity)
+        except InputError as error:
+            yield str(error)
+            continue
+        yield from _row_problems(folder / name, rows, identity, listed.get(name, len(rows)), seen if listed else {})
+    if listed and not there ^ set(listed) and len(seen) != description["rows"]:
+        yield f"{described}: says {description['rows']} rows, there are {len(seen)} different ones"
+
+
+def _row_problems(path: Path, rows: Rows, identity: Identity, expected: int, seen: dict[bytes, str]) -> Iterator[str]:
+    if path.stem != _shard_name(identity, rows):
+        yield f"{path}: its name is not the hash of its content"
+    if len(rows) != expected:
+        yield f"{path}: {len(rows)} rows, the manifest says {expected}"
+    for i, key in enumerate(rows.keys):
+        name = key.tobytes()
+        if name in seen:
+            yield f"{path}: key {name.hex()} of row {i} is in {seen[name]} too"
+        seen[name] = path.name
+        tokens = slice(*rows.starts[i : i + 2])
+        if not (np.isfinite(rows.start_logits[tokens]).all() and np.isfinite(rows.end_logits[tokens]).all()):
+            yield f"{path}: row {i}, key {name.hex()}, is not finite"

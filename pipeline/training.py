@@ -139,12 +139,12 @@ def new_optimizer(model: nn.Module, settings: Train) -> torch.optim.Optimizer:
     """Adam, or AdamW (Loshchilov and Hutter 2019) that decays matrices only, not biases and norms."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if settings.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=settings.learning_rate)
+        return torch.optim.Adam(parameters, lr=settings.learning_rate, fused=True)
     groups = [
         {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": settings.weight_decay},
         {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate)
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
 
 
 def rate_factor(settings: Train, step: int, steps_per_epoch: int, total: int) -> float:

@@ -50,14 +50,19 @@ def compute(
     if not to_do:
         return
     teacher = encoders.load_qa_model(paths.TEACHER).to(inference.device())
-    with tqdm(total=len(known), initial=len(known) - to_do, unit="window", desc="logits") as progress:
-        for split, indices in missing.items():
-            for chunk in chunks(indices, size):
-                rows = teacher_rows(
-                    teacher, splits[split], np.array(chunk), pad_token_id, cache.identity, progress.update
-                )
-                refuse_not_finite(rows, [records[split][splits[split].record[i]]["id"] for i in chunk])
-                cache.add(rows)
+    kept = len(known) - to_do
+    try:
+        with tqdm(total=len(known), initial=kept, unit="window", desc="logits") as progress:
+            for split, indices in missing.items():
+                for chunk in chunks(indices, size):
+                    rows = teacher_rows(
+                        teacher, splits[split], np.array(chunk), pad_token_id, cache.identity, progress.update
+                    )
+                    refuse_not_finite(rows, [records[split][splits[split].record[i]]["id"] for i in chunk])
+                    cache.add(rows)
+                    kept += len(chunk)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{kept} of {len(known)} windows are kept, the shard in progress is dropped") from None
 
 
 def teacher_rows(

@@ -46,6 +46,7 @@ def main() -> None:
         evaluate=evaluate,
         after_step=pruning.apply,
     )
+    print(f"kept the student of step {result.saved_step} of {result.steps}, stopped by {result.stopped_by}")
     student.save_pretrained(paths.fresh(paths.STUDENT))
     tokenizer.save_pretrained(paths.STUDENT)
     curves = paths.fresh(paths.CURVES)

@@ -1,0 +1,89 @@
+"""`python -m pipeline.kept`: what the user's cache holds of teachers' logits; checks it, and prunes it."""
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from pipeline import logit_store, paths
+from pipeline.errors import InputError, run
+
+DAY = 86400
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.kept",
+        description="Teachers' logits are kept for later runs in a folder of yours, one folder a teacher. "
+        f"{paths.CACHE_VARIABLE} moves it.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="each teacher's windows, bytes and days since it was used")
+    verify = commands.add_parser("verify", help="read every row and say what is wrong; exit code 1 if anything is")
+    verify.add_argument("folder", nargs="*", type=Path, help="data/logits, say; left out: every kept teacher, and it")
+    prune = commands.add_parser("prune", help="delete kept teachers; nothing in data/ changes")
+    choice = prune.add_mutually_exclusive_group(required=True)
+    choice.add_argument("--teacher", help="beginning of the name that `list` prints")
+    choice.add_argument("--unused-days", type=float, help="those not used for so many days")
+    choice.add_argument("--all", action="store_true", help="every one")
+    arguments = parser.parse_args()
+    if arguments.command == "list":
+        show(teachers())
+    elif arguments.command == "verify":
+        check(arguments.folder or [*teachers(), *([paths.LOGITS] if paths.LOGITS.exists() else [])])
+    else:
+        delete(chosen(arguments.teacher, arguments.unused_days))
+
+
+def teachers() -> list[Path]:
+    """The folders of kept teachers."""
+    return sorted(path.parent for path in (paths.cache() / "logits").glob(f"*/{logit_store.IDENTITY}"))
+
+
+def days_unused(folder: Path) -> float:
+    """Since the last run that read or wrote the folder; each writes identity.json anew."""
+    return (time.time() - (folder / logit_store.IDENTITY).stat().st_mtime) / DAY
+
+
+def show(folders: list[Path]) -> None:
+    print(f"{paths.cache() / 'logits'}: {len(folders)} teachers")
+    for folder in folders:
+        shards = list(folder.glob("*.safetensors"))
+        windows = sum(logit_store.count_rows(path) for path in shards)
+        size = sum(path.stat().st_size for path in shards) / 1e6
+        identity = json.loads((folder / logit_store.IDENTITY).read_text(encoding="utf-8"))
+        print(
+            f"{folder.name}  {identity['dtype']}, {windows} windows, {len(shards)} shards, {size:.1f} MB, "
+            f"unused for {days_unused(folder):.1f} days"
+        )
+
+
+def check(folders: list[Path]) -> None:
+    found = [problem for folder in folders for problem in logit_store.problems(folder)]
+    for problem in found:
+        print(problem)
+    print(f"{len(folders)} folders read, {len(found)} problems")
+    sys.exit(1 if found else 0)
+
+
+def chosen(name: str | None, days: float | None) -> list[Path]:
+    """The teachers to delete: one by the beginning of its name, the long unused, or all."""
+    folders = teachers()
+    if name is not None:
+        folders = [folder for folder in folders if folder.name.startswith(name)]
+        if len(folders) != 1:
+            raise InputError(f"{len(folders)} kept teachers have a name that begins with '{name}'; `list` shows them")
+    return [folder for folder in folders if days is None or days_unused(folder) >= days]
+
+
+def delete(folders: list[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder)
+        print(f"deleted {folder}")
+    print(f"{len(folders)} teachers deleted")
+
+
+if __name__ == "__main__":
+    run(main)
