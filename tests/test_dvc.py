@@ -1,0 +1,71 @@
+"""dvc.yaml against the code."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline import params
+
+ROOT = Path(__file__).parents[1]
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+# they hold no part of a result: DVC tracks the values of parameters and the outputs themselves
+UNTRACKED = {"pipeline/params.py", "pipeline/paths.py", "pipeline/errors.py"}
+
+
+def source(module):
+    path = ROOT / (module.replace(".", "/") + ".py")
+    return path if path.exists() else None
+
+
+def imported(path):
+    """The modules of ours that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import, which this test does not follow"
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        yield from (name for name in names if name.startswith("pipeline.") and source(name))
+
+
+def closure(module):
+    """The files that running a module imports, itself included."""
+    found, to_do = set(), [module]
+    while to_do:
+        path = source(to_do.pop())
+        if path not in found:
+            found.add(path)
+            to_do += imported(path)
+    return {str(path.relative_to(ROOT)) for path in found}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stages_deps_are_its_imports(stage):
+    listed = {dep for dep in STAGES[stage]["deps"] if dep.startswith("pipeline/")}
+    assert listed == closure(f"pipeline.stages.{stage}") - UNTRACKED
+
+
+def test_every_stage_is_a_module_and_every_module_a_stage():
+    modules = {path.stem for path in (ROOT / "pipeline/stages").glob("*.py")} - {"__init__"}
+    assert set(STAGES) == modules
+    for name, stage in STAGES.items():
+        assert stage["cmd"] == f"\\${{LAUNCH:-python}} -m pipeline.stages.{name}"
+
+
+def test_the_heads_do_not_reach_the_teacher():
+    for stage in ("dataset", "tokenize", "teacher", "logits", "backbone"):
+        assert "pipeline/heads.py" not in STAGES[stage]["deps"]
+
+
+def test_no_module_of_the_library_imports_a_stage_or_paths():
+    for path in (ROOT / "pipeline").glob("*.py"):
+        if path.stem not in {"show", "kept", "paths", "params"}:
+            assert not {"pipeline.paths", *(f"pipeline.stages.{name}" for name in STAGES)} & set(imported(path)), path
+
+
+def test_every_parameter_is_tracked_by_a_stage():
+    tracked = {name.split(".")[0] for stage in STAGES.values() for name in stage["params"]}
+    assert tracked == set(params.Params.model_fields)

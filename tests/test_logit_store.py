@@ -1,0 +1,225 @@
+import hashlib
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from pipeline import logit_store
+from pipeline.errors import InputError
+from pipeline.feature_store import Features
+from pipeline.logit_store import (
+    Identity,
+    LogitStore,
+    RowCache,
+    Rows,
+    count_rows,
+    problems,
+    read_shard,
+    write_shard,
+    write_store,
+)
+
+IDENTITY = Identity(teacher="t" * 64, tokenizer="k" * 64, dtype="float16")
+
+
+def features(names):
+    """Windows named by one letter each; the letter decides key and length."""
+    lengths = [5 + ord(name) % 4 for name in names]
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    n, t = len(names), int(starts[-1])
+    digests = [hashlib.blake2b(name.encode(), digest_size=16).digest() for name in names]
+    keys = np.array([np.frombuffer(digest, np.uint8) for digest in digests])
+    zeros = np.zeros
+    return Features(
+        starts, zeros(t, np.int32), zeros(t, np.uint8), zeros((t, 2), np.int32),
+        zeros((n, 2), np.int32), zeros((n, 2), np.int32), np.arange(n, dtype=np.int32), keys,
+    )  # fmt: skip
+
+
+def rows(names):
+    """The row of a letter holds its code, then 1, 2, 3, ...; ends are the negated starts."""
+    windows = features(names)
+    starts = np.concatenate([[ord(n), *range(1, length)] for n, length in zip(names, windows.lengths, strict=True)])
+    return Rows(windows.keys, windows.starts, starts.astype(np.float16), -starts.astype(np.float16))
+
+
+def keys(names):
+    return [key.tobytes() for key in features(names).keys]
+
+
+@pytest.fixture
+def store(tmp_path):
+    """data/logits of the windows abcdef, train abcd in shards of three and validation ef."""
+    cache = RowCache(tmp_path / "cache", IDENTITY)
+    cache.add(rows("fedcba"))
+    folder = tmp_path / "logits"
+    folder.mkdir()
+    write_store(folder, cache, {"train": keys("abcd"), "validation": keys("ef")}, shard_size=3)
+    return folder
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_rows_are_found_in_any_order(store):
+    start_logits, end_logits = LogitStore(store, "k" * 64).aligned(features("fac"), ["1", "2", "3"])
+    expected = rows("fac")
+    assert np.array_equal(start_logits, expected.start_logits)
+    assert np.array_equal(end_logits, expected.end_logits)
+
+
+def test_a_missing_row_names_its_question_and_the_command(store):
+    with pytest.raises(InputError, match=r"2 of 3 windows, the first of question q2; `dvc repro logits`"):
+        LogitStore(store, "k" * 64).aligned(features("axy"), ["q1", "q2", "q3"])
+
+
+def test_a_row_of_another_length_is_missing(store):
+    windows = features("ab")
+    windows.keys[1] = windows.keys[0]
+    with pytest.raises(InputError, match="question second"):
+        LogitStore(store, "k" * 64).aligned(windows, ["first", "second"])
+
+
+def test_another_tokenizer_is_refused(store):
+    with pytest.raises(InputError, match="another tokenizer"):
+        LogitStore(store, "z" * 64)
+
+
+def test_a_folder_without_a_manifest_is_refused(tmp_path):
+    with pytest.raises(InputError, match="`dvc repro logits` makes it"):
+        LogitStore(tmp_path, "k" * 64)
+
+
+@pytest.mark.parametrize("where", [0.2, 0.9, 0.99])
+def test_one_flipped_bit_is_found(store, where):
+    path = max(store.glob("*.safetensors"), key=lambda path: path.stat().st_size)
+    damaged = bytearray(path.read_bytes())
+    damaged[int(where * len(damaged))] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(InputError, match=path.name):
+        LogitStore(store, "k" * 64).aligned(features("abcdef"), list("abcdef"))
+
+
+def test_a_truncated_shard_is_found(store):
+    path = next(store.glob("*.safetensors"))
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(InputError, match="damaged"):
+        LogitStore(store, "k" * 64)
+
+
+def test_a_shard_of_another_teacher_is_refused(store, tmp_path):
+    other = RowCache(tmp_path / "cache", Identity("u" * 64, "k" * 64, "float16"))
+    other.add(rows("abc"))
+    name = next(store.glob("*.safetensors"))
+    name.write_bytes(next(other.folder.glob("*.safetensors")).read_bytes())
+    with pytest.raises(InputError, match="teacher is uuuu"):
+        LogitStore(store, "k" * 64)
+
+
+def test_a_file_that_is_no_shard_is_refused(store):
+    path = next(store.glob("*.safetensors"))
+    save_file({"keys": np.zeros(3)}, path)
+    with pytest.raises(InputError, match=path.name):
+        LogitStore(store, "k" * 64)
+
+
+def test_the_bytes_do_not_depend_on_how_the_rows_were_computed(store, tmp_path):
+    cache = RowCache(tmp_path / "other", IDENTITY)
+    for part in ("db", "a", "xecy", "f"):
+        cache.add(rows(part))
+    again = tmp_path / "again"
+    again.mkdir()
+    write_store(again, cache, {"train": keys("abcd"), "validation": keys("ef")}, shard_size=3)
+    assert content(again) == content(store)
+
+
+def test_a_key_in_both_splits_is_stored_once(tmp_path):
+    cache = RowCache(tmp_path / "cache", IDENTITY)
+    cache.add(rows("ab"))
+    write_store(tmp_path, cache, {"train": keys("aba"), "validation": keys("b")}, shard_size=9)
+    assert len(LogitStore(tmp_path, "k" * 64)) == 2
+    assert len(list(tmp_path.glob("*.safetensors"))) == 1
+
+
+def test_whole_shards_stay_as_they_are_when_a_split_grows(tmp_path):
+    cache = RowCache(tmp_path / "cache", IDENTITY)
+    cache.add(rows("abcdefg"))
+    folders = [tmp_path / name for name in ("small", "large")]
+    for folder, train in zip(folders, ("abc", "abcdef"), strict=True):
+        folder.mkdir()
+        write_store(folder, cache, {"train": keys(train), "validation": keys("g")}, shard_size=2)
+    small, large = ({path.name for path in folder.glob("*.safetensors")} for folder in folders)
+    assert len(small & large) == 2  # ab, and the validation shard
+
+
+def test_the_cache_remembers_what_earlier_runs_added(tmp_path):
+    RowCache(tmp_path, IDENTITY).add(rows("ab"))
+    RowCache(tmp_path, IDENTITY).add(rows("c"))
+    cache = RowCache(tmp_path, IDENTITY)
+    assert [key in cache for key in keys("abcd")] == [True, True, True, False]
+    assert np.array_equal(cache.rows(keys("ca")).start_logits, rows("ca").start_logits)
+    assert keys("a")[0] not in RowCache(tmp_path, Identity("u" * 64, "k" * 64, "float16"))
+
+
+def test_a_damaged_shard_of_the_cache_is_dropped_with_a_warning(tmp_path, capsys):
+    cache = RowCache(tmp_path, IDENTITY)
+    cache.add(rows("ab"))
+    cache.add(rows("c"))
+    path = cache.folder / logit_store.write_shard(cache.folder, IDENTITY, rows("ab"))
+    path.write_bytes(path.read_bytes()[:-1])
+    again = RowCache(tmp_path, IDENTITY)
+    assert [key in again for key in keys("abc")] == [False, False, True]
+    assert path.name in capsys.readouterr().err
+
+
+def test_a_failed_write_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr(logit_store.os, "fsync", lambda _: (_ for _ in ()).throw(OSError("no space left")))
+    with pytest.raises(OSError, match="no space"):
+        logit_store.write_shard(tmp_path, IDENTITY, rows("a"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sound_store_has_no_problems(store, tmp_path):
+    assert list(problems(store)) == []
+    assert list(problems(tmp_path / "cache" / IDENTITY.name)) == []
+
+
+def swap_in_another_teachers_shard(path):
+    write_shard(path.parent, Identity("u" * 64, "k" * 64, "float16"), rows("ab"))
+    next(
+        p for p in path.parent.glob("*.safetensors") if "u" * 64 in p.read_bytes()[:999].decode(errors="ignore")
+    ).replace(path)
+
+
+FAULTS = {
+    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-9]), ["damaged"]),
+    "flipped byte": (lambda path: path.write_bytes(path.read_bytes()[:-9] + b"x" * 9), ["checksum"]),
+    "another teacher": (swap_in_another_teachers_shard, ["teacher is uuu"]),
+    "deleted": (lambda path: path.unlink(), ["not there"]),
+    "renamed": (lambda path: path.rename(path.with_stem("0" * 32)), ["not there", "does not name it", "hash of its"]),
+    "added": (lambda path: write_shard(path.parent, IDENTITY, rows("a")), ["does not name it", "row 0 is in"]),
+    "not finite": (lambda path: with_nan(path), ["row 1, key"]),
+}
+
+
+def with_nan(path):
+    damaged = read_shard(path, IDENTITY)
+    damaged.start_logits[damaged.starts[1]] = np.nan
+    write_shard(path.parent, IDENTITY, damaged)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_one_of_the_problems_and_names_the_file(store, fault):
+    path = next(p for p in store.glob("*.safetensors") if count_rows(p) == 3)
+    damage, expected = FAULTS[fault]
+    damage(path)
+    found = list(problems(store))
+    for text in expected:
+        assert [line for line in found if text in line and str(store) in line], found
+
+
+def test_a_shard_is_plain_safetensors(store):
+    tensors = load_file(next(store.glob("*.safetensors")))
+    assert set(tensors) == {"keys", "starts", "start_logits", "end_logits"}
+    assert tensors["start_logits"].dtype == np.float16

@@ -1,0 +1,295 @@
+import copy
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.errors import InputError
+from pipeline.params import HEADS, load
+
+ROOT = Path(__file__).parents[1]
+FILES = [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]
+COMMIT = "0123456789abcdef" * 2 + "01234567"
+MINIMAL = {
+    "head": "linear",
+    "seed": 0,
+    "dataset": {"source": "synthetic", "train_size": 8, "validation_size": 4},
+    "tokenize": {"max_length": 64, "stride": 16},
+    "teacher": {
+        "model": "new",
+        "revision": None,
+        "config": {"hidden_size": 16},
+        "train": {"epochs": 1, "learning_rate": 1e-3, "keep": "last"},
+    },
+    "logits": {"dtype": "float16"},
+    "backbone": {"model": "teacher", "revision": None},
+    "distill": {"alpha": 1.0, "temperature": 2.0},
+    "prune": {"amount": 0.0},
+    "train": {"epochs": 1, "learning_rate": 1e-3},
+    "evaluate": {},
+}
+FROM_FILES = {"source": "files", "train_file": "data/raw/train.json", "validation_file": "data/raw/validation.json"}
+
+
+def parent(values, key):
+    """The section of a dotted key, and the key's last part."""
+    *sections, last = key.split(".")
+    for section in sections:
+        values = values[section]
+    return values, last
+
+
+def changed(changes):
+    values = copy.deepcopy(MINIMAL)
+    for key, value in changes.items():
+        section, last = parent(values, key)
+        section[last] = value
+    return yaml.safe_dump(values)
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read(text):
+        path = tmp_path / "params.yaml"
+        path.write_text(text, encoding="utf-8")
+        return load(path)
+
+    return read
+
+
+@pytest.fixture
+def refusal(read):
+    """The error that dotted keys with these values give."""
+
+    def refusal(**changes):
+        with pytest.raises(InputError) as refused:
+            read(changed(changes))
+        return str(refused.value)
+
+    return refusal
+
+
+def test_the_minimal_file_loads(read):
+    params = read(changed({}))
+    assert (params.head, params.tokenize.stride, params.distill.temperature) == ("linear", 16, 2.0)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_committed_files_load_or_name_the_revision_to_fill_in(path):
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    unpinned = [
+        section
+        for section, key in (("dataset", "source"), ("teacher", "model"), ("backbone", "model"))
+        if values[section][key] not in {"synthetic", "files", "new", "teacher"}
+        and not values[section][key].startswith("data/raw/")
+        and values[section]["revision"] is None
+    ]
+    if not unpinned:
+        assert load(path).train.epochs == values["train"]["epochs"]
+        return
+    with pytest.raises(InputError) as refused:
+        load(path)
+    problems = str(refused.value).split("; ")
+    assert len(problems) == len(unpinned)
+    for section, problem in zip(unpinned, problems, strict=True):
+        assert re.search(rf"{section}\b.*needs revision: the 40 hexadecimal digits", problem)
+
+
+@pytest.mark.parametrize("section", [name for name, value in MINIMAL.items() if isinstance(value, dict)])
+def test_an_unknown_key_of_a_section_is_refused(refusal, section):
+    message = refusal(**{f"{section}.sise": 3})
+    assert f"params.yaml: {section}.sise is not a parameter; {section} takes " in message
+
+
+@pytest.mark.parametrize(
+    ("key", "takes"),
+    [("hed", "the file takes head, seed, dataset"), ("teacher.train.epocs", "teacher.train takes epochs, max_steps")],
+)
+def test_an_unknown_key_above_or_below_the_sections_is_refused(refusal, key, takes):
+    assert f"params.yaml: {key} is not a parameter; {takes}" in refusal(**{key: 3})
+
+
+@pytest.mark.parametrize("key", ["head", "seed", "tokenize", "train.epochs", "teacher.revision", "teacher.train"])
+def test_a_missing_key_is_named(read, key):
+    values = copy.deepcopy(MINIMAL)
+    section, last = parent(values, key)
+    del section[last]
+    with pytest.raises(InputError, match=rf"params\.yaml: {re.escape(key)} is missing"):
+        read(yaml.safe_dump(values))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("seed", True),
+        ("seed", -1),
+        ("train.epochs", True),
+        ("train.epochs", "3"),
+        ("train.epochs", 3.0),
+        ("train.epochs", None),
+        ("train.batch_size", 0),
+        ("train.shuffle", 1),
+        ("train.shuffle", "nope"),
+        ("train.optimizer", "sgd"),
+        ("train.schedule", "cosine"),
+        ("train.keep", "first"),
+        ("train.learning_rate", "fast"),
+        ("train.learning_rate", "0.001"),
+        ("train.learning_rate", True),
+        ("train.learning_rate", 0),
+        ("train.learning_rate", float("inf")),
+        ("train.time_limit_minutes", 0),
+        ("train.warmup_ratio", 1),
+        ("train.gamma", 1.5),
+        ("dataset.train_size", 0),
+        ("tokenize.max_length", 8),
+        ("tokenize.stride", -1),
+        ("logits.dtype", "int8"),
+        ("distill.alpha", -0.1),
+        ("distill.alpha", 1.1),
+        ("distill.alpha", float("nan")),
+        ("distill.alpha", True),
+        ("distill.temperature", 0),
+        ("distill.temperature", float("inf")),
+        ("prune.amount", -0.1),
+        ("prune.amount", 1),
+        ("prune.amount", 30),
+        ("backbone.layers", []),
+        ("backbone.layers", "all"),
+        ("evaluate.n_best", 0),
+        ("evaluate.max_answer_length", 30.5),
+        ("train", None),
+        ("train", [1]),
+    ],
+)
+def test_a_wrong_type_or_range_is_refused_with_key_and_value(refusal, key, value):
+    message = refusal(**{key: value})
+    assert re.search(rf"params\.yaml: {re.escape(key)}: .* \(it is {re.escape(repr(value))}\)$", message)
+
+
+def test_an_unknown_head_lists_the_heads(refusal):
+    message = refusal(head="cnn9")
+    assert "params.yaml: head: " in message
+    assert ", ".join(HEADS) in message
+    assert "'cnn9'" in message
+
+
+def test_every_fault_is_in_one_error(refusal):
+    message = refusal(**{"head": "cnn9", "train.epochs": "3", "distill.alhpa": 1})
+    assert all(key in message for key in ("head: ", "train.epochs: ", "distill.alhpa is not"))
+
+
+@pytest.mark.parametrize(("text", "value"), [("2e-5", 2e-5), ("1E3", 1000.0), ("+2.e-5", 2e-5), ("3", 3.0)])
+def test_a_number_without_a_dot_is_a_float(read, text, value):
+    params = read(changed({"train.learning_rate": "RATE"}).replace("RATE", text))
+    assert (params.train.learning_rate, type(params.train.learning_rate)) == (value, float)
+
+
+@pytest.mark.parametrize("alpha", [0, 1, 0.5])
+def test_the_ends_of_a_range_belong_to_it(read, alpha):
+    assert read(changed({"distill.alpha": alpha})).distill.alpha == alpha
+
+
+def test_the_largest_stride_is_named(refusal, read):
+    assert read(changed({"tokenize.stride": 56})).tokenize.stride == 56
+    message = refusal(**{"tokenize.stride": 57})
+    assert "tokenize: stride 57" in message
+    assert "max_length 64" in message
+    assert "at most 56" in message
+
+
+@pytest.mark.parametrize("revision", [None, "main", COMMIT[:7], COMMIT.upper(), COMMIT + "0", f" {COMMIT}"])
+@pytest.mark.parametrize("section", ["dataset", "teacher", "backbone"])
+def test_a_hub_id_without_a_commit_is_refused(refusal, section, revision):
+    changes = {
+        "dataset": {"dataset": {"source": "some/questions", "revision": revision}},
+        "teacher": {"teacher.model": "some/model", "teacher.config": None, "teacher.revision": revision},
+        "backbone": {"backbone.model": "some/model", "backbone.revision": revision},
+    }
+    message = refusal(**changes[section])
+    assert re.search(rf"params\.yaml: {section}\b.*'some/\w+' needs revision: the 40 hexadecimal digits", message)
+    assert ("dataset_info" if section == "dataset" else "model_info") in message
+
+
+def test_a_hub_id_with_its_commit_loads(read):
+    changes = {"backbone.model": "some/model", "backbone.revision": COMMIT}
+    assert read(changed(changes)).backbone.revision == COMMIT
+
+
+@pytest.mark.parametrize("model", ["/models/bert", "../bert", "./bert", "data/bert/x", "data/rawest/bert", "a b", ""])
+def test_a_model_that_is_neither_in_data_raw_nor_a_hub_id_is_refused(refusal, model):
+    message = refusal(**{"backbone.model": model})
+    assert f"'{model}' is not one of: 'teacher', a path that starts with data/raw/, a hub id" in message
+
+
+def test_a_folder_outside_data_raw_is_not_taken_for_a_hub_id(refusal, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("models/bert").mkdir(parents=True)
+    message = refusal(**{"backbone.model": "models/bert", "backbone.revision": COMMIT})
+    assert "'models/bert' is not one of" in message
+
+
+@pytest.mark.parametrize("path", ["data/raw/../secret", "data/raw/a/../../../b"])
+@pytest.mark.parametrize("key", ["teacher.model", "backbone.model"])
+def test_a_model_path_that_leaves_data_raw_is_refused(refusal, key, path):
+    assert "leaves data/raw" in refusal(**{"teacher.config": None, key: path})
+
+
+@pytest.mark.parametrize("key", ["train_file", "validation_file"])
+@pytest.mark.parametrize("path", [None, "", "train.json", "/data/raw/train.json", "data/raw/../train.json"])
+def test_a_question_file_outside_data_raw_is_refused(refusal, key, path):
+    message = refusal(dataset={**FROM_FILES, key: path})
+    assert "params.yaml: dataset: " in message
+    assert "data/raw" in message
+    assert (path or key) in message
+
+
+def test_a_path_as_data_set_is_refused_naming_source_files(refusal):
+    message = refusal(dataset={"source": "data/raw/train.json"})
+    assert "data/raw/train.json" in message
+    assert "files" in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"dataset": {"source": "synthetic"}}, "source 'synthetic' needs train_size and validation_size"),
+        ({"dataset.train_file": "data/raw/x.json"}, "go with source 'files', not 'synthetic'"),
+        ({"teacher.config": None}, "config goes with model 'new'"),
+        ({"teacher.model": "data/raw/teacher"}, "config goes with model 'new', and with no other"),
+        ({"teacher.train.epochs": 0}, "model 'new' has random weights: train.epochs must be at least 1"),
+        ({"teacher.train.keep": "best"}, "train.keep must be last"),
+        ({"teacher.train.evaluate_minutes": 4}, "evaluate_minutes null"),
+        ({"train.epochs": 0}, "train.epochs must be at least 1"),
+        ({"backbone.layers": [2, 0]}, "layers [2, 0] must rise, each named once"),
+        ({"backbone.layers": [1, 1]}, "layers [1, 1] must rise, each named once"),
+        ({"backbone.layers": [-1, 1]}, "layers [-1, 1] are counted from 0"),
+    ],
+)
+def test_keys_that_do_not_go_together_are_refused(refusal, changes, expected):
+    assert expected in refusal(**changes)
+
+
+@pytest.mark.parametrize("text", ["a: [1", "a: b: c", "a: !!python/object:os.system {}", "a: \x07"])
+def test_broken_yaml_is_refused(read, text):
+    with pytest.raises(InputError, match=r"params\.yaml is not YAML: .*line|position"):
+        read(text)
+
+
+@pytest.mark.parametrize("text", ["", "- head", "linear"])
+def test_yaml_that_is_no_mapping_is_refused(read, text):
+    with pytest.raises(InputError, match=r"params\.yaml: the file: .*dictionary"):
+        read(text)
+
+
+def test_a_file_in_another_encoding_is_refused(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_bytes("# Grün\n".encode("latin-1") + changed({}).encode())
+    with pytest.raises(InputError, match=r"params\.yaml is not"):
+        load(path)
+
+
+def test_a_missing_file_names_the_command(tmp_path):
+    with pytest.raises(InputError, match=r"params\.yaml is missing; `cp presets/"):
+        load(tmp_path / "params.yaml")

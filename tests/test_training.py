@@ -1,0 +1,168 @@
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig, BertForQuestionAnswering
+
+from pipeline import training
+from pipeline.errors import InputError
+from pipeline.feature_store import Features
+from pipeline.losses import span_cross_entropy
+from pipeline.params import Train
+from pipeline.pruning import Pruning
+from pipeline.training import Run, rate_factor, reason_to_stop, train
+
+SETTINGS = Train(epochs=4, batch_size=8, learning_rate=3e-3, schedule="constant")
+
+
+@pytest.fixture
+def features():
+    """Windows in which the answer is the token 9, at a random place."""
+    rng = np.random.default_rng(0)
+    n, length = 64, 10
+    ids = rng.integers(10, 30, (n, length)).astype(np.int32)
+    ids[:, 0] = 2
+    answers = rng.integers(3, length, n)
+    ids[np.arange(n), answers] = 9
+    return Features(
+        starts=np.arange(n + 1, dtype=np.int64) * length,
+        input_ids=ids.ravel(),
+        token_type_ids=np.zeros(n * length, np.uint8),
+        offset_mapping=np.zeros((n * length, 2), np.int32),
+        context=np.tile(np.array([3, length], np.int32), (n, 1)),
+        labels=np.stack([answers, answers], axis=1).astype(np.int32),
+        record=np.arange(n, dtype=np.int32),
+        keys=np.zeros((n, 16), np.uint8),
+    )
+
+
+def model():
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "num_hidden_layers": 1}
+    return BertForQuestionAnswering(BertConfig(vocab_size=30, **sizes))
+
+
+def loss(logits, batch):
+    return {"loss": span_cross_entropy(logits, batch.labels, batch.answer_mask)}
+
+
+def run(features, settings=SETTINGS, seed=0, network=None, **more):
+    network = network or model()
+    return network, train(network, features, 0, settings, seed, loss, **more)
+
+
+def weights(network):
+    return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+
+
+def test_the_loss_falls(features):
+    _, result = run(features, SETTINGS.model_copy(update={"epochs": 12}))
+    assert result.curve[-1]["loss"] < 0.5 * result.curve[0]["loss"]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(features):
+    first, again, other = (weights(run(features, seed=seed)[0]) for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_epochs_and_windows_are_counted(features):
+    _, result = run(features)
+    assert (result.stopped_by, result.steps, result.windows, result.saved_step) == ("epochs", 32, 256, 32)
+
+
+def test_max_steps_ends_the_run(features):
+    _, result = run(features, SETTINGS.model_copy(update={"max_steps": 5}))
+    assert (result.stopped_by, result.steps) == ("max_steps", 5)
+    assert result.curve[-1]["step"] == 5
+
+
+def test_the_time_limit_counts_steps_but_not_evaluation(features, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(training.time, "perf_counter", lambda: clock[0])
+
+    def tick():
+        clock[0] += 6.0
+
+    def evaluate(_):
+        clock[0] += 1000.0
+        return {"f1": 0.0}
+
+    settings = SETTINGS.model_copy(update={"time_limit_minutes": 1.0, "evaluate_minutes": 0.25})
+    _, result = run(features, settings, evaluate=evaluate, after_step=tick)
+    assert (result.stopped_by, result.steps, result.seconds) == ("time_limit", 10, 60.0)
+    assert [row["step"] for row in result.evaluations] == [3, 6, 9, 10]
+    assert result.curve[-1]["step"] == 10
+
+
+def test_best_keeps_the_weights_of_the_highest_f1(features):
+    scores, seen = iter([10.0, 30.0, 30.0, 20.0]), []
+
+    def evaluate(network):
+        seen.append(weights(network))
+        return {"f1": next(scores)}
+
+    best, result = run(features, evaluate=evaluate)
+    assert result.saved_step == 16
+    assert torch.equal(weights(best), seen[1])
+
+    scores, seen = iter([10.0, 30.0, 30.0, 20.0]), []
+    last, result = run(features, SETTINGS.model_copy(update={"keep": "last"}), evaluate=evaluate)
+    assert result.saved_step == 32
+    assert torch.equal(weights(last), seen[-1])
+
+
+def test_evaluation_does_not_change_the_training(features):
+    with_scores, _ = run(
+        features,
+        SETTINGS.model_copy(update={"keep": "last"}),
+        evaluate=lambda network: {"f1": len(network.eval().name_or_path)},
+    )
+    assert torch.equal(weights(with_scores), weights(run(features)[0]))
+
+
+def test_pruned_weights_are_zero_in_what_is_kept(features):
+    network = model()
+    pruning = Pruning(network, 0.3)
+    network, _ = run(features, network=network, evaluate=lambda _: {"f1": 1.0}, after_step=pruning.apply)
+    for weight, mask in pruning.masks:
+        assert not weight[~mask].any()
+        assert (~mask).sum() == round(0.3 * weight.numel())
+
+
+def test_a_loss_that_is_not_finite_stops_and_says_the_step(features):
+    network = model()
+    network.qa_outputs.bias.data[0] = torch.nan
+    with pytest.raises(InputError, match=r"not finite at step 1, learning rate 3\.00e-03"):
+        run(features, network=network)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("constant", [1.0] * 10),
+        ("exponential", [1.0] * 4 + [0.5] * 4 + [0.25] * 2),
+        ("linear", [1 / 3, 2 / 3, 1.0, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8]),
+    ],
+)
+def test_schedules(schedule, expected):
+    settings = Train(epochs=3, learning_rate=1.0, schedule=schedule, gamma=0.5, warmup_ratio=0.2)
+    assert [rate_factor(settings, step, 4, 10) for step in range(10)] == pytest.approx(expected)
+
+
+def test_weight_decay_spares_biases_and_norms():
+    groups = training.new_optimizer(model(), SETTINGS.model_copy(update={"weight_decay": 0.1})).param_groups
+    assert [group["weight_decay"] for group in groups] == [0.1, 0.0]
+    assert {p.dim() for p in groups[0]["params"]} == {2}
+    assert {p.dim() for p in groups[1]["params"]} == {1}
+
+
+def test_the_order_is_the_data_sets_without_shuffling(features):
+    settings = SETTINGS.model_copy(update={"shuffle": False, "epochs": 2})
+    assert np.concatenate(list(training.batches(features, settings, seed=3))).tolist() == [*range(64)] * 2
+
+
+def test_whichever_limit_comes_first_ends_the_run():
+    settings = SETTINGS.model_copy(update={"max_steps": 7, "time_limit_minutes": 1.0})
+    assert reason_to_stop(Run(steps=6, seconds=59.0), settings, total=7) is None
+    assert reason_to_stop(Run(steps=6, seconds=60.0), settings, total=7) == "time_limit"
+    assert reason_to_stop(Run(steps=7, seconds=1.0), settings, total=7) == "max_steps"
