@@ -36,20 +36,25 @@ Head = Annotated[str, BeforeValidator(_head)]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def check_path(path: str) -> None:
+    """A place in data/raw, where DVC tracks what a run reads."""
+    if not path.startswith("data/raw/") or ".." in Path(path).parts:
+        raise ValueError(f"'{path}' is not a path in data/raw")
 
 
 def check_source(source: str, revision: str | None, kind: str, *words: str) -> None:
     """A word with a meaning of its own, a path in data/raw, or a hub id with its commit."""
     if source in words:
         return
-    if source.startswith("data/raw/"):
-        if ".." in Path(source).parts:
-            raise ValueError(f"{source} leaves data/raw")
+    if source.startswith("data/raw/") and kind == "model":
+        check_path(source)
         return
     if not HUB_ID.fullmatch(source) or Path(source).exists():
-        choices = "".join(f"'{word}', " for word in words)
-        raise ValueError(f"'{source}' is not one of: {choices}a path that starts with data/raw/, a hub id")
+        known = [f"'{word}'" for word in words] + ["a path that starts with data/raw/"] * (kind == "model")
+        raise ValueError(f"'{source}' is not one of: {', '.join([*known, 'a hub id'])}")
     if not revision or not COMMIT.fullmatch(revision):
         raise ValueError(
             f"hub id '{source}' needs revision: the 40 hexadecimal digits of a commit, which "
@@ -70,15 +75,16 @@ class Dataset(Section):
     def _check(self) -> Self:
         if self.source == "files":
             for key in ("train_file", "validation_file"):
-                if not (getattr(self, key) or "").startswith("data/raw/"):
-                    raise ValueError(f"source 'files' needs {key}, a path that starts with data/raw/")
+                if not getattr(self, key):
+                    raise ValueError(f"source 'files' needs {key}, a path in data/raw")
+                check_path(getattr(self, key))
         elif self.train_file or self.validation_file:
             raise ValueError(f"train_file and validation_file go with source 'files', not '{self.source}'")
         elif self.source == "synthetic":
             if not (self.train_size and self.validation_size):
                 raise ValueError("source 'synthetic' needs train_size and validation_size")
         else:
-            check_source(self.source, self.revision, "dataset")
+            check_source(self.source, self.revision, "dataset", "synthetic", "files")
         return self
 
 
@@ -209,8 +215,8 @@ def load(path: Path) -> Params:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} is missing; `cp presets/default.yaml {path}` brings the default") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path} is not YAML in UTF-8: {' '.join(str(error).split())}") from None
     try:
         return Params.model_validate(values)
     except ValidationError as error:

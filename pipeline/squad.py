@@ -30,6 +30,8 @@ def read_json(path: Path) -> tuple[list[Record], int]:
         raise InputError(
             f"{path} is missing; put it there and run `dvc add {path}` (experiments see only what git or DVC tracks)"
         ) from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder; name the SQuAD JSON file in it") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{path} is not JSON: {error}") from None
     questions = list(_questions(document, path))
@@ -118,20 +120,26 @@ def checked(records: Iterable[Record], where: str, size: int | None = None) -> l
 def _problem(record: Record, seen: set[str]) -> str | None:
     """What is wrong with a record, or None; adds its id to `seen`."""
     for key in ("id", "context", "question"):
-        if not isinstance(record[key], str):
+        if not _is_text(record[key]):
             return f"{key} is missing or not text"
         if not record[key].strip():
             return f"{key} is empty"
+    if not (record["title"] is None or _is_text(record["title"])):
+        return "title is not text"
     if record["id"] in seen:
         return "the id occurs twice"
     seen.add(record["id"])
     answers = record["answers"]
     if not isinstance(answers, dict) or set(answers) != {"text", "answer_start"}:
         return "answers are missing, or not a list of text and answer_start"
+    if not all(isinstance(value, list) for value in answers.values()) or len(answers["text"]) != len(
+        answers["answer_start"]
+    ):
+        return "answers' text and answer_start are not lists of one length"
     if not answers["text"]:
         return "no answer"
     for text, start in zip(answers["text"], answers["answer_start"], strict=True):
-        if not isinstance(text, str) or not text.strip():
+        if not _is_text(text) or not text.strip():
             return "an answer's text is missing or empty"
         if not isinstance(start, int) or isinstance(start, bool):
             return f"answer_start of '{text}' is missing or not a whole number"
@@ -139,3 +147,8 @@ def _problem(record: Record, seen: set[str]) -> str | None:
         if found != text:
             return f"answer_start {start} points at '{found}', the answer is '{text}'"
     return None
+
+
+def _is_text(value: Any) -> bool:
+    """Whether a value is a string that can be written; JSON may hold half of a surrogate pair, UTF-8 cannot."""
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)

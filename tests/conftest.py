@@ -5,9 +5,13 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
+import torch
 
 from pipeline import tokenization
 from pipeline.windows import pack, windows
+
+# tiny tensors: a second thread costs more than it does
+torch.set_num_threads(1)
 
 TEA = "The café on Oak Lane opened in 1899. Its owner, Zoë Grün, sold tea and 12-inch cakes to the quiet people there."
 MILL = "An old mill stands by the river; in winter the mill and the river sleep. Two millers keep it warm."
@@ -30,7 +34,8 @@ def records():
 
 @pytest.fixture(scope="session")
 def tokenizer():
-    return tokenization.learn([TEA, MILL, "When did it open? Who owned it?"], vocab_size=200)
+    questions = "When did it open? Who owned it? Where does it stand? How many?"
+    return tokenization.learn([TEA, MILL, questions], vocab_size=200)
 
 
 @pytest.fixture

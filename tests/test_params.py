@@ -90,10 +90,10 @@ def test_committed_files_load_or_name_the_revision_to_fill_in(path):
         return
     with pytest.raises(InputError) as refused:
         load(path)
-    problems = str(refused.value).split("; ")
-    assert len(problems) == len(unpinned)
-    for section, problem in zip(unpinned, problems, strict=True):
-        assert re.search(rf"{section}\b.*needs revision: the 40 hexadecimal digits", problem)
+    message = str(refused.value)
+    assert message.count("needs revision: the 40 hexadecimal digits") == len(unpinned)
+    for section in unpinned:
+        assert re.search(rf"{path.name}: {section}: .*needs revision", message)
 
 
 @pytest.mark.parametrize("section", [name for name, value in MINIMAL.items() if isinstance(value, dict)])
@@ -233,7 +233,7 @@ def test_a_folder_outside_data_raw_is_not_taken_for_a_hub_id(refusal, tmp_path, 
 @pytest.mark.parametrize("path", ["data/raw/../secret", "data/raw/a/../../../b"])
 @pytest.mark.parametrize("key", ["teacher.model", "backbone.model"])
 def test_a_model_path_that_leaves_data_raw_is_refused(refusal, key, path):
-    assert "leaves data/raw" in refusal(**{"teacher.config": None, key: path})
+    assert "is not a path in data/raw" in refusal(**{"teacher.config": None, key: path})
 
 
 @pytest.mark.parametrize("key", ["train_file", "validation_file"])
@@ -273,7 +273,7 @@ def test_keys_that_do_not_go_together_are_refused(refusal, changes, expected):
 
 @pytest.mark.parametrize("text", ["a: [1", "a: b: c", "a: !!python/object:os.system {}", "a: \x07"])
 def test_broken_yaml_is_refused(read, text):
-    with pytest.raises(InputError, match=r"params\.yaml is not YAML: .*line|position"):
+    with pytest.raises(InputError, match=r"params\.yaml is not YAML in UTF-8: .*line|position"):
         read(text)
 
 

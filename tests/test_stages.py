@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from pipeline.errors import InputError, run
 from pipeline.logit_store import RowCache
 from pipeline.stages import backbone, dataset, evaluate, logits, teacher, tokenize, train
 
+ROOT = Path(__file__).parents[1]
 TINY = {
     "head": "linear",
     "seed": 0,
@@ -192,10 +194,13 @@ def kept_shards():
 
 
 def test_killed_extractions_lose_at_most_a_shard_and_end_with_the_same_bytes(with_logits, monkeypatch, capsys):
+    write_params(dataset={"train_size": 600})
+    run_all(dataset, tokenize, logits)
     expected = content(paths.LOGITS)
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(with_logits / "fresh cache"))
-    write_params(logits={"shard_size": 1})  # many moments between shards
+    write_params(dataset={"train_size": 600}, logits={"shard_size": 1})  # many moments between shards
     # a fresh interpreter with the imports done, so that the kills fall into the work
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["pipeline.stages.logits"])
     rng, shards = random.Random(0), set()
@@ -210,7 +215,7 @@ def test_killed_extractions_lose_at_most_a_shard_and_end_with_the_same_bytes(wit
         assert process.exitcode == -signal.SIGKILL
         assert shards < kept_shards(), "a finished shard was written again, or nothing was finished"
         shards = kept_shards()
-    write_params()
+    write_params(dataset={"train_size": 600})
     capsys.readouterr()
     logits.main()
     windows, cached, _ = counts(capsys)

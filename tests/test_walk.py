@@ -1,0 +1,97 @@
+"""What users type: dvc repro, another head, the difference. In a repository of its own, whose path has a space."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.test_stages import TINY
+
+ROOT = Path(__file__).parents[1]
+DATA_STAGES = ["dataset", "tokenize", "teacher", "logits", "backbone"]
+
+
+class Repository:
+    """A repository like a fresh clone of this one, with a very small corpus."""
+
+    def __init__(self, folder: Path, cache: Path):
+        self.folder = folder
+        self.environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "SPAN_DISTILL_CACHE": str(cache),
+            "OMP_NUM_THREADS": "1",
+        }
+        folder.mkdir()
+        for name in ("pipeline", ".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "data/raw/README.md"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            copy(ROOT / name, folder / name)
+        (folder / "params.yaml").write_text(yaml.safe_dump(TINY))
+        self("git", "init", "-q")
+        self("git", "config", "user.name", "test")
+        self("git", "config", "user.email", "test@example.org")
+        self.commit()
+
+    def __call__(self, *command: str) -> str:
+        """What a command prints; it must succeed."""
+        done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def commit(self) -> None:
+        self("git", "add", "-A")
+        self("git", "commit", "-qm", "a step")
+
+
+def ran(output: str) -> list[str]:
+    return re.findall(r"^Running stage '(\w+)':", output, re.M)
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("walk")
+    return Repository(folder / "a clone", folder / "cache")
+
+
+def test_repro_then_another_head_then_the_difference(repository):
+    assert sorted(ran(repository("dvc", "repro"))) == sorted([*DATA_STAGES, "train", "evaluate"])
+    assert ran(repository("dvc", "repro")) == []
+    repository.commit()
+
+    assert ran(repository("dvc", "exp", "run", "-S", "head=cnn3")) == ["train", "evaluate"]
+    changes = json.loads(repository("dvc", "metrics", "diff", "--all", "--json"))
+    parameters = changes["metrics/eval.json"]["parameters"]
+    assert parameters["new"] - parameters["old"] == (3 * 16 * 64 + 64 + 64 * 2 + 2) - (16 * 2 + 2)
+    assert {"f1", "exact_match", "span_accuracy", "loss"} <= changes["metrics/eval.json"].keys()
+    assert all(score["diff"] == 0 for score in changes["metrics/teacher.json"].values())
+    assert repository("git", "status", "--short").split() == ["M", "dvc.lock", "M", "metrics/eval.json"] + [
+        "M", "metrics/train.json", "M", "params.yaml",
+    ]  # fmt: skip
+
+
+def test_a_queue_of_heads_runs_in_dvcs_own_folders(repository):
+    repository("git", "stash", "-q")
+    repository("dvc", "exp", "run", "--queue", "-S", "head=mlp,lstm64")
+    repository("dvc", "exp", "run", "--run-all")
+    (rows,) = json.loads(repository("dvc", "exp", "show", "--json", "--no-pager"))[1:]
+    experiments = [revision for experiment in rows["experiments"] for revision in experiment["revs"]]
+    heads = {row["data"]["params"]["params.yaml"]["data"]["head"]: row["data"]["metrics"] for row in experiments}
+    assert {"mlp", "lstm64"} <= heads.keys()
+    for head in ("mlp", "lstm64"):
+        assert 0 <= heads[head]["metrics/eval.json"]["data"]["f1"] <= 100
+
+
+def test_plots_compare_the_experiments(repository):
+    names = repository("dvc", "exp", "list", "--name-only").split()
+    assert len(names) == 3
+    repository("dvc", "plots", "diff", "HEAD", *names, "--out", "plots")
+    page = (repository.folder / "plots/index.html").read_text(encoding="utf-8")
+    for word in ("training loss", "validation F1", "f1", *names):
+        assert word in page
