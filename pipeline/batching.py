@@ -3,6 +3,7 @@
 Padding costs as much as tokens, so windows of like length go together.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,7 +71,14 @@ class Batch:
     indices: np.ndarray
 
     def to(self, device: torch.device) -> "Batch":
-        tensors = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, torch.Tensor)}
+        return self._with(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pinned(self) -> "Batch":
+        """In memory that a GPU can copy from while it computes."""
+        return self._with(torch.Tensor.pin_memory)
+
+    def _with(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Batch":
+        tensors = {name: change(value) for name, value in vars(self).items() if isinstance(value, torch.Tensor)}
         return Batch(**tensors, indices=self.indices)
 
 

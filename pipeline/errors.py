@@ -1,6 +1,7 @@
 """The exceptions that users are meant to see, and how a command shows them."""
 
 import errno
+import signal
 import sys
 from collections.abc import Callable
 
@@ -13,7 +14,11 @@ class InputError(Exception):
 
 
 def run(command: Callable[[], None]) -> None:
-    """Run a stage or command; what is not a fault of ours becomes one line and an exit code, 130 for Ctrl-C."""
+    """Run a stage or command; what is not a fault of ours becomes one line and an exit code, 130 for Ctrl-C.
+
+    SIGTERM does what Ctrl-C does.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         command()
     except InputError as error:

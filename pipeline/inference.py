@@ -5,11 +5,13 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from accelerate.utils import reduce
 from torch import nn
 
 from pipeline.batching import pad, token_budget_batches
 from pipeline.encoders import uses_segments
 from pipeline.feature_store import Features
+from pipeline.processes import processes
 
 # padded tokens of a batch; the right number depends on the machine, not on the experiment
 BATCH_TOKENS_VARIABLE = "SPAN_DISTILL_BATCH_TOKENS"
@@ -17,8 +19,8 @@ BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}
 
 
 def device() -> torch.device:
-    """The accelerator if there is one, else the CPU."""
-    return torch.accelerator.current_accelerator() or torch.device("cpu")
+    """This process's accelerator if there is one, else the CPU."""
+    return processes().device
 
 
 def model_inputs(model: nn.Module, batch) -> dict[str, torch.Tensor]:
@@ -60,4 +62,17 @@ def predict(
             start_logits[starts[place] : starts[place + 1]] = start[row, : lengths[place]]
             end_logits[starts[place] : starts[place + 1]] = end[row, : lengths[place]]
         progress(len(places))
+    return start_logits, end_logits
+
+
+def predict_together(model: nn.Module, features: Features, pad_token_id: int) -> tuple[np.ndarray, np.ndarray]:
+    """As `predict` over all windows, shared out to the processes of the run; each gets the whole."""
+    state = processes()
+    if state.num_processes == 1:
+        return predict(model, features, pad_token_id)
+    mine = np.arange(state.process_index, len(features), state.num_processes)
+    tokens = np.concatenate([np.arange(features.starts[i], features.starts[i + 1]) for i in mine])
+    flat = np.zeros((2, len(features.input_ids)), dtype=np.float32)
+    flat[:, tokens] = predict(model, features, pad_token_id, mine)
+    start_logits, end_logits = reduce(torch.from_numpy(flat).to(state.device), "sum").cpu().numpy()
     return start_logits, end_logits

@@ -116,6 +116,14 @@ class Train(Section):
         None, gt=0, description="minutes of training between two evaluations; null: one after each epoch"
     )
     batch_size: int = Field(16, ge=1, description="windows in a step")
+    batch_tokens: int | None = Field(
+        None,
+        ge=16,
+        description="tokens in a step at most, padding included; a step may have fewer windows; null: no limit",
+    )
+    micro_batch_size: int | None = Field(
+        None, ge=1, description="windows at a time on a device, whose gradients add up to the step's; null: all"
+    )
     shuffle: bool = Field(True, description="another order in each epoch, by the seed; false: the data set's order")
     optimizer: Literal["adam", "adamw"] = Field("adamw", description="`adam` or `adamw`")
     learning_rate: Float = Field(gt=0, description="the highest rate of the schedule")
@@ -126,6 +134,12 @@ class Train(Section):
     warmup_ratio: Float = Field(0.1, ge=0, lt=1, description="with `linear`: share of the steps that warm up")
     gamma: Float = Field(0.9, gt=0, le=1, description="with `exponential`: factor after each epoch")
     max_grad_norm: Float | None = Field(1.0, gt=0, description="gradients are clipped to this norm; null: not")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of matrix products; `auto`: bfloat16 on a GPU that has it, else float32"
+    )
+    compile: bool = Field(False, description="compile the model with torch.compile")
+    gradient_checkpointing: bool = Field(False, description="compute activations twice instead of keeping them")
+    checkpoint_minutes: Float = Field(5.0, gt=0, description="minutes of training that a killed run loses at most")
     keep: Literal["best", "last"] = Field("best", description="what is saved: `best` by validation F1, or `last`")
 
 

@@ -1,17 +1,18 @@
 """A few invented records, a tokenizer learnt from them, and their windows. No test reaches the network."""
 
+import multiprocessing
 import os
-
-os.environ["HF_HUB_OFFLINE"] = "1"
-
-import pytest
-import torch
-
-from pipeline import tokenization
-from pipeline.windows import pack, windows
+import shutil
+from pathlib import Path
 
 # tiny tensors: a second thread costs more than it does
-torch.set_num_threads(1)
+os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+
+import pytest
+
+from pipeline import paths, tokenization
+from pipeline.windows import pack, windows
+from tests import tiny
 
 TEA = "The café on Oak Lane opened in 1899. Its owner, Zoë Grün, sold tea and 12-inch cakes to the quiet people there."
 MILL = "An old mill stands by the river; in winter the mill and the river sleep. Two millers keep it warm."
@@ -42,3 +43,43 @@ def tokenizer():
 def features(records, tokenizer):
     """Several windows a record, of unequal lengths."""
     return pack(windows(records, tokenizer, max_length=26, stride=6))
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(paths.CACHE_VARIABLE, str(tmp_path / "cache"))
+    tiny.write_params()
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory):
+    """A workspace in which the data stages have run."""
+    folder = tmp_path_factory.mktemp("made once")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv(paths.CACHE_VARIABLE, str(folder / "cache"))
+        tiny.write_params()
+        tiny.run_all(*tiny.DATA_STAGES)
+    return folder
+
+
+@pytest.fixture
+def with_logits(workspace, made_once):
+    shutil.copytree(made_once, workspace, dirs_exist_ok=True)
+    return workspace
+
+
+@pytest.fixture
+def start():
+    """Starts a stage in a process of its own, whose imports are done, so that a kill falls into the work."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pipeline.stages.train", "pipeline.stages.teacher", "pipeline.stages.logits"])
+
+    def start(stage):
+        process = context.Process(target=tiny.run_with_cache, args=(str(paths.cache()), stage.main), daemon=True)
+        process.start()
+        return process
+
+    return start

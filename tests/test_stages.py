@@ -1,92 +1,18 @@
 """The stages, one after another, on a very small corpus."""
 
 import json
-import multiprocessing
 import random
-import shutil
 import signal
 import time
-from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 from pipeline import encoders, logit_store, paths
 from pipeline.errors import InputError, run
 from pipeline.logit_store import RowCache
-from pipeline.stages import backbone, dataset, evaluate, logits, teacher, tokenize, train
-
-ROOT = Path(__file__).parents[1]
-TINY = {
-    "head": "linear",
-    "seed": 0,
-    "dataset": {"source": "synthetic", "train_size": 24, "validation_size": 8},
-    "tokenize": {"max_length": 64, "stride": 16, "vocab_size": 500, "vocab_records": 24},
-    "teacher": {
-        "model": "new",
-        "revision": None,
-        "config": {
-            "hidden_size": 16,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "intermediate_size": 32,
-            "max_position_embeddings": 64,
-        },
-        "train": {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3, "keep": "last"},
-    },
-    "logits": {"dtype": "float16", "shard_size": 5},
-    "backbone": {"model": "teacher", "revision": None, "layers": [0]},
-    "distill": {"alpha": 1.0, "temperature": 2.0},
-    "prune": {"amount": 0.3},
-    "train": {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3},
-    "evaluate": {"n_best": 5, "max_answer_length": 30},
-}
-DATA_STAGES = (dataset, tokenize, teacher, logits, backbone)
-ALL_STAGES = (*DATA_STAGES, train, evaluate)
-
-
-def write_params(**changes):
-    """TINY with some keys of some sections changed."""
-    values = {
-        key: {**value, **changes.get(key, {})} if isinstance(value, dict) else value for key, value in TINY.items()
-    }
-    paths.PARAMS.write_text(yaml.safe_dump(values))
-
-
-def run_all(*stages):
-    for stage in stages:
-        stage.main()
-
-
-def content(*folders):
-    return {str(path): path.read_bytes() for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-@pytest.fixture
-def workspace(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(paths.CACHE_VARIABLE, str(tmp_path / "cache"))
-    write_params()
-    return tmp_path
-
-
-@pytest.fixture(scope="module")
-def made_once(tmp_path_factory):
-    """A workspace in which the data stages have run."""
-    folder = tmp_path_factory.mktemp("made once")
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.chdir(folder)
-        monkeypatch.setenv(paths.CACHE_VARIABLE, str(folder / "cache"))
-        write_params()
-        run_all(*DATA_STAGES)
-    return folder
-
-
-@pytest.fixture
-def with_logits(workspace, made_once):
-    shutil.copytree(made_once, workspace, dirs_exist_ok=True)
-    return workspace
+from pipeline.stages import dataset, evaluate, logits, tokenize, train
+from tests.tiny import ALL_STAGES, content, run_all, write_params
 
 
 def counts(capsys):
@@ -193,20 +119,15 @@ def kept_shards():
     return {(path, path.stat().st_mtime_ns) for path in paths.cache().rglob("*.safetensors")}
 
 
-def test_killed_extractions_lose_at_most_a_shard_and_end_with_the_same_bytes(with_logits, monkeypatch, capsys):
+def test_killed_extractions_lose_at_most_a_shard_and_end_with_the_same_bytes(with_logits, start, monkeypatch, capsys):
     write_params(dataset={"train_size": 600})
     run_all(dataset, tokenize, logits)
     expected = content(paths.LOGITS)
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(with_logits / "fresh cache"))
     write_params(dataset={"train_size": 600}, logits={"shard_size": 1})  # many moments between shards
-    # a fresh interpreter with the imports done, so that the kills fall into the work
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pipeline.stages.logits"])
     rng, shards = random.Random(0), set()
     for _ in range(10):
-        process = context.Process(target=logits.main)
-        process.start()
+        process = start(logits)
         while process.is_alive() and len(kept_shards()) == len(shards):
             time.sleep(0.005)
         process.join(rng.uniform(0, 0.1))

@@ -1,15 +1,18 @@
+import functools
+
 import numpy as np
 import pytest
 import torch
 from transformers import BertConfig, BertForQuestionAnswering
 
 from pipeline import training
+from pipeline.checkpoints import Checkpoint
 from pipeline.errors import InputError
 from pipeline.feature_store import Features
 from pipeline.losses import span_cross_entropy
 from pipeline.params import Train
 from pipeline.pruning import Pruning
-from pipeline.training import Run, rate_factor, reason_to_stop, train
+from pipeline.training import Plan, Run, reason_to_stop, train
 
 SETTINGS = Train(epochs=4, batch_size=8, learning_rate=3e-3, schedule="constant")
 
@@ -39,6 +42,17 @@ def model():
     torch.manual_seed(0)
     sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "num_hidden_layers": 1}
     return BertForQuestionAnswering(BertConfig(vocab_size=30, **sizes))
+
+
+def without_dropout():
+    network = model()
+    for module in network.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    for layer in network.bert.encoder.layer:
+        layer.attention.self.attention_dropout = 0.0
+        layer.attention.self.dropout.p = 0.0
+    return network
 
 
 def loss(logits, batch):
@@ -144,9 +158,12 @@ def test_a_loss_that_is_not_finite_stops_and_says_the_step(features):
         ("linear", [1 / 3, 2 / 3, 1.0, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8]),
     ],
 )
-def test_schedules(schedule, expected):
-    settings = Train(epochs=3, learning_rate=1.0, schedule=schedule, gamma=0.5, warmup_ratio=0.2)
-    assert [rate_factor(settings, step, 4, 10) for step in range(10)] == pytest.approx(expected)
+def test_schedules(features, schedule, expected):
+    settings = Train(
+        epochs=3, max_steps=10, batch_size=16, learning_rate=1.0, schedule=schedule, gamma=0.5, warmup_ratio=0.2
+    )
+    plan = Plan(features, settings, seed=0)
+    assert [plan.rate(step) for step in range(plan.steps)] == pytest.approx(expected)
 
 
 def test_weight_decay_spares_biases_and_norms():
@@ -158,7 +175,7 @@ def test_weight_decay_spares_biases_and_norms():
 
 def test_the_order_is_the_data_sets_without_shuffling(features):
     settings = SETTINGS.model_copy(update={"shuffle": False, "epochs": 2})
-    assert np.concatenate(list(training.batches(features, settings, seed=3))).tolist() == [*range(64)] * 2
+    assert np.concatenate(list(Plan(features, settings, seed=3).batches(0))).tolist() == [*range(64)] * 2
 
 
 def test_whichever_limit_comes_first_ends_the_run():
@@ -166,3 +183,93 @@ def test_whichever_limit_comes_first_ends_the_run():
     assert reason_to_stop(Run(steps=6, seconds=59.0), settings, total=7) is None
     assert reason_to_stop(Run(steps=6, seconds=60.0), settings, total=7) == "time_limit"
     assert reason_to_stop(Run(steps=7, seconds=1.0), settings, total=7) == "max_steps"
+
+
+def losses(result):
+    """Not the weights: Adam makes whole steps of gradients that are zero but for rounding."""
+    return [row["loss"] for row in result.curve]
+
+
+def test_micro_batches_add_up_to_the_step(features):
+    _, whole = run(features, SETTINGS.model_copy(update={"batch_size": 7}), network=without_dropout())
+    settings = SETTINGS.model_copy(update={"batch_size": 7, "micro_batch_size": 3})
+    _, parts = run(features, settings, network=without_dropout())
+    assert losses(parts) == pytest.approx(losses(whole), rel=1e-4)
+    assert parts.windows == whole.windows
+
+
+def test_gradient_checkpointing_changes_memory_and_not_the_steps(features):
+    _, whole = run(features, network=without_dropout())
+    network, again = run(
+        features, SETTINGS.model_copy(update={"gradient_checkpointing": True}), network=without_dropout()
+    )
+    assert network.is_activation_checkpointing
+    assert losses(again) == pytest.approx(losses(whole), rel=1e-4)
+
+
+def test_a_compiled_model_takes_the_same_steps(features, monkeypatch):
+    plain, expected = run(features, network=without_dropout())
+    compile = functools.partial(torch.compile, backend="eager")  # code generation takes half a minute
+    monkeypatch.setattr(torch, "compile", compile)
+    network, result = run(features, SETTINGS.model_copy(update={"compile": True}), network=without_dropout())
+    assert losses(result) == pytest.approx(losses(expected), rel=1e-4)
+    assert list(network.state_dict()) == list(plain.state_dict())
+
+
+def test_a_budget_of_tokens_bounds_a_step(features):
+    settings = SETTINGS.model_copy(update={"batch_tokens": 35})
+    plan = Plan(features, settings, seed=0)
+    steps = list(plan.batches(0))
+    assert {len(step) for step in steps} <= {1, 2, 3} and plan.steps == len(steps)
+    assert sorted(np.concatenate(steps[: plan.ends[0]])) == list(range(64))
+
+
+@pytest.mark.parametrize("step", [0, 1, 7, 8, 20])
+def test_a_plan_goes_on_after_any_step(features, step):
+    plan = Plan(features, SETTINGS, seed=3)
+    whole, rest = (np.concatenate(list(plan.batches(begin))).tolist() for begin in (0, step))
+    assert rest == whole[step * 8 :]
+
+
+def test_the_time_limit_and_the_clock_survive_a_resume(features, tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(training.time, "perf_counter", lambda: clock[0])
+    steps = []
+
+    def tick():
+        clock[0] += 6.0
+        steps.append(clock[0])
+        if len(steps) == 4:
+            raise KeyboardInterrupt
+
+    settings = SETTINGS.model_copy(update={"time_limit_minutes": 1.0, "checkpoint_minutes": 0.1})
+    checkpoint = Checkpoint(tmp_path, "run")
+    with pytest.raises(KeyboardInterrupt):
+        run(features, settings, after_step=tick, checkpoint=checkpoint)
+    _, result = run(features, settings, after_step=tick, checkpoint=checkpoint)
+    assert (result.stopped_by, result.steps, result.seconds) == ("time_limit", 10, 60.0)
+    assert len(steps) == 4 + 7  # the fourth step was not whole
+
+
+def test_the_curve_is_told_while_training(features):
+    told = []
+    run(features, report=lambda result: told.append((result.steps, len(result.curve), len(result.evaluations))))
+    assert told == [(10, 1, 0), (20, 2, 0), (30, 3, 0), (32, 4, 0)]
+
+
+def test_more_warm_up_than_steps_is_refused(features):
+    with pytest.raises(InputError, match=r"warmup_ratio 0\.9 makes 4 of 4 steps warm-up"):
+        run(features, SETTINGS.model_copy(update={"schedule": "linear", "warmup_ratio": 0.9, "max_steps": 4}))
+
+
+def test_out_of_memory_says_which_setting_to_lower(features):
+    def exhausted(logits, batch):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(InputError, match=r"out of memory on cpu at step 1; set train\.micro_batch_size"):
+        train(model(), features, 0, SETTINGS, 0, exhausted)
+
+
+def test_precision(monkeypatch):
+    assert training.mixed_precision(SETTINGS) == "no"
+    assert training.mixed_precision(SETTINGS.model_copy(update={"precision": "bfloat16"})) == "bf16"

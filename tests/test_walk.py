@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.test_stages import TINY
+from tests.tiny import TINY
 
 ROOT = Path(__file__).parents[1]
 DATA_STAGES = ["dataset", "tokenize", "teacher", "logits", "backbone"]
@@ -95,3 +95,13 @@ def test_plots_compare_the_experiments(repository):
     page = (repository.folder / "plots/index.html").read_text(encoding="utf-8")
     for word in ("training loss", "validation F1", "f1", *names):
         assert word in page
+
+
+def test_dvc_sees_what_is_added_to_raw(tmp_path):
+    repository = Repository(tmp_path / "another clone", tmp_path / "cache")
+    questions = repository.folder / "data/raw/train.json"
+    questions.write_text("{}")
+    repository("dvc", "add", "data/raw/train.json")
+    questions.unlink()
+    repository("dvc", "checkout")
+    assert questions.read_text() == "{}"

@@ -1,5 +1,7 @@
 """logits: data/teacher over data/features -> data/logits, and the teacher's scores read back from there."""
 
+from contextlib import nullcontext
+
 import numpy as np
 from filelock import FileLock
 from tqdm import tqdm
@@ -9,6 +11,7 @@ from pipeline.errors import InputError, run
 from pipeline.feature_store import Features
 from pipeline.logit_store import Identity, LogitStore, RowCache, Rows, chunks, unique_keys, write_store
 from pipeline.params import load
+from pipeline.processes import processes
 from pipeline.records import read_records
 
 
@@ -21,9 +24,17 @@ def main() -> None:
 
     folder = paths.cache() / "logits"
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f"{identity.name}.lock"):  # a second run waits, and then reads what the first computed
-        cache = RowCache(folder, identity)
+    state = processes()
+    lock = FileLock(folder / f"{identity.name}.lock") if state.is_main_process else nullcontext()
+    with lock:  # a second run waits, and then reads what the first computed
+        with state.main_process_first():  # whoever opens the cache first mends it
+            cache = RowCache(folder, identity)
         compute(cache, splits, records, tokenizer.pad_token_id, params.logits.shard_size)
+        state.wait_for_everyone()
+        if not state.is_main_process:
+            return
+        if state.num_processes > 1:
+            cache = RowCache(folder, identity)
         keys = {split: list(unique_keys(features)) for split, features in splits.items()}
         write_store(paths.fresh(paths.LOGITS), cache, keys, params.logits.shard_size)
 
@@ -38,7 +49,7 @@ def main() -> None:
 def compute(
     cache: RowCache, splits: dict[str, Features], records: dict[str, list], pad_token_id: int, size: int
 ) -> None:
-    """Add every window that the cache does not hold, a shard at a time."""
+    """Add every window that the cache does not hold, a shard at a time; the run's processes take turns at shards."""
     missing: dict[str, list[int]] = {}
     known: set[bytes] = set()
     for split, features in splits.items():
@@ -46,23 +57,29 @@ def compute(
         missing[split] = [i for key, i in keys.items() if key not in cache and key not in known]
         known.update(keys)
     to_do = sum(map(len, missing.values()))
-    print(f"{len(known)} different windows: {len(known) - to_do} from the cache, {to_do} to compute")
+    state = processes()
+    if state.is_main_process:
+        print(f"{len(known)} different windows: {len(known) - to_do} from the cache, {to_do} to compute", flush=True)
     if not to_do:
         return
-    teacher = encoders.load_qa_model(paths.TEACHER).to(inference.device())
-    kept = len(known) - to_do
+    teacher = encoders.load_qa_model(paths.TEACHER).to(state.device)
+    shards = [(split, chunk) for split, indices in missing.items() for chunk in chunks(indices, size)]
+    mine = shards[state.process_index :: state.num_processes]
+    kept = 0
     try:
-        with tqdm(total=len(known), initial=kept, unit="window", desc="logits") as progress:
-            for split, indices in missing.items():
-                for chunk in chunks(indices, size):
-                    rows = teacher_rows(
-                        teacher, splits[split], np.array(chunk), pad_token_id, cache.identity, progress.update
-                    )
-                    refuse_not_finite(rows, [records[split][splits[split].record[i]]["id"] for i in chunk])
-                    cache.add(rows)
-                    kept += len(chunk)
+        with tqdm(
+            total=sum(len(chunk) for _, chunk in mine), unit="window", desc="logits", disable=not state.is_main_process
+        ) as progress:
+            for split, chunk in mine:
+                rows = teacher_rows(
+                    teacher, splits[split], np.array(chunk), pad_token_id, cache.identity, progress.update
+                )
+                refuse_not_finite(rows, [records[split][splits[split].record[i]]["id"] for i in chunk])
+                cache.add(rows)
+                kept += len(chunk)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"{kept} of {len(known)} windows are kept, the shard in progress is dropped") from None
+        done = len(known) - to_do + kept
+        raise KeyboardInterrupt(f"{done} of {len(known)} windows are kept, the shard in progress is dropped") from None
 
 
 def teacher_rows(

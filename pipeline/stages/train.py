@@ -4,15 +4,17 @@ from torch import nn
 
 from pipeline import encoders, feature_store, inference, metrics, paths, tokenization
 from pipeline.batching import Batch, pad_flat
-from pipeline.errors import run
+from pipeline.checkpoints import Checkpoint, run_key
+from pipeline.errors import InputError, run
 from pipeline.feature_store import Features
 from pipeline.logit_store import LogitStore
 from pipeline.losses import Pair, distillation
-from pipeline.params import Distill, load
+from pipeline.params import Distill, Params, load
+from pipeline.processes import processes
 from pipeline.pruning import Pruning
 from pipeline.records import read_records
 from pipeline.student import Student
-from pipeline.training import Losses, train
+from pipeline.training import Losses, Row, Run, train
 
 
 def main() -> None:
@@ -20,6 +22,7 @@ def main() -> None:
     tokenizer = tokenization.load(paths.TOKENIZER)
     features = {split: feature_store.read(paths.FEATURES / f"{split}.safetensors") for split in ("train", "validation")}
     records = {split: read_records(paths.DATASET / f"{split}.parquet") for split in features}
+    refuse_unanswerable(features["validation"])
     names = [records["train"][i]["id"] for i in features["train"].record]
     teacher = None
     if params.distill.alpha:
@@ -28,9 +31,13 @@ def main() -> None:
     backbone = encoders.load_qa_model(paths.BACKBONE, trained_output=False).base_model
     student = Student.from_encoder(backbone, params.head, params.seed).to(inference.device())
     pruning = Pruning(student, params.prune.amount)
+    checkpoint = Checkpoint(paths.cache() / "training", key(params, student, features, teacher))
+    is_main = processes().is_main_process
+    if is_main:
+        paths.fresh(paths.CURVES)
 
-    def evaluate(model: nn.Module) -> dict[str, float]:
-        logits = inference.predict(model, features["validation"], tokenizer.pad_token_id)
+    def evaluate(model: nn.Module) -> Row:
+        logits = inference.predict_together(model, features["validation"], tokenizer.pad_token_id)
         scores, _ = metrics.scores(
             features["validation"], records["validation"], logits, params.evaluate.max_answer_length
         )
@@ -45,24 +52,53 @@ def main() -> None:
         loss=lambda logits, batch: student_loss(logits, batch, features["train"], teacher, params.distill),
         evaluate=evaluate,
         after_step=pruning.apply,
+        checkpoint=checkpoint,
+        report=write_curves,
+        names=names,
     )
-    print(f"kept the student of step {result.saved_step} of {result.steps}, stopped by {result.stopped_by}")
-    student.save_pretrained(paths.fresh(paths.STUDENT))
-    tokenizer.save_pretrained(paths.STUDENT)
-    curves = paths.fresh(paths.CURVES)
-    metrics.write_tsv(result.curve, curves / "train.tsv")
-    metrics.write_tsv(result.evaluations, curves / "validation.tsv")
-    metrics.write_json(
-        {
-            "stopped_by": result.stopped_by,
-            "steps": result.steps,
-            "saved_step": result.saved_step,
-            "windows": result.windows,
-            "windows_per_second": result.windows / result.seconds,
-            "minutes": result.seconds / 60,
-        },
-        paths.TRAIN_METRICS,
-    )
+    if is_main:
+        print(f"kept the student of step {result.saved_step} of {result.steps}, stopped by {result.stopped_by}")
+        student.save_pretrained(paths.fresh(paths.STUDENT))
+        tokenizer.save_pretrained(paths.STUDENT)
+        write_curves(result)
+        metrics.write_json(summary(result), paths.TRAIN_METRICS)
+        checkpoint.remove()
+
+
+def refuse_unanswerable(features: Features) -> None:
+    if not features.labels.any():
+        raise InputError(
+            "no validation window holds a whole answer, so that no student can be told from another; raise "
+            "tokenize.max_length, or look at the validation questions"
+        )
+
+
+def key(params: Params, student: Student, features: dict[str, Features], teacher: metrics.Logits | None) -> str:
+    """What defines the run, for its checkpoint."""
+    sections = ("seed", "distill", "prune", "train", "evaluate")
+    settings = {**params.model_dump(include=set(sections)), "processes": processes().num_processes}
+    arrays = [array for split in features.values() for array in (split.keys, split.labels)]
+    return run_key(settings, student.state_dict(), *arrays, *(teacher or ()))
+
+
+def write_curves(result: Run) -> None:
+    """Put the rows so far into data/curves, where they can be watched."""
+    if result.curve:
+        metrics.write_tsv(result.curve, paths.CURVES / "train.tsv")
+    if result.evaluations:
+        metrics.write_tsv(result.evaluations, paths.CURVES / "validation.tsv")
+
+
+def summary(result: Run) -> dict[str, str | int | float]:
+    """How the training went."""
+    return {
+        "stopped_by": result.stopped_by,
+        "steps": result.steps,
+        "saved_step": result.saved_step,
+        "windows": result.windows,
+        "windows_per_second": result.windows / result.seconds,
+        "minutes": result.seconds / 60,
+    }
 
 
 def student_loss(

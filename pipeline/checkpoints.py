@@ -1,0 +1,96 @@
+"""Checkpoints of a training run: one safetensors file, replaced as a whole, found by what defines the run."""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+METADATA = "span_distill"
+State = dict[str, Tensor]
+
+
+def run_key(settings: dict[str, Any], weights: State, *arrays: np.ndarray) -> str:
+    """32 hexadecimal digits that stand for a run: what is asked for, first weights, data, and this package's code.
+
+    Args:
+        settings: JSON values.
+        weights: of the model before its first step.
+        arrays: whatever else the run reads.
+    """
+    digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=16)
+    for name, weight in weights.items():
+        digest.update(name.encode())
+        digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+class Checkpoint:
+    """The newest state of one run.
+
+    Args:
+        folder: where unfinished runs are kept.
+        key: of the run, as `run_key` gives it; a checkpoint of another key is never read.
+    """
+
+    def __init__(self, folder: Path, key: str):
+        self.folder = folder / key
+        self.path = self.folder / "checkpoint.safetensors"
+
+    def write(self, tensors: State, values: dict[str, Any]) -> None:
+        """Put a state in the place of the last one: at any moment there is a whole one, or none yet.
+
+        Args:
+            values: JSON values; floats come back to the bit.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        temporary = self.folder / f".unfinished.{os.getpid()}"
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        try:
+            save_file(tensors, temporary, metadata={METADATA: json.dumps(values)})
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(self.path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def read(self) -> tuple[State, dict[str, Any]] | None:
+        """The tensors, on the CPU, and the values of the newest state; None where there is none that can be read."""
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()[METADATA])
+        except FileNotFoundError:
+            return None
+        except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+            print(f"warning: {self.path} cannot be read ({error}); the run starts from its beginning")
+            return None
+
+    def remove(self) -> None:
+        """The run is finished, and its result is saved."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> State:
+    """Adam's state, by parameter number and name."""
+    state = optimizer.state_dict()["state"]
+    return {f"{i}.{name}": value for i, entry in state.items() for name, value in entry.items()}
+
+
+def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: State) -> None:
+    """Put back what `optimizer_tensors` gave."""
+    state: dict[int, State] = {}
+    for key, value in tensors.items():
+        i, name = key.split(".")
+        state.setdefault(int(i), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,236 @@
+"""Killed, interrupted and shared-out training runs."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline import paths
+from pipeline.checkpoints import Checkpoint, load_optimizer_tensors, optimizer_tensors, run_key
+from pipeline.errors import InputError
+from pipeline.logit_store import count_rows
+from pipeline.stages import backbone, logits, teacher, train
+from tests.tiny import TINY, content, run_all, write_params
+
+ROOT = Path(__file__).parents[1]
+# a checkpoint each tenth of a second, and enough steps to be killed between
+LONG = {"epochs": 60, "checkpoint_minutes": 0.1 / 60}
+
+
+def checkpoints():
+    return sorted(paths.cache().glob("training/*/checkpoint.safetensors"))
+
+
+def wait_for_progress(process, before):
+    """Until the run has written another checkpoint than `before`."""
+    while process.is_alive():
+        now = [path.stat().st_mtime_ns for path in checkpoints()]
+        if now and now != before:
+            return now
+        time.sleep(0.002)
+    raise AssertionError(f"the run ended by itself, with {process.exitcode}")
+
+
+@pytest.mark.parametrize(
+    ("stage", "made"), [(train, [paths.STUDENT]), (teacher, [paths.TEACHER])], ids=["train", "teacher"]
+)
+def test_killed_runs_end_with_the_bytes_of_an_uninterrupted_one(with_logits, start, capsys, stage, made):
+    write_params(train=LONG, teacher={"train": {**LONG, "batch_size": 8, "learning_rate": 1e-3, "keep": "last"}})
+    stage.main()
+    expected = content(*made)
+    assert checkpoints() == []
+    rng, before = random.Random(0), []
+    for _ in range(4):
+        process = start(stage)
+        before = wait_for_progress(process, before)
+        process.join(rng.uniform(0, 0.1))
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+    capsys.readouterr()
+    stage.main()
+    assert "going on from a checkpoint of step " in capsys.readouterr().out
+    assert content(*made) == expected
+    assert checkpoints() == []
+
+
+def test_the_curves_and_counts_go_on_too(with_logits, start):
+    write_params(train=LONG)
+    train.main()
+
+    def outcome():
+        rows = (paths.CURVES / "train.tsv").read_text().splitlines()
+        summary = json.loads(paths.TRAIN_METRICS.read_text())
+        return [row.split("\t")[:1] + row.split("\t")[2:] for row in rows], summary["steps"], summary["windows"]
+
+    expected = outcome()
+    process = start(train)
+    wait_for_progress(process, [])
+    process.kill()
+    process.join()
+    train.main()
+    assert outcome() == expected
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_keeps_a_checkpoint_and_says_so(with_logits, start, number):
+    write_params(train={**LONG, "epochs": 3000})
+    process = start(train)
+    wait_for_progress(process, [])
+    os.kill(process.pid, number)
+    process.join(20)
+    assert process.exitcode == 130
+    assert "interrupted: a checkpoint of step " in Path("stderr.txt").read_text()
+    assert len(checkpoints()) == 1
+
+
+def test_another_runs_checkpoint_is_not_used(with_logits, start, capsys):
+    write_params(train=LONG)
+    process = start(train)
+    wait_for_progress(process, [])
+    process.kill()
+    process.join()
+    (mine,) = checkpoints()
+    for change in ({"train": {**LONG, "learning_rate": 2e-3}}, {"train": LONG, "prune": {"amount": 0.2}}):
+        write_params(**change)
+        train.main()
+        assert "going on" not in capsys.readouterr().out
+        assert checkpoints() == [mine]
+    write_params(train=LONG)
+    train.main()
+    assert "going on" in capsys.readouterr().out
+    assert checkpoints() == []
+
+
+def test_a_damaged_checkpoint_is_passed_over(with_logits, start, capsys):
+    write_params(train=LONG)
+    process = start(train)
+    wait_for_progress(process, [])
+    process.kill()
+    process.join()
+    (path,) = checkpoints()
+    path.write_bytes(path.read_bytes()[:-100])
+    train.main()
+    out = capsys.readouterr().out
+    assert f"{path} cannot be read" in out and "going on" not in out
+
+
+def test_a_run_key_depends_on_all_that_defines_the_run():
+    weights = {"a": torch.zeros(2), "b": torch.ones(2)}
+    array = torch.arange(3).numpy()
+    key = run_key({"x": 1}, weights, array)
+    assert key == run_key({"x": 1}, {name: value.clone() for name, value in weights.items()}, array.copy())
+    others = [
+        run_key({"x": 2}, weights, array),
+        run_key({"x": 1}, {**weights, "b": torch.zeros(2)}, array),
+        run_key({"x": 1}, weights, array + 1),
+    ]
+    assert len({key, *others}) == 4
+
+
+def test_a_checkpoint_comes_back_to_the_bit(tmp_path):
+    layer = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.AdamW(layer.parameters())
+    layer(torch.randn(4, 3)).sum().backward()
+    optimizer.step()
+    checkpoint = Checkpoint(tmp_path, "key")
+    assert checkpoint.read() is None
+    checkpoint.write(optimizer_tensors(optimizer), {"seconds": 0.1 + 0.2})
+    tensors, values = checkpoint.read()
+    again = torch.optim.AdamW(layer.parameters())
+    load_optimizer_tensors(again, tensors)
+    assert values == {"seconds": 0.1 + 0.2}
+    for i, entry in optimizer.state_dict()["state"].items():
+        for name, value in entry.items():
+            assert torch.equal(again.state_dict()["state"][i][name], value)
+
+
+@pytest.fixture
+def launch():
+    """Starts a stage in two processes on the CPU, as LAUNCH="torchrun --nproc_per_node 2" does."""
+    command = [Path(sys.executable).parent / "torchrun", "--standalone", "--nproc_per_node", "2", "-m"]
+    started = []
+
+    def launch(module):
+        process = subprocess.Popen(
+            [*command, module],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield launch
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def children(pid):
+    return [int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
+
+
+def curve():
+    header, *rows = [row.split("\t") for row in (paths.CURVES / "train.tsv").read_text().splitlines()]
+    return [{name: float(value) for name, value in zip(header, row, strict=True)} for row in rows]
+
+
+def test_two_processes_take_the_steps_of_one(with_logits, launch):
+    without_dropout = {**TINY["teacher"]["config"], "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    write_params(teacher={"config": without_dropout}, distill={"alpha": 0.5}, train={"epochs": 10, "batch_size": 7})
+    run_all(teacher, logits, backbone, train)
+    alone, scores = curve(), (paths.CURVES / "validation.tsv").read_text()
+    process = launch("pipeline.stages.train")
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, output
+    assert output.count("going on") == 0
+    together = curve()
+    assert len(alone) == len(together) > 3
+    for one, two in zip(alone, together, strict=True):
+        for name in ("step", "learning_rate", "loss", "hard", "soft", "gradient_norm"):
+            assert two[name] == pytest.approx(one[name], rel=1e-4), name
+    assert len((paths.CURVES / "validation.tsv").read_text().splitlines()) == len(scores.splitlines())
+
+
+def test_two_processes_compute_the_logits_of_one_to_the_byte(with_logits, launch, monkeypatch):
+    expected = content(paths.LOGITS)
+    monkeypatch.setenv(paths.CACHE_VARIABLE, str(with_logits / "fresh cache"))
+    process = launch("pipeline.stages.logits")
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, output
+    assert content(paths.LOGITS) == expected
+    counts = [count_rows(path) for path in paths.cache().rglob("*.safetensors")]
+    assert len(counts) > 10 and max(counts) == 5
+
+
+def test_a_worker_that_dies_ends_the_run_with_a_checkpoint_to_go_on_from(with_logits, launch):
+    write_params(train={**LONG, "epochs": 3000})
+    process = launch("pipeline.stages.train")
+    while process.poll() is None and not checkpoints():
+        time.sleep(0.05)
+    _, worker = children(process.pid)
+    os.kill(worker, signal.SIGKILL)
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode != 0
+    assert (
+        "error: the run's processes lost each other at step " in output or "interrupted: a checkpoint of" in output
+    ), output[-3000:]
+    assert len(checkpoints()) == 1
+
+
+def test_a_loss_that_is_not_finite_names_the_questions(with_logits):
+    write_params(train={"learning_rate": 1e30, "max_grad_norm": None})
+    with pytest.raises(
+        InputError, match=r"not finite at step \d+, learning rate .*; questions of the batch: synthetic-"
+    ):
+        train.main()

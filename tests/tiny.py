@@ -1,0 +1,60 @@
+"""A very small experiment, for tests that run stages."""
+
+import contextlib
+import os
+
+import yaml
+
+from pipeline import errors, paths
+from pipeline.stages import backbone, dataset, evaluate, logits, teacher, tokenize, train
+
+TINY = {
+    "head": "linear",
+    "seed": 0,
+    "dataset": {"source": "synthetic", "train_size": 24, "validation_size": 8},
+    "tokenize": {"max_length": 64, "stride": 16, "vocab_size": 500, "vocab_records": 24},
+    "teacher": {
+        "model": "new",
+        "revision": None,
+        "config": {
+            "hidden_size": 16,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 32,
+            "max_position_embeddings": 64,
+        },
+        "train": {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3, "keep": "last"},
+    },
+    "logits": {"dtype": "float16", "shard_size": 5},
+    "backbone": {"model": "teacher", "revision": None, "layers": [0]},
+    "distill": {"alpha": 1.0, "temperature": 2.0},
+    "prune": {"amount": 0.3},
+    "train": {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3},
+    "evaluate": {"n_best": 5, "max_answer_length": 30},
+}
+DATA_STAGES = (dataset, tokenize, teacher, logits, backbone)
+ALL_STAGES = (*DATA_STAGES, train, evaluate)
+
+
+def write_params(**changes):
+    """TINY with some keys of some sections changed."""
+    values = {
+        key: {**value, **changes.get(key, {})} if isinstance(value, dict) else value for key, value in TINY.items()
+    }
+    paths.PARAMS.write_text(yaml.safe_dump(values))
+
+
+def run_all(*stages):
+    for stage in stages:
+        stage.main()
+
+
+def content(*folders):
+    return {str(path): path.read_bytes() for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def run_with_cache(cache, command):
+    """Run a stage's command as its module does, in a process that does not know this one's environment or output."""
+    os.environ[paths.CACHE_VARIABLE] = cache
+    with open("stderr.txt", "w") as file, contextlib.redirect_stderr(file):
+        errors.run(command)
