@@ -1,4 +1,4 @@
-"""`python -m pipeline.kept`: what the user's cache holds of teachers' logits; checks it, and prunes it."""
+"""`python -m pipeline.kept`: teachers' logits and unfinished trainings in the user's cache; checks and prunes them."""
 
 import argparse
 import json
@@ -16,14 +16,14 @@ DAY = 86400
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m pipeline.kept",
-        description="Teachers' logits are kept for later runs in a folder of yours, one folder a teacher. "
+        description="Teachers' logits and unfinished trainings are kept for later runs in a folder of yours. "
         f"{paths.CACHE_VARIABLE} moves it.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="each teacher's windows, bytes and days since it was used")
+    commands.add_parser("list", help="each teacher's windows, bytes and days since it was used; unfinished trainings")
     verify = commands.add_parser("verify", help="read every row and say what is wrong; exit code 1 if anything is")
     verify.add_argument("folder", nargs="*", type=Path, help="data/logits, say; left out: every kept teacher, and it")
-    prune = commands.add_parser("prune", help="delete kept teachers; nothing in data/ changes")
+    prune = commands.add_parser("prune", help="delete kept teachers and trainings; nothing in data/ changes")
     choice = prune.add_mutually_exclusive_group(required=True)
     choice.add_argument("--teacher", help="beginning of the name that `list` prints")
     choice.add_argument("--unused-days", type=float, help="those not used for so many days")
@@ -35,6 +35,8 @@ def main() -> None:
         check(arguments.folder or [*teachers(), *([paths.LOGITS] if paths.LOGITS.exists() else [])])
     else:
         delete(chosen(arguments.teacher, arguments.unused_days))
+        if arguments.teacher is None:
+            delete([run for run in trainings() if days_unused(run) >= (arguments.unused_days or 0)])
 
 
 def teachers() -> list[Path]:
@@ -42,9 +44,14 @@ def teachers() -> list[Path]:
     return sorted(path.parent for path in (paths.cache() / "logits").glob(f"*/{logit_store.IDENTITY}"))
 
 
+def trainings() -> list[Path]:
+    """The folders of unfinished trainings."""
+    return sorted(path.parent for path in (paths.cache() / "training").glob("*/*.safetensors"))
+
+
 def days_unused(folder: Path) -> float:
-    """Since the last run that read or wrote the folder; each writes identity.json anew."""
-    return (time.time() - (folder / logit_store.IDENTITY).stat().st_mtime) / DAY
+    """Since the last run that read or wrote a teacher's folder, each of which writes a file anew; or a training's."""
+    return (time.time() - max(path.stat().st_mtime for path in folder.iterdir())) / DAY
 
 
 def show(folders: list[Path]) -> None:
@@ -58,6 +65,10 @@ def show(folders: list[Path]) -> None:
             f"{folder.name}  {identity['dtype']}, {windows} windows, {len(shards)} shards, {size:.1f} MB, "
             f"unused for {days_unused(folder):.1f} days"
         )
+    print(f"{paths.cache() / 'training'}: {len(trainings())} unfinished trainings")
+    for folder in trainings():
+        size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+        print(f"{folder.name}  {size:.1f} MB, unused for {days_unused(folder):.1f} days")
 
 
 def check(folders: list[Path]) -> None:
@@ -82,7 +93,7 @@ def delete(folders: list[Path]) -> None:
     for folder in folders:
         shutil.rmtree(folder)
         print(f"deleted {folder}")
-    print(f"{len(folders)} teachers deleted")
+    print(f"{len(folders)} folders deleted")
 
 
 if __name__ == "__main__":
