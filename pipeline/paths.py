@@ -31,6 +31,12 @@ def cache() -> Path:
     return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("span-distill", appauthor=False))
 
 
+def students(path: Path) -> Path:
+    """The student's own file or folder beside the teacher's; the teacher's where the student reads as it does."""
+    own = path / "student" if path == TOKENIZER else path.parent / "student" / path.name
+    return own if own.exists() else path
+
+
 def fresh(folder: Path) -> Path:
     """An empty folder in the place of whatever is there. DVC removes outputs itself; a run by hand needs this."""
     shutil.rmtree(folder, ignore_errors=True)

@@ -67,16 +67,7 @@ def fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def check_same(teacher: PreTrainedTokenizerFast, student: PreTrainedTokenizerFast) -> None:
-    """Refuse a student whose token ids would mean something else than the teacher's.
-
-    Raises:
-        InputError: names the parts that differ.
-    """
-    ours, theirs = definition(teacher), definition(student)
-    differing = [part for part in ours if ours[part] != theirs[part]]
-    if differing:
-        raise InputError(
-            f"teacher.model and backbone.model have other tokenizers ({', '.join(differing)} differ); "
-            "choose a backbone that was trained with the teacher's tokenizer"
-        )
+def differing(ours: PreTrainedTokenizerFast, theirs: PreTrainedTokenizerFast) -> list[str]:
+    """The parts of their definitions in which two tokenizers differ; none if a token id means the same to both."""
+    first, second = definition(ours), definition(theirs)
+    return [part for part in first if first[part] != second[part]]

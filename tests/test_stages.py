@@ -1,18 +1,22 @@
 """The stages, one after another, on a very small corpus."""
 
+import dataclasses
 import json
 import random
 import signal
 import time
 
+import numpy as np
 import pytest
 import torch
+from transformers import RobertaConfig, RobertaForQuestionAnswering
 
-from pipeline import encoders, logit_store, paths
+from pipeline import encoders, feature_store, logit_store, paths, tokenization
 from pipeline.errors import InputError, run
 from pipeline.logit_store import RowCache
-from pipeline.stages import dataset, evaluate, logits, tokenize, train
-from tests.tiny import ALL_STAGES, content, run_all, write_params
+from pipeline.records import read_records
+from pipeline.stages import backbone, dataset, evaluate, logits, tokenize, train
+from tests.tiny import ALL_STAGES, byte_level, content, run_all, write_params
 
 
 def counts(capsys):
@@ -144,6 +148,14 @@ def test_killed_extractions_lose_at_most_a_shard_and_end_with_the_same_bytes(wit
     assert content(paths.LOGITS) == expected
 
 
+def test_validation_windows_without_an_answer_are_refused(with_logits):
+    file = paths.FEATURES / "validation.safetensors"
+    features = feature_store.read(file)
+    feature_store.write(dataclasses.replace(features, labels=np.zeros_like(features.labels)), file)
+    with pytest.raises(InputError, match="no validation window holds a whole answer"):
+        train.main()
+
+
 def test_a_teacher_that_is_not_finite_stops_with_the_question(with_logits, monkeypatch):
     model = encoders.load_qa_model(paths.TEACHER)
     model.qa_outputs.bias.data[0] = torch.inf
@@ -162,16 +174,32 @@ def test_plain_fine_tuning_does_not_read_the_logits(with_logits):
     assert (paths.STUDENT / "model.safetensors").exists()
 
 
-def test_a_students_other_tokenizer_is_refused_while_tokenizing(with_logits):
-    other = paths.RAW / "student"
-    other.mkdir(parents=True)
-    write_params(tokenize={"vocab_size": 120})
-    tokenize.main()
-    for path in (*paths.TOKENIZER.iterdir(), *paths.BACKBONE.iterdir()):
-        path.rename(other / path.name)
-    write_params(backbone={"model": "data/raw/student"})
-    with pytest.raises(InputError, match="vocabulary differ"):
-        tokenize.main()
+def test_a_student_with_a_tokenizer_of_its_own_is_taught_by_characters(with_logits, capsys):
+    folder = paths.RAW / "student"
+    records = read_records(paths.DATASET / "train.parquet")
+    tokenizer = byte_level([record["context"] for record in records], 500, trim_offsets=True)
+    tokenizer.save_pretrained(folder)
+    sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "num_hidden_layers": 1}
+    places = {"max_position_embeddings": 70, "pad_token_id": tokenizer.pad_token_id, "type_vocab_size": 1}
+    config = RobertaConfig(vocab_size=len(tokenizer), **sizes, **places)
+    RobertaForQuestionAnswering(config).save_pretrained(folder)
+    before = content(paths.LOGITS)
+    write_params(backbone={"model": "data/raw/student"}, train={"epochs": 1})
+    capsys.readouterr()
+    run_all(tokenize, logits, backbone, train, evaluate)
+    out = capsys.readouterr().out
+    assert "the student's tokenizer is not the teacher's (vocabulary, normaliser, " in out
+    assert ", 0 to compute" in out
+    assert out.count("0.000 % of the teacher's probability has no place among the student's tokens") == 2
+    assert content(paths.LOGITS) == before
+    assert json.loads(paths.EVAL_METRICS.read_text())["questions"] == 8
+    saved = tokenization.load(str(paths.STUDENT))
+    assert tokenization.differing(saved, tokenizer) == []
+
+    write_params()
+    run_all(tokenize, backbone, train, evaluate)
+    assert "has no place" not in capsys.readouterr().out
+    assert not list(paths.FEATURES.rglob("student"))
 
 
 def test_a_wrong_parameter_stops_the_first_stage(workspace):

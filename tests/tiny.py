@@ -4,6 +4,8 @@ import contextlib
 import os
 
 import yaml
+from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
 
 from pipeline import errors, paths
 from pipeline.stages import backbone, dataset, evaluate, logits, teacher, tokenize, train
@@ -58,3 +60,28 @@ def run_with_cache(cache, command):
     os.environ[paths.CACHE_VARIABLE] = cache
     with open("stderr.txt", "w") as file, contextlib.redirect_stderr(file):
         errors.run(command)
+
+
+def byte_level(texts, vocab_size, trim_offsets):
+    """A byte-level BPE tokenizer with RoBERTa's special tokens; without trimming, a token holds the space before it."""
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    backend.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=vocab_size, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+        ),
+    )
+    backend.post_processor = processors.RobertaProcessing(
+        ("</s>", 2), ("<s>", 0), trim_offsets=trim_offsets, add_prefix_space=False
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        cls_token="<s>",
+        sep_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        model_input_names=["input_ids", "attention_mask"],
+    )

@@ -17,21 +17,23 @@ from pipeline.params import load
 from pipeline.records import read_records
 from pipeline.spans import Answer
 from pipeline.student import Student
+from pipeline.teaching import students_targets, teachers_logits
 
 
 def main() -> None:
     params = load(paths.PARAMS)
-    tokenizer = tokenization.load(paths.TOKENIZER)
-    features = feature_store.read(paths.FEATURES / "validation.safetensors")
+    tokenizer = tokenization.load(paths.students(paths.TOKENIZER))
+    file = paths.FEATURES / "validation.safetensors"
+    read, features = feature_store.read(file), feature_store.read(paths.students(file))
     records = read_records(paths.DATASET / "validation.parquet")
-    names = [records[i]["id"] for i in features.record]
-    teacher = LogitStore(paths.LOGITS, tokenization.fingerprint(tokenizer)).aligned(features, names)
+    store = LogitStore(paths.LOGITS, tokenization.fingerprint(tokenization.load(paths.TOKENIZER)))
+    teacher = teachers_logits(store, read, records)
     student = Student.from_pretrained(paths.STUDENT).to(inference.device())
 
     logits = inference.predict(student, features, tokenizer.pad_token_id)
     scores, found = metrics.scores(features, records, logits, params.evaluate.max_answer_length, params.evaluate.n_best)
-    _, teachers = metrics.scores(features, records, teacher, params.evaluate.max_answer_length)
-    loss, divergence = mean_losses(features, logits, teacher)
+    _, teachers = metrics.scores(read, records, teacher, params.evaluate.max_answer_length)
+    loss, divergence = mean_losses(features, logits, students_targets(teacher, read, features))
     metrics.write_json(
         {
             **scores,

@@ -1,8 +1,13 @@
-"""tokenize: data/dataset -> data/tokenizer and data/features, the windows that teacher and students read."""
+"""tokenize: data/dataset -> data/tokenizer and data/features, the windows that teacher and students read.
+
+A student with a tokenizer of its own gets windows of its own, in a folder `student` within both.
+"""
+
+from pathlib import Path
 
 from pipeline import feature_store, paths, tokenization
 from pipeline.errors import run
-from pipeline.params import Params, load
+from pipeline.params import Params, Tokenize, load
 from pipeline.records import read_records
 from pipeline.windows import pack, windows
 
@@ -11,14 +16,28 @@ def main() -> None:
     params = load(paths.PARAMS)
     splits = {split: read_records(paths.DATASET / f"{split}.parquet") for split in ("train", "validation")}
     tokenizer = teacher_tokenizer(params, splits["train"])
+    write(tokenizer, splits, params.tokenize, paths.fresh(paths.TOKENIZER), paths.fresh(paths.FEATURES))
     if params.backbone.model != "teacher":
-        tokenization.check_same(tokenizer, tokenization.load(params.backbone.model, params.backbone.revision))
-    tokenizer.save_pretrained(paths.fresh(paths.TOKENIZER))
+        students = tokenization.load(params.backbone.model, params.backbone.revision)
+        parts = tokenization.differing(tokenizer, students)
+        if parts:
+            print(f"the student's tokenizer is not the teacher's ({', '.join(parts)} differ); it gets its own windows")
+            folders = paths.fresh(paths.TOKENIZER / "student"), paths.fresh(paths.FEATURES / "student")
+            write(students, splits, params.tokenize, *folders)
 
-    folder = paths.fresh(paths.FEATURES)
+
+def write(
+    tokenizer: tokenization.PreTrainedTokenizerFast,
+    splits: dict[str, list],
+    params: Tokenize,
+    tokenizer_folder: Path,
+    features_folder: Path,
+) -> None:
+    """Save a tokenizer, and the windows that it makes of each split."""
+    tokenizer.save_pretrained(tokenizer_folder)
     for split, records in splits.items():
-        features = pack(windows(records, tokenizer, params.tokenize.max_length, params.tokenize.stride))
-        feature_store.write(features, folder / f"{split}.safetensors")
+        features = pack(windows(records, tokenizer, params.max_length, params.stride))
+        feature_store.write(features, features_folder / f"{split}.safetensors")
         labelled = features.labels[:, 1] > 0
         print(
             f"{split}: {len(records)} questions, {len(features)} windows of {features.lengths.mean():.0f} tokens, "

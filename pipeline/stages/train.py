@@ -14,19 +14,22 @@ from pipeline.processes import processes
 from pipeline.pruning import Pruning
 from pipeline.records import read_records
 from pipeline.student import Student
+from pipeline.teaching import students_targets, teachers_logits
 from pipeline.training import Losses, Row, Run, train
 
 
 def main() -> None:
     params = load(paths.PARAMS)
-    tokenizer = tokenization.load(paths.TOKENIZER)
-    features = {split: feature_store.read(paths.FEATURES / f"{split}.safetensors") for split in ("train", "validation")}
+    tokenizer = tokenization.load(paths.students(paths.TOKENIZER))
+    files = {split: paths.FEATURES / f"{split}.safetensors" for split in ("train", "validation")}
+    features = {split: feature_store.read(paths.students(file)) for split, file in files.items()}
     records = {split: read_records(paths.DATASET / f"{split}.parquet") for split in features}
     refuse_unanswerable(features["validation"])
-    names = [records["train"][i]["id"] for i in features["train"].record]
     teacher = None
     if params.distill.alpha:
-        teacher = LogitStore(paths.LOGITS, tokenization.fingerprint(tokenizer)).aligned(features["train"], names)
+        store = LogitStore(paths.LOGITS, tokenization.fingerprint(tokenization.load(paths.TOKENIZER)))
+        read = feature_store.read(files["train"])
+        teacher = students_targets(teachers_logits(store, read, records["train"]), read, features["train"])
 
     backbone = encoders.load_qa_model(paths.BACKBONE, trained_output=False).base_model
     student = Student.from_encoder(backbone, params.head, params.seed).to(inference.device())
@@ -54,7 +57,7 @@ def main() -> None:
         after_step=pruning.apply,
         checkpoint=checkpoint,
         report=write_curves,
-        names=names,
+        names=[records["train"][i]["id"] for i in features["train"].record],
     )
     if is_main:
         print(f"kept the student of step {result.saved_step} of {result.steps}, stopped by {result.stopped_by}")
