@@ -4,6 +4,7 @@ import dataclasses
 import json
 import random
 import signal
+import subprocess
 import time
 
 import numpy as np
@@ -146,6 +147,44 @@ def test_killed_extractions_lose_at_most_a_shard_and_end_with_the_same_bytes(wit
     windows, cached, _ = counts(capsys)
     assert 0 < cached == len(shards) < windows
     assert content(paths.LOGITS) == expected
+
+
+@pytest.fixture
+def mount(tmp_path):
+    """Mounts a file system of a size at a folder, with further options; several times over the same one."""
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+
+    def mount(*options):
+        command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(folder)]
+        if subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("only root may mount a small file system")
+        return folder
+
+    yield mount
+    subprocess.run(["umount", str(folder)], capture_output=True)
+
+
+def test_a_full_disk_loses_nothing_that_was_finished(with_logits, mount, monkeypatch, capsys):
+    expected = content(paths.LOGITS)
+    monkeypatch.setenv(paths.CACHE_VARIABLE, str(mount("size=96k")))
+    with pytest.raises(SystemExit, match=r"error: .*No space left on device.*; what was finished is kept"):
+        run(logits.main)
+    kept = {path for path, _ in kept_shards()}
+    assert len(kept) > 3
+    (folder,) = {path.parent for path in kept}
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+    mount("remount", "size=10m")
+    capsys.readouterr()
+    logits.main()
+    assert counts(capsys)[1] == sum(map(logit_store.count_rows, kept))
+    assert content(paths.LOGITS) == expected
+
+
+def test_a_read_only_cache_is_named(with_logits, mount, monkeypatch):
+    monkeypatch.setenv(paths.CACHE_VARIABLE, str(mount("ro")))
+    with pytest.raises(SystemExit, match=r"error: .*Read-only file system: '.*mounted/logits'"):
+        run(logits.main)
 
 
 def test_validation_windows_without_an_answer_are_refused(with_logits):

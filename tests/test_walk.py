@@ -1,5 +1,6 @@
 """What users type: dvc repro, another head, the difference. In a repository of its own, whose path has a space."""
 
+import hashlib
 import json
 import os
 import re
@@ -50,6 +51,18 @@ class Repository:
         self("git", "commit", "-qm", "a step")
 
 
+class Clone(Repository):
+    """A clone of a repository, on a machine that has none of its caches."""
+
+    def __init__(self, origin: Repository, folder: Path, cache: Path):
+        self.folder = origin.folder
+        self.environment = {**origin.environment, "SPAN_DISTILL_CACHE": str(cache)}
+        self("git", "clone", "-q", str(origin.folder), str(folder))
+        self.folder = folder
+        self("git", "config", "user.name", "test")
+        self("git", "config", "user.email", "test@example.org")
+
+
 def ran(output: str) -> list[str]:
     return re.findall(r"^Running stage '(\w+)':", output, re.M)
 
@@ -95,6 +108,40 @@ def test_plots_compare_the_experiments(repository):
     page = (repository.folder / "plots/index.html").read_text(encoding="utf-8")
     for word in ("training loss", "validation F1", "f1", *names):
         assert word in page
+
+
+def test_a_pulled_clone_changes_the_head_without_the_teacher(repository, tmp_path):
+    repository("git", "checkout", "-q", "-f", "HEAD")
+    repository("dvc", "checkout", "-q")
+    repository("dvc", "remote", "add", "-d", "team", str(tmp_path / "remote"))
+    repository.commit()
+    repository("dvc", "push", "-q")
+    clone = Clone(repository, tmp_path / "a colleague's clone", tmp_path / "no cache yet")
+    clone("dvc", "pull", "-q")
+    assert ran(clone("dvc", "exp", "run", "-S", "head=mlp")) == ["train", "evaluate"]
+    # who has no room for the teacher leaves it out
+    shutil.rmtree(clone.folder / "data/teacher")
+    shutil.rmtree(clone.folder / ".dvc/cache")
+    assert ran(clone("dvc", "exp", "run", "--allow-missing", "-S", "head=cnn3")) == ["train", "evaluate"]
+    assert not (clone.folder / "data/teacher").exists()
+
+
+@pytest.mark.parametrize("kind", ["symlink", "hardlink"])
+def test_stages_do_not_write_through_a_linked_cache(repository, kind):
+    repository("dvc", "config", "--local", "cache.type", kind)
+    repository("dvc", "checkout", "-q", "--force", "--relink")
+    (shard, *_) = (repository.folder / "data/logits").glob("*.safetensors")
+    assert shard.is_symlink() or shard.stat().st_nlink > 1
+    parameters = yaml.safe_load((repository.folder / "params.yaml").read_text())
+    parameters["logits"] = {"dtype": "float32", "shard_size": 3}
+    (repository.folder / "params.yaml").write_text(yaml.safe_dump(parameters))
+    repository("python", "-m", "pipeline.stages.logits")
+    repository("git", "checkout", "-q", "params.yaml", "metrics")
+    objects = [path for path in (repository.folder / ".dvc/cache/files").rglob("*") if path.is_file()]
+    assert len(objects) > 20
+    for path in objects:
+        name = path.parent.name + path.name.removesuffix(".dir")
+        assert hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == name, path
 
 
 def test_dvc_sees_what_is_added_to_raw(tmp_path):
