@@ -1,0 +1,232 @@
+"""What the benchmarks share: models and questions, a process of its own for each peer, memory, and the report."""
+
+import argparse
+import json
+import platform
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+import torch
+from transformers import PreTrainedModel
+
+from pipeline import encoders, feature_store, inference, squad, synthetic, tokenization
+from pipeline.feature_store import Features
+from pipeline.windows import pack, windows
+
+VOCABULARY = 30522
+SHAPES = {
+    "bert-large": (1024, 24, 16, 4096),
+    "minilm": (384, 6, 12, 1536),
+    "tiny": (64, 2, 4, 128),
+}
+SQUAD = {split: Path(f"../shared/squad/{split}.json") for split in ("train", "validation")}
+# memory is looked at this often, and more rarely in a process that has run for longer than 10 s
+SAMPLE_SECONDS = 0.002
+SAMPLE_SHARE = 1 / 5000
+MB = 1e6
+WITHOUT_RATIO = {"windows", "exact_match", "f1"}
+
+
+def model_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say which model and which windows."""
+    model = parser.add_mutually_exclusive_group()
+    model.add_argument("--model", help="model folder; an output layer that it lacks gets random weights")
+    model.add_argument("--shape", choices=SHAPES, default="tiny", help="random weights of this shape (default: tiny)")
+    parser.add_argument("--max-length", type=int, default=384, help="tokens of a window at most; a third overlaps")
+
+
+def peer_options(parser: argparse.ArgumentParser, peers: dict[str, Callable]) -> None:
+    """The options that say which peers run and how often; `--child` is how a peer's own process is started."""
+    parser.add_argument("--peers", default=",".join(peers), help="which to run (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=1, help="run all peers so often in turn; the fastest counts")
+    parser.add_argument("--child", nargs=2, metavar=("PEER", "FOLDER"), help=argparse.SUPPRESS)
+
+
+def model_of(args: argparse.Namespace) -> PreTrainedModel:
+    """The question-answering model that the options name, float32, on the device."""
+    if args.model:
+        model = encoders.load_qa_model(args.model, trained_output=False)
+    else:
+        sizes = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+        config = dict(zip(sizes, SHAPES[args.shape], strict=True))
+        model = encoders.new_qa_model({**config, "max_position_embeddings": 512}, VOCABULARY, seed=0)
+    return model.to(inference.device())
+
+
+def questions(file: Path | None, split: str, size: int | None) -> tuple[str, list[dict]]:
+    """Where questions come from, and `size` of them (all for None), drawn from the whole file in a fixed order.
+
+    Without a file: the real questions beside the project where they are, else 1,000 of the synthetic corpus.
+    """
+    file = file or (SQUAD[split] if SQUAD[split].exists() else None)
+    if file is None:
+        return "synthetic corpus", list(synthetic.corpus(split, size or 1000, seed=0))
+    records = squad.checked(squad.read_json(file)[0], file.name)
+    random.Random(0).shuffle(records)
+    return file.name, records[:size]
+
+
+def tokenizer_of(args: argparse.Namespace, records: list[dict]) -> tokenization.PreTrainedTokenizerFast:
+    """The model's own tokenizer; for random weights, one learnt from the questions."""
+    if args.model:
+        return tokenization.load(args.model)
+    return tokenization.learn((text for r in records for text in (r["context"], r["question"])), VOCABULARY)
+
+
+def features_of(records: list[dict], tokenizer, max_length: int) -> Features:
+    """The windows of the records; a third of `max_length` is the overlap, 128 of 384 as in transformers' example."""
+    return pack(windows(records, tokenizer, max_length, max_length // 3))
+
+
+def padded(features: Features, indices, max_length: int, labels: bool = False) -> dict[str, list]:
+    """The windows as columns of lists, padded to `max_length`: the data set of transformers' example."""
+    columns = {"input_ids": [], "token_type_ids": [], "attention_mask": []}
+    for i in indices:
+        tokens, ids = features.tokens(i), features.input_ids[features.tokens(i)].tolist()
+        rest = [0] * (max_length - len(ids))
+        columns["input_ids"].append(ids + rest)
+        columns["token_type_ids"].append(features.token_type_ids[tokens].tolist() + rest)
+        columns["attention_mask"].append([1] * len(ids) + rest)
+    if labels:
+        for i, name in enumerate(("start_positions", "end_positions")):
+            columns[name] = features.labels[indices, i].tolist()
+    return columns
+
+
+def synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+@contextmanager
+def measured(result: dict):
+    """Note when the block began and ended, and the memory before and after it, for `run_peer` to compare."""
+    process = psutil.Process()
+    synchronize()
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        allocated = torch.cuda.memory_allocated()
+    result |= {"rss_before": process.memory_info().rss, "began": time.monotonic()}
+    yield
+    synchronize()
+    result |= {"ended": time.monotonic(), "rss_after": process.memory_info().rss}
+    if torch.cuda.is_available():
+        result["cuda_growth_mb"] = (torch.cuda.max_memory_allocated() - allocated) / MB
+
+
+def run_peer(peer: str, folder: Path) -> dict:
+    """Run this command for one peer in a process of its own, and watch its resident memory from outside.
+
+    Adds `rss_growth_mb`: the most that the process held in the measured block, less what it held before.
+    """
+    print(f"{peer} ...", file=sys.stderr, flush=True)
+    command = [sys.executable, "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]]
+    child = subprocess.Popen([*command, "--child", peer, str(folder)], stdout=sys.stderr)
+    process, samples, began = psutil.Process(child.pid), [], time.monotonic()
+    while child.poll() is None:
+        try:
+            samples.append((time.monotonic(), process.memory_info().rss))
+        except psutil.Error:
+            break
+        time.sleep(max(SAMPLE_SECONDS, SAMPLE_SHARE * (time.monotonic() - began)))
+    if child.wait():
+        sys.exit(f"{peer} failed")
+    result = json.loads((folder / f"{peer}.json").read_text(encoding="utf-8"))
+    before, began, ended, after = (result.pop(key) for key in ("rss_before", "began", "ended", "rss_after"))
+    peak = max([after, *(rss for when, rss in samples if began <= when <= ended)])
+    return {"peer": peer, **result, "rss_growth_mb": (peak - before) / MB}
+
+
+def run_peers(args: argparse.Namespace, folder: Path, known: dict[str, Callable]) -> list[dict]:
+    """Every peer, `rounds` times in turn: each one's fastest run, with the seconds of all."""
+    chosen = args.peers.split(",")
+    unknown = sorted(set(chosen) - set(known))
+    if unknown:
+        sys.exit(f"error: no peer {', '.join(unknown)}; there are {', '.join(known)}")
+    runs = {peer: [] for peer in chosen}
+    for _ in range(args.rounds):
+        for peer in chosen:
+            runs[peer].append(run_peer(peer, folder))
+    fastest = [min(results, key=lambda result: result["seconds"]) for results in runs.values()]
+    return [{**best, "seconds_of_all": [result["seconds"] for result in runs[best["peer"]]]} for best in fastest]
+
+
+def run_benchmark(
+    args: argparse.Namespace,
+    peers: dict[str, Callable],
+    prepare: Callable[[argparse.Namespace, Path], dict],
+    columns: dict[str, tuple[str, int]],
+) -> None:
+    """In the parent: prepare a temporary folder, run the peers, print the report. In a child: measure one peer.
+
+    Args:
+        peers: by name, (options, folder) -> result with `seconds`.
+        prepare: (options, folder) -> what to say about the input.
+        columns: of the table, by key of the results: heading and decimals.
+    """
+    if args.child:
+        peer, folder = args.child[0], Path(args.child[1])
+        (folder / f"{peer}.json").write_text(json.dumps(peers[peer](args, folder)), encoding="utf-8")
+        return
+    with tempfile.TemporaryDirectory() as name:
+        about = prepare(args, Path(name))
+        results = run_peers(args, Path(name), peers)
+    print(json.dumps({"machine": machine(), **about, "results": rounded(results)}, indent=2), end="\n\n")
+    print(table(results, columns))
+
+
+def machine() -> dict:
+    """What the figures depend on."""
+    return {
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {platform.machine()}",
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("torch", "transformers", "numpy")},
+    }
+
+
+def describe(args: argparse.Namespace, source: str, features: Features) -> dict:
+    """The model by its name alone, and the windows."""
+    return {
+        "model": Path(args.model).name if args.model else f"{args.shape}, random weights",
+        "questions": source,
+        "windows_in_all": len(features),
+        "mean_tokens": float(features.lengths.mean()),
+        "max_length": args.max_length,
+    }
+
+
+def rounded(value):
+    """Floats to four significant digits, wherever they are."""
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [rounded(item) for item in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def table(rows: list[dict], columns: dict[str, tuple[str, int]]) -> str:
+    """A Markdown table; behind each figure how many times that of the first row it is."""
+    lines = ["| peer | " + " | ".join(heading for heading, _ in columns.values()) + " |"]
+    lines.append("|---|" + "---|" * len(columns))
+    for row in rows:
+        cells = []
+        for key, (_, decimals) in columns.items():
+            value, first = row.get(key), rows[0].get(key)
+            compared = row is not rows[0] and key not in WITHOUT_RATIO and value and first
+            ratio = f" ({value / first:.2f}x)" if compared else ""
+            cells.append("" if value is None else f"{value:,.{decimals}f}{ratio}")
+        lines.append(f"| {row['peer']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def read_features(folder: Path, split: str) -> Features:
+    return feature_store.read(folder / f"{split}.safetensors")

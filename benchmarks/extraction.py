@@ -1,0 +1,161 @@
+"""A teacher's logits: ours against Trainer.predict and against the way of a notebook. See README.md."""
+
+import argparse
+import pickle
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch import nn
+from transformers import PreTrainedModel, Trainer, TrainingArguments
+
+from benchmarks import common
+from pipeline import feature_store, inference
+from pipeline.feature_store import Features
+from pipeline.logit_store import Identity, RowCache, chunks
+from pipeline.stages.logits import teacher_rows
+
+SHARD_SIZE = 4096
+NOTEBOOK_BATCH = 4
+COLUMNS = {
+    "windows": ("windows", 0),
+    "windows_per_second": ("windows/s", 2),
+    "rss_growth_mb": ("memory, MB", 0),
+    "cuda_growth_mb": ("GPU memory, MB", 0),
+    "bytes_per_window": ("bytes a window", 0),
+    "useful_gflops": ("useful GFLOP/s", 1),
+    "matrix_share": ("of a matrix product's", 3),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.extraction", description=__doc__)
+    common.model_options(parser)
+    common.peer_options(parser, PEERS)
+    parser.add_argument("--squad", type=Path, help="SQuAD JSON (default: the real questions beside the project)")
+    parser.add_argument("--windows", type=int, help="windows for ours; more than there are: some again (default: all)")
+    parser.add_argument("--peer-windows", type=int, help="windows for the other peers (default: as many)")
+    parser.add_argument("--trainer-batch", type=int, default=8, help="batch of Trainer.predict (default: its own, 8)")
+    parser.add_argument("--warm-up", type=int, default=16, help="windows before the clock starts (default: 16)")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of the weights")
+    common.run_benchmark(parser.parse_args(), PEERS, prepare, COLUMNS)
+
+
+def prepare(args: argparse.Namespace, folder: Path) -> dict:
+    source, records = common.questions(args.squad, "train", None)
+    features = common.features_of(records, common.tokenizer_of(args, records), args.max_length)
+    feature_store.write(features, folder / "train.safetensors")
+    return {**common.describe(args, source, features), "dtype": args.dtype}
+
+
+def ours(args: argparse.Namespace, folder: Path) -> dict:
+    def run(model: PreTrainedModel, features: Features, indices: np.ndarray, out: Path) -> None:
+        cache = RowCache(out, Identity("benchmark", "benchmark", "float16"))
+        for chunk in chunks(indices, SHARD_SIZE):
+            cache.add(teacher_rows(model, features, chunk, 0, cache.identity, lambda windows: None))
+
+    return measure(args, folder, run, args.windows)
+
+
+def trainer(args: argparse.Namespace, folder: Path) -> dict:
+    data = {}
+
+    def build(features: Features, indices: np.ndarray) -> None:
+        data[len(indices)] = Dataset.from_dict(common.padded(features, indices, args.max_length))
+
+    def run(model: PreTrainedModel, features: Features, indices: np.ndarray, out: Path) -> None:
+        settings = TrainingArguments(
+            output_dir=str(out),
+            per_device_eval_batch_size=args.trainer_batch,
+            bf16_full_eval=args.dtype == "bfloat16",
+            dataloader_pin_memory=torch.cuda.is_available(),
+            report_to="none",
+            disable_tqdm=True,
+        )
+        start_logits, end_logits = Trainer(model=model, args=settings).predict(data[len(indices)]).predictions
+        np.savez(out / "logits.npz", start_logits=start_logits, end_logits=end_logits)
+
+    return measure(args, folder, run, args.peer_windows or args.windows, build)
+
+
+def notebook(args: argparse.Namespace, folder: Path) -> dict:
+    @torch.no_grad()
+    def run(model: PreTrainedModel, features: Features, indices: np.ndarray, out: Path) -> None:
+        model.eval()
+        start_logits, end_logits = [], []
+        for batch in chunks(indices, NOTEBOOK_BATCH):
+            inputs = common.padded(features, batch, args.max_length)
+            output = model(**{name: torch.tensor(rows, device=model.device) for name, rows in inputs.items()})
+            start_logits.append(output.start_logits.tolist())
+            end_logits.append(output.end_logits.tolist())
+        with open(out / "logits.pkl", "wb") as file:
+            pickle.dump({"start_logits": start_logits, "end_logits": end_logits}, file)
+
+    return measure(args, folder, run, args.peer_windows or args.windows)
+
+
+PEERS = {"ours": ours, "trainer": trainer, "notebook": notebook}
+
+
+def measure(args: argparse.Namespace, folder: Path, run, count: int | None, build=lambda *_: None) -> dict:
+    """Time `run` over `count` windows drawn from all, after a warm-up on a few; memory includes the warm-up."""
+    features = common.read_features(folder, "train")
+    order = np.random.default_rng(0).permutation(len(features))
+    indices = np.resize(order, count or len(order))
+    warm_up = indices[: min(args.warm_up, len(indices) - 1)]
+    build(features, warm_up)
+    build(features, indices)
+    model = common.model_of(args).to(getattr(torch, args.dtype))
+    before = matrix_flops(args.dtype)
+    outs = [folder / f"{args.child[0]}-{name}" for name in ("warm-up", "logits")]
+    for out in outs:
+        out.mkdir(exist_ok=True)
+    result = {}
+    with common.measured(result):
+        run(model, features, warm_up, outs[0])
+        common.synchronize()
+        began = time.perf_counter()
+        run(model, features, indices, outs[1])
+        common.synchronize()
+        seconds = time.perf_counter() - began
+    matrix = max(before, matrix_flops(args.dtype))
+    useful = useful_flops(model, features.lengths[indices]) / seconds
+    return {
+        "windows": len(indices),
+        "seconds": seconds,
+        "windows_per_second": len(indices) / seconds,
+        "bytes_per_window": sum(f.stat().st_size for f in outs[1].rglob("*") if f.is_file()) / len(indices),
+        "useful_gflops": useful / 1e9,
+        "matrix_gflops": matrix / 1e9,
+        "matrix_share": useful / matrix,
+        **result,
+    }
+
+
+def useful_flops(model: PreTrainedModel, lengths: np.ndarray) -> float:
+    """Operations for the real tokens: 2 a weight of a linear layer, and 4 H T a token and layer for attention."""
+    weights = sum(module.weight.numel() for module in model.modules() if isinstance(module, nn.Linear))
+    attention = 4 * model.config.hidden_size * model.config.num_hidden_layers
+    return float((lengths * (2 * weights + attention * lengths)).sum())
+
+
+def matrix_flops(dtype: str, seconds: float = 0.5) -> float:
+    """Operations a second of products of square matrices: 2048 wide on a CPU, 8192 on a GPU."""
+    where = inference.device()
+    size = 2048 if where.type == "cpu" else 8192
+    a, b = (torch.randn(size, size, device=where, dtype=getattr(torch, dtype)) for _ in range(2))
+    out = a @ b
+    best, until = np.inf, time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        common.synchronize()
+        began = time.perf_counter()
+        torch.matmul(a, b, out=out)
+        common.synchronize()
+        best = min(best, time.perf_counter() - began)
+    return 2 * size**3 / best
+
+
+if __name__ == "__main__":
+    main()

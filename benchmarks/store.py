@@ -1,0 +1,154 @@
+"""Logits on disk: our ragged shards against a pickle of nested lists and against padded safetensors. See README.md."""
+
+import argparse
+import json
+import pickle
+import time
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from benchmarks import common
+from pipeline import feature_store
+from pipeline.feature_store import Features
+from pipeline.logit_store import Identity, LogitStore, RowCache, Rows, chunks, write_store
+
+SHARD_SIZE = 4096
+NOTEBOOK_BATCH = 4
+IDENTITY = Identity("benchmark", "benchmark", "float16")
+COLUMNS = {
+    "bytes_per_window": ("bytes a window", 0),
+    "write_seconds": ("to write, s", 3),
+    "seconds": ("to load, s", 4),
+    "rss_growth_mb": ("memory to load, MB", 1),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.store", description=__doc__)
+    parser.add_argument("--windows", type=int, default=6000)
+    parser.add_argument("--max-length", type=int, default=384)
+    parser.add_argument("--mean-length", type=int, default=175, help="tokens of a window (default: 175)")
+    parser.add_argument("--seed", type=int, default=0)
+    common.peer_options(parser, PEERS)
+    common.run_benchmark(parser.parse_args(), PEERS, prepare, COLUMNS)
+
+
+def prepare(args: argparse.Namespace, folder: Path) -> dict:
+    """Windows of gamma distributed lengths with invented tokens, in `folder`; and every store, with its write time."""
+    rng = np.random.default_rng(args.seed)
+    lengths = rng.gamma(8, args.mean_length / 8, args.windows).astype(np.int64).clip(8, args.max_length)
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    flat = {"input_ids": np.int32, "token_type_ids": np.uint8, "offset_mapping": np.int32}
+    shapes = {"input_ids": starts[-1], "token_type_ids": starts[-1], "offset_mapping": (starts[-1], 2)}
+    features = Features(
+        starts=starts,
+        **{name: np.zeros(shapes[name], dtype) for name, dtype in flat.items()},
+        context=np.zeros((args.windows, 2), np.int32),
+        labels=np.zeros((args.windows, 2), np.int32),
+        record=np.arange(args.windows, dtype=np.int32),
+        keys=rng.integers(0, 256, (args.windows, 16), dtype=np.uint8),
+    )
+    feature_store.write(features, folder / "train.safetensors")
+    start_logits, end_logits = rng.standard_normal((2, starts[-1]), dtype=np.float32) * 4
+    report = {}
+    for peer in args.peers.split(","):
+        if peer in WRITERS:
+            out = folder / f"{peer}-store"
+            out.mkdir()
+            began = time.perf_counter()
+            WRITERS[peer](features, start_logits, end_logits, args.max_length, out)
+            report[peer] = {"write_seconds": time.perf_counter() - began, "bytes": size_of(out)}
+    (folder / "written.json").write_text(json.dumps(report), encoding="utf-8")
+    return {"windows": args.windows, "mean_tokens": float(lengths.mean()), "max_length": args.max_length}
+
+
+def size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def padded_rows(features: Features, flat: np.ndarray, max_length: int, dtype: str) -> np.ndarray:
+    """(N, max_length), zeros behind each window's tokens."""
+    rows = np.zeros((len(features), max_length), dtype)
+    rows[np.arange(max_length) < features.lengths[:, None]] = flat
+    return rows
+
+
+def write_pickle(features: Features, start_logits, end_logits, max_length: int, out: Path) -> None:
+    ends = [padded_rows(features, flat, max_length, "float32") for flat in (start_logits, end_logits)]
+    batches = [[rows.tolist() for rows in chunks(end, NOTEBOOK_BATCH)] for end in ends]
+    with open(out / "logits.pkl", "wb") as file:
+        pickle.dump(batches, file)
+
+
+def write_padded(features: Features, start_logits, end_logits, max_length: int, out: Path) -> None:
+    ends = {"start_logits": start_logits, "end_logits": end_logits}
+    rows = {name: padded_rows(features, flat, max_length, "float16") for name, flat in ends.items()}
+    save_file(rows, out / "logits.safetensors")
+
+
+def write_ours(features: Features, start_logits, end_logits, max_length: int, out: Path) -> None:
+    """As the logits stage: rows to the cache as they come, then from there to the store; both flushed to disk."""
+    cache = RowCache(out.with_name("cache"), IDENTITY)
+    for chunk in chunks(np.arange(len(features)), SHARD_SIZE):
+        tokens = slice(features.starts[chunk[0]], features.starts[chunk[-1] + 1])
+        cache.add(
+            Rows(
+                keys=features.keys[chunk],
+                starts=features.starts[chunk[0] : chunk[-1] + 2] - tokens.start,
+                start_logits=start_logits[tokens].astype("float16"),
+                end_logits=end_logits[tokens].astype("float16"),
+            )
+        )
+    write_store(out, cache, {"train": [key.tobytes() for key in features.keys]}, SHARD_SIZE)
+
+
+WRITERS = {"ours": write_ours, "padded": write_padded, "pickle": write_pickle}
+
+
+def load_pickle(folder: Path, features: Features) -> object:
+    with open(folder / "logits.pkl", "rb") as file:
+        return pickle.load(file)
+
+
+def load_padded(folder: Path, features: Features) -> object:
+    return load_file(folder / "logits.safetensors")
+
+
+def load_ours(folder: Path, features: Features) -> object:
+    """Every row, checked, and found by key."""
+    return LogitStore(folder, IDENTITY.tokenizer)
+
+
+def load_aligned(folder: Path, features: Features) -> object:
+    """What training reads: one array a side, laid out as the features are."""
+    return LogitStore(folder, IDENTITY.tokenizer).aligned(features, [""] * len(features))
+
+
+def loader(store: str, load):
+    """A peer that loads `store`, once, in a process that has loaded nothing before it."""
+
+    def run(args: argparse.Namespace, folder: Path) -> dict:
+        features = common.read_features(folder, "train")
+        written = json.loads((folder / "written.json").read_text(encoding="utf-8"))[store]
+        result = {"bytes_per_window": written["bytes"] / args.windows, "write_seconds": written["write_seconds"]}
+        with common.measured(result):
+            began = time.perf_counter()
+            loaded = load(folder / f"{store}-store", features)
+            seconds = time.perf_counter() - began
+        del loaded
+        return {"seconds": seconds, **result}
+
+    return run
+
+
+PEERS = {
+    "ours": loader("ours", load_ours),
+    "ours-aligned": loader("ours", load_aligned),
+    "padded": loader("padded", load_padded),
+    "pickle": loader("pickle", load_pickle),
+}
+
+if __name__ == "__main__":
+    main()
