@@ -39,6 +39,13 @@ def wait_for_progress(process, before):
     raise AssertionError(f"the run ended by itself, with {process.exitcode}")
 
 
+def kill_after_a_checkpoint(start, stage):
+    process = start(stage)
+    wait_for_progress(process, [])
+    process.kill()
+    process.join()
+
+
 @pytest.mark.parametrize(
     ("stage", "made"), [(train, [paths.STUDENT]), (teacher, [paths.TEACHER])], ids=["train", "teacher"]
 )
@@ -72,10 +79,7 @@ def test_the_curves_and_counts_go_on_too(with_logits, start):
         return [row.split("\t")[:1] + row.split("\t")[2:] for row in rows], summary["steps"], summary["windows"]
 
     expected = outcome()
-    process = start(train)
-    wait_for_progress(process, [])
-    process.kill()
-    process.join()
+    kill_after_a_checkpoint(start, train)
     train.main()
     assert outcome() == expected
 
@@ -94,10 +98,7 @@ def test_an_interrupted_run_keeps_a_checkpoint_and_says_so(with_logits, start, n
 
 def test_another_runs_checkpoint_is_not_used(with_logits, start, capsys):
     write_params(train=LONG)
-    process = start(train)
-    wait_for_progress(process, [])
-    process.kill()
-    process.join()
+    kill_after_a_checkpoint(start, train)
     (mine,) = checkpoints()
     for change in ({"train": {**LONG, "learning_rate": 2e-3}}, {"train": LONG, "prune": {"amount": 0.2}}):
         write_params(**change)
@@ -112,10 +113,7 @@ def test_another_runs_checkpoint_is_not_used(with_logits, start, capsys):
 
 def test_a_damaged_checkpoint_is_passed_over(with_logits, start, capsys):
     write_params(train=LONG)
-    process = start(train)
-    wait_for_progress(process, [])
-    process.kill()
-    process.join()
+    kill_after_a_checkpoint(start, train)
     (path,) = checkpoints()
     path.write_bytes(path.read_bytes()[:-100])
     train.main()
