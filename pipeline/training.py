@@ -146,6 +146,7 @@ def train(
     except RuntimeError as error:
         if loop.accelerator.num_processes == 1:
             raise
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torch's launcher sends one now, and this process ends anyway
         raise InputError(
             f"the run's processes lost each other at step {loop.run.steps + 1} "
             f"({str(error).splitlines()[0]}); {loop.keep_for_good()}, the same command goes on from there"
