@@ -1,4 +1,5 @@
 import functools
+import signal
 
 import numpy as np
 import pytest
@@ -273,3 +274,19 @@ def test_out_of_memory_says_which_setting_to_lower(features):
 def test_precision(monkeypatch):
     assert training.mixed_precision(SETTINGS) == "no"
     assert training.mixed_precision(SETTINGS.model_copy(update={"precision": "bfloat16"})) == "bf16"
+
+
+def test_a_run_whose_processes_lost_each_other_keeps_a_checkpoint_and_says_so(features, tmp_path, monkeypatch):
+    monkeypatch.setattr(training.Accelerator, "num_processes", 2)
+    before = signal.getsignal(signal.SIGTERM)
+
+    def lost(logits, batch):
+        raise RuntimeError("Connection closed by peer\nand a long trace")
+
+    expected = r"lost each other at step 1 \(Connection closed by peer\); a checkpoint of step 0 is kept"
+    try:
+        with pytest.raises(InputError, match=expected):
+            train(model(), features, 0, SETTINGS, 0, lost, checkpoint=Checkpoint(tmp_path, "run"))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert Checkpoint(tmp_path, "run").read()[1]["steps"] == 0
