@@ -6,9 +6,8 @@ import numpy as np
 
 from pipeline.feature_store import Features
 from pipeline.logit_store import LogitStore
+from pipeline.metrics import Logits
 from pipeline.transport import transport
-
-Logits = tuple[np.ndarray, np.ndarray]
 
 
 def teachers_logits(store: LogitStore, features: Features, records: list[dict[str, Any]]) -> Logits:
