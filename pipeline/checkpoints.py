@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from pipeline.errors import InputError
+from pipeline.files import replacing
 
 METADATA = "span_distill"
 State = dict[str, Tensor]
@@ -53,17 +55,17 @@ class Checkpoint:
 
         Args:
             values: JSON values; floats come back to the bit.
+
+        Raises:
+            InputError: it cannot be written; the last one stays.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self.folder / f".unfinished.{os.getpid()}"
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         try:
-            save_file(tensors, temporary, metadata={METADATA: json.dumps(values)})
-            with open(temporary, "rb") as file:
-                os.fsync(file.fileno())
-            temporary.replace(self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
+            with replacing(self.path) as temporary:
+                save_file(tensors, temporary, metadata={METADATA: json.dumps(values)})
+        except SafetensorError as error:  # a full disk, too
+            raise InputError(f"the checkpoint {self.path} cannot be written: {error}") from None
 
     def read(self) -> tuple[State, dict[str, Any]] | None:
         """The tensors, on the CPU, and the values of the newest state; None where there is none that can be read."""

@@ -13,7 +13,6 @@ tokenizer and dtype, and a checksum of its tensors. Its file name is the hash of
 
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -26,6 +25,7 @@ from safetensors.numpy import save
 
 from pipeline.errors import InputError
 from pipeline.feature_store import Features
+from pipeline.files import replacing
 
 FORMAT = 1
 # one entry, because safetensors writes several in no fixed order
@@ -78,6 +78,11 @@ def _json(value: dict[str, Any]) -> bytes:
     return (json.dumps(value, indent=2) + "\n").encode()
 
 
+def _write(path: Path, content: bytes) -> None:
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def _checksum(rows: Rows) -> str:
     return _digest(*(np.ascontiguousarray(array).tobytes() for array in vars(rows).values()))
 
@@ -86,24 +91,11 @@ def _shard_name(identity: Identity, rows: Rows) -> str:
     return _digest(identity.name.encode(), rows.keys.tobytes())
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write under a temporary name, flush to disk, and rename: the file is there whole, or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_shard(folder: Path, identity: Identity, rows: Rows) -> str:
     """Write rows as one shard, whole or not at all; returns the file's name."""
     name = f"{_shard_name(identity, rows)}.safetensors"
     header = {"format": FORMAT, **asdict(identity), "rows": len(rows), "checksum": _checksum(rows)}
-    write_atomically(folder / name, save(dict(vars(rows)), metadata={METADATA: json.dumps(header, sort_keys=True)}))
+    _write(folder / name, save(dict(vars(rows)), metadata={METADATA: json.dumps(header, sort_keys=True)}))
     return name
 
 
@@ -145,7 +137,7 @@ class RowCache:
         self.folder = folder / identity.name
         self.identity = identity
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.folder / IDENTITY, _json(asdict(identity)))
+        _write(self.folder / IDENTITY, _json(asdict(identity)))
         self._shards: list[Rows] = []
         self._places: dict[bytes, tuple[int, int]] = {}
         for path in sorted(self.folder.glob("*.safetensors")):
@@ -215,7 +207,7 @@ def write_store(folder: Path, cache: RowCache, splits: dict[str, list[bytes]], s
             name = write_shard(folder, cache.identity, cache.rows(chunk))
             shards.append({"file": name, "split": split, "rows": len(chunk)})
     manifest = {"format": FORMAT, **asdict(cache.identity), "rows": len(seen), "shards": shards}
-    write_atomically(folder / MANIFEST, _json(manifest))
+    _write(folder / MANIFEST, _json(manifest))
 
 
 class LogitStore:

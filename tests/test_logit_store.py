@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from pipeline import logit_store
+from pipeline import files, logit_store
 from pipeline.errors import InputError
 from pipeline.feature_store import Features
 from pipeline.logit_store import (
@@ -174,7 +174,7 @@ def test_a_damaged_shard_of_the_cache_is_dropped_with_a_warning(tmp_path, capsys
 
 
 def test_a_failed_write_leaves_nothing_behind(tmp_path, monkeypatch):
-    monkeypatch.setattr(logit_store.os, "fsync", lambda _: (_ for _ in ()).throw(OSError("no space left")))
+    monkeypatch.setattr(files.os, "fsync", lambda _: (_ for _ in ()).throw(OSError("no space left")))
     with pytest.raises(OSError, match="no space"):
         logit_store.write_shard(tmp_path, IDENTITY, rows("a"))
     assert list(tmp_path.iterdir()) == []

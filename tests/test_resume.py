@@ -200,10 +200,30 @@ def test_two_processes_take_the_steps_of_one(with_logits, launch):
     assert len((paths.CURVES / "validation.tsv").read_text().splitlines()) == len(scores.splitlines())
 
 
+# the second process opens the cache when the first could have added shards to it
+LATE = """
+import time
+from pipeline.errors import run
+from pipeline.logit_store import RowCache
+from pipeline.processes import processes
+from pipeline.stages import logits
+
+on_time = RowCache.__init__
+
+def late(self, *arguments):
+    time.sleep(0 if processes().is_main_process else 2)
+    on_time(self, *arguments)
+
+RowCache.__init__ = late
+run(logits.main)
+"""
+
+
 def test_two_processes_compute_the_logits_of_one_to_the_byte(with_logits, launch, monkeypatch):
     expected = content(paths.LOGITS)
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(with_logits / "fresh cache"))
-    process = launch("pipeline.stages.logits")
+    Path("late.py").write_text(LATE)
+    process = launch("late")
     output = process.communicate(timeout=120)[0]
     assert process.returncode == 0, output
     assert content(paths.LOGITS) == expected

@@ -181,6 +181,14 @@ def test_a_full_disk_loses_nothing_that_was_finished(with_logits, mount, monkeyp
     assert content(paths.LOGITS) == expected
 
 
+def test_a_checkpoint_that_does_not_fit_is_named(with_logits, mount, monkeypatch):
+    monkeypatch.setenv(paths.CACHE_VARIABLE, str(mount("size=64k")))
+    write_params(train={"checkpoint_minutes": 1e-9})
+    with pytest.raises(SystemExit, match=r"error: the checkpoint .*mounted/training/.* cannot be written: .*No space"):
+        run(train.main)
+    assert not [path for path in (with_logits / "mounted").rglob("*") if path.is_file()]
+
+
 def test_a_read_only_cache_is_named(with_logits, mount, monkeypatch):
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(mount("ro")))
     with pytest.raises(SystemExit, match=r"error: .*Read-only file system: '.*mounted/logits'"):

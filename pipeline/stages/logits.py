@@ -29,6 +29,7 @@ def main() -> None:
     with lock:  # a second run waits, and then reads what the first computed
         with state.main_process_first():  # whoever opens the cache first mends it
             cache = RowCache(folder, identity)
+        state.wait_for_everyone()  # all share out the same missing windows: nobody adds any while another still looks
         compute(cache, splits, records, tokenizer.pad_token_id, params.logits.shard_size)
         state.wait_for_everyone()
         if not state.is_main_process:
