@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 from transformers import AutoModelForQuestionAnswering, BertConfig, BertForQuestionAnswering, PreTrainedModel
-from transformers.utils import logging
+from transformers.utils import ModelOutput, logging
 
 from pipeline.errors import InputError
 
@@ -109,6 +109,18 @@ def keep_layers(encoder: PreTrainedModel, layers: list[int] | None) -> PreTraine
     setattr(parent, name, nn.ModuleList(stack[i] for i in layers))
     encoder.config.num_hidden_layers = len(layers)
     return encoder
+
+
+def bfloat16_encoder(model: PreTrainedModel) -> PreTrainedModel:
+    """The model with its encoder's weights and computation in bfloat16, and its output layer in float32, in place."""
+    encoder = model.base_model.to(torch.bfloat16)
+    encoder.register_forward_hook(_last_hidden_state_in_float32)
+    return model
+
+
+def _last_hidden_state_in_float32(encoder: nn.Module, inputs: tuple, output: ModelOutput) -> ModelOutput:
+    output["last_hidden_state"] = output["last_hidden_state"].float()
+    return output
 
 
 def uses_segments(model: PreTrainedModel) -> bool:

@@ -7,6 +7,8 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+UNLABELLED = (-1, -1)
+
 
 @dataclass(frozen=True)
 class Features:
@@ -18,7 +20,8 @@ class Features:
         token_type_ids: (T,) uint8.
         offset_mapping: (T, 2) int32, characters of the context; -1 outside it.
         context: (N, 2) int32, first and past-the-last context position in the window.
-        labels: (N, 2) int32, first and last answer position in the window; 0, 0 for none.
+        labels: (N, 2) int32, first and last answer position in the window; 0, 0 where the window does not hold the
+            answer, `UNLABELLED` where no answer is known.
         record: (N,) int32, index of the question record.
         keys: (N, 16) uint8, hash of token ids and segment ids.
     """
@@ -39,6 +42,32 @@ class Features:
     def lengths(self) -> np.ndarray:
         """(N,) int64, tokens of each window."""
         return np.diff(self.starts)
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """(N,) bool, whether the answer to each window's question is known."""
+        return self.labels[:, 0] >= 0
+
+    @property
+    def answer_mask(self) -> np.ndarray:
+        """(T,) bool, tokens that an answer may start or end at: the context's and [CLS]."""
+        lengths = self.lengths
+        positions = np.arange(len(self.input_ids)) - np.repeat(self.starts[:-1], lengths)
+        first, past = np.repeat(self.context, lengths, axis=0).T
+        return (positions == 0) | ((positions >= first) & (positions < past))
+
+    def places(self, windows: np.ndarray) -> np.ndarray:
+        """Where the tokens of some windows lie in the flat arrays, window after window."""
+        return np.concatenate([np.arange(*self.starts[i : i + 2]) for i in windows])
+
+    def select(self, windows: np.ndarray) -> "Features":
+        """Some of the windows, by their indices, in that order."""
+        tokens = self.places(windows)
+        return Features(
+            starts=np.concatenate([[0], np.cumsum(self.lengths[windows])]),
+            **{name: getattr(self, name)[tokens] for name in ("input_ids", "token_type_ids", "offset_mapping")},
+            **{name: getattr(self, name)[windows] for name in ("context", "labels", "record", "keys")},
+        )
 
     def tokens(self, i: int) -> slice:
         """Where window i's tokens lie in the flat arrays."""

@@ -10,17 +10,60 @@ from torch import nn
 
 from pipeline.batching import pad, token_budget_batches
 from pipeline.encoders import uses_segments
+from pipeline.errors import InputError
 from pipeline.feature_store import Features
 from pipeline.processes import processes
 
-# padded tokens of a batch; the right number depends on the machine, not on the experiment
+# Tokens of a batch, padding included; the right number depends on the machine, not on the experiment. On a GPU, more
+# would have more than 3 % of padding in a shard of 4,096 windows.
 BATCH_TOKENS_VARIABLE = "SPAN_DISTILL_BATCH_TOKENS"
-BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}
+BATCH_TOKENS = {"cpu": 4096, "cuda": 16384}
+# On a CPU, numbers in the widest layer's output: memory above 32 MB is fetched anew from the system for each layer, and
+# what does not fit in the caches is slow.
+CPU_ACTIVATIONS = 3 * 2**20
+
+PRECISION_VARIABLE = "SPAN_DISTILL_PRECISION"
+PRECISIONS = ("float32", "bfloat16")
 
 
 def device() -> torch.device:
     """This process's accelerator if there is one, else the CPU."""
     return processes().device
+
+
+def has_bfloat16() -> bool:
+    """Whether there is a GPU that multiplies bfloat16 itself."""
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def teacher_precision() -> str:
+    """What a teacher's encoder computes in here: what the environment says, else bfloat16 on a GPU that has it.
+
+    Raises:
+        InputError: the environment names no precision.
+    """
+    said = os.environ.get(PRECISION_VARIABLE) or ("bfloat16" if has_bfloat16() else "float32")
+    if said not in PRECISIONS:
+        raise InputError(f"{PRECISION_VARIABLE} is {said!r}; it may be {' or '.join(PRECISIONS)}")
+    return said
+
+
+def batch_tokens(model: nn.Module) -> int:
+    """Tokens of a batch, padding included: what the environment says, else what suits the device and the model.
+
+    Raises:
+        InputError: the environment names no number.
+    """
+    said = os.environ.get(BATCH_TOKENS_VARIABLE)
+    if said:
+        if not said.isdecimal():
+            raise InputError(f"{BATCH_TOKENS_VARIABLE} is {said!r}; it must be a whole number of tokens")
+        return int(said)
+    where = next(model.parameters()).device.type
+    if where != "cpu":
+        return BATCH_TOKENS.get(where, BATCH_TOKENS["cpu"])
+    widest = max((module.out_features for module in model.modules() if isinstance(module, nn.Linear)), default=1)
+    return min(BATCH_TOKENS["cpu"], CPU_ACTIVATIONS // widest)
 
 
 def model_inputs(model: nn.Module, batch) -> dict[str, torch.Tensor]:
@@ -37,14 +80,14 @@ def predict(
     features: Features,
     pad_token_id: int,
     indices: np.ndarray | None = None,
-    progress: Callable[[int], None] = lambda windows: None,
+    progress: Callable[[int, int], None] = lambda windows, tokens: None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Start and end logits, each (T,) float32, of the windows at `indices` (all for None), laid end to end.
 
     The model is left in evaluation mode.
 
     Args:
-        progress: called after each batch with the number of its windows.
+        progress: called with the number of windows of each batch, and of its tokens with padding.
     """
     indices = np.arange(len(features)) if indices is None else indices
     lengths = features.lengths[indices]
@@ -52,16 +95,19 @@ def predict(
     start_logits = np.empty(starts[-1], dtype=np.float32)
     end_logits = np.empty_like(start_logits)
     where = next(model.parameters()).device
-    budget = int(os.environ.get(BATCH_TOKENS_VARIABLE) or BATCH_TOKENS.get(where.type, BATCH_TOKENS["cpu"]))
     model.eval()
-    for places in token_budget_batches(lengths, budget):
-        batch = pad(features, indices[places], pad_token_id).to(where)
+    computed = []
+    for places in token_budget_batches(lengths, batch_tokens(model)):
+        batch = pad(features, indices[places], pad_token_id)
+        batch = (batch.pinned() if where.type == "cuda" else batch).to(where)
         output = model(**model_inputs(model, batch))
-        start, end = output.start_logits.float().cpu().numpy(), output.end_logits.float().cpu().numpy()
+        computed.append((places, output.start_logits.float(), output.end_logits.float()))
+        progress(len(places), batch.input_ids.numel())
+    for places, *ends in computed:  # afterwards, because a copy from a GPU waits for all that it was told
+        start, end = (logits.cpu().numpy() for logits in ends)
         for row, place in enumerate(places):
             start_logits[starts[place] : starts[place + 1]] = start[row, : lengths[place]]
             end_logits[starts[place] : starts[place + 1]] = end[row, : lengths[place]]
-        progress(len(places))
     return start_logits, end_logits
 
 
@@ -71,8 +117,7 @@ def predict_together(model: nn.Module, features: Features, pad_token_id: int) ->
     if state.num_processes == 1:
         return predict(model, features, pad_token_id)
     mine = np.arange(state.process_index, len(features), state.num_processes)
-    tokens = np.concatenate([np.arange(features.starts[i], features.starts[i + 1]) for i in mine])
     flat = np.zeros((2, len(features.input_ids)), dtype=np.float32)
-    flat[:, tokens] = predict(model, features, pad_token_id, mine)
+    flat[:, features.places(mine)] = predict(model, features, pad_token_id, mine)
     start_logits, end_logits = reduce(torch.from_numpy(flat).to(state.device), "sum").cpu().numpy()
     return start_logits, end_logits

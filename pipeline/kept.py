@@ -32,7 +32,8 @@ def main() -> None:
     if arguments.command == "list":
         show(teachers())
     elif arguments.command == "verify":
-        check(arguments.folder or [*teachers(), *([paths.LOGITS] if paths.LOGITS.exists() else [])])
+        folders = arguments.folder or [*teachers(), *([paths.LOGITS] if paths.LOGITS.exists() else [])]
+        check([store for folder in folders for store in logit_store.stores(folder)])
     else:
         delete(chosen(arguments.teacher, arguments.unused_days))
         if arguments.teacher is None:

@@ -4,17 +4,20 @@ A row is one window's start and end logits, one pair a token. Its key is the has
 ids (`windows.Window.key`), so batch size, order, slice and split do not matter. There are two folders of shards:
 
 - the user's cache, one folder a teacher, which gets a shard as soon as it is computed and forgets nothing;
-- data/logits, written from it in one go: exactly the rows of this data set, in its order, and a manifest.
+- the teacher's folder in data/logits, written from it in one go: exactly the rows of this data set, in its order, and
+  a manifest.
 
 A shard has the tensors `keys` (N, 16) uint8, `starts` (N + 1,) int64, and `start_logits` and `end_logits`, (T,)
 float16 or float32; row i has the tokens starts[i] to starts[i + 1]. Its metadata names the format, teacher,
-tokenizer and dtype, and a checksum of its tensors. Its file name is the hash of teacher, tokenizer, dtype and keys.
+tokenizer and dtype, the precisions that its rows were computed in, and a checksum of all that. Its file name is the
+hash of teacher, tokenizer, dtype and keys.
 """
 
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +30,8 @@ from pipeline.errors import InputError
 from pipeline.feature_store import Features
 from pipeline.files import replacing
 
-FORMAT = 1
+FORMAT = 2
+TENSORS = ("keys", "starts", "start_logits", "end_logits")
 # one entry, because safetensors writes several in no fixed order
 METADATA = "span_distill"
 MANIFEST = "manifest.json"
@@ -56,12 +60,21 @@ class Identity:
 
 @dataclass(frozen=True)
 class Rows:
-    """N rows of T tokens in all; see the module for the shapes."""
+    """N rows of T tokens in all; see the module for the shapes.
+
+    Attributes:
+        precision: what the teacher's encoder computed the rows in, `float32` or `bfloat16`; both for rows of two runs.
+    """
 
     keys: np.ndarray
     starts: np.ndarray
     start_logits: np.ndarray
     end_logits: np.ndarray
+    precision: tuple[str, ...]
+
+    @property
+    def tensors(self) -> dict[str, np.ndarray]:
+        return {name: getattr(self, name) for name in TENSORS}
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -83,8 +96,10 @@ def _write(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def _checksum(rows: Rows) -> str:
-    return _digest(*(np.ascontiguousarray(array).tobytes() for array in vars(rows).values()))
+def _checksum(header: dict[str, Any], rows: Rows) -> str:
+    """Of all of a shard: its tensors, and its header but for the checksum itself."""
+    said = json.dumps({key: value for key, value in header.items() if key != "checksum"}, sort_keys=True)
+    return _digest(said.encode(), *(np.ascontiguousarray(array).tobytes() for array in rows.tensors.values()))
 
 
 def _shard_name(identity: Identity, rows: Rows) -> str:
@@ -94,8 +109,9 @@ def _shard_name(identity: Identity, rows: Rows) -> str:
 def write_shard(folder: Path, identity: Identity, rows: Rows) -> str:
     """Write rows as one shard, whole or not at all; returns the file's name."""
     name = f"{_shard_name(identity, rows)}.safetensors"
-    header = {"format": FORMAT, **asdict(identity), "rows": len(rows), "checksum": _checksum(rows)}
-    _write(folder / name, save(dict(vars(rows)), metadata={METADATA: json.dumps(header, sort_keys=True)}))
+    header = {"format": FORMAT, **asdict(identity), "precision": rows.precision, "rows": len(rows)}
+    header["checksum"] = _checksum(header, rows)
+    _write(folder / name, save(rows.tensors, metadata={METADATA: json.dumps(header, sort_keys=True)}))
     return name
 
 
@@ -108,14 +124,15 @@ def read_shard(path: Path, identity: Identity) -> Rows:
     try:
         with safe_open(path, framework="numpy") as file:
             header = json.loads((file.metadata() or {}).get(METADATA, "{}"))
-            rows = Rows(**{name: file.get_tensor(name) for name in file.keys()})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            rows = Rows(**tensors, precision=tuple(header.get("precision", ())))
     except (SafetensorError, OSError, TypeError, json.JSONDecodeError) as error:
         raise InputError(f"{path} is not a shard of logits, or is damaged: {error}") from None
     expected = {"format": FORMAT, **asdict(identity)}
     wrong = [f"{key} is {header.get(key)}, not {value}" for key, value in expected.items() if header.get(key) != value]
     if wrong:
         raise InputError(f"{path} holds other logits: {'; '.join(wrong)}")
-    if header.get("checksum") != _checksum(rows):
+    if header.get("checksum") != _checksum(header, rows):
         raise InputError(f"{path} is damaged: its checksum does not fit its content")
     return rows
 
@@ -152,6 +169,9 @@ class RowCache:
             self._places[key.tobytes()] = (len(self._shards), i)
         self._shards.append(rows)
 
+    def __len__(self) -> int:
+        return len(self._places)
+
     def __contains__(self, key: bytes) -> bool:
         return key in self._places
 
@@ -160,15 +180,40 @@ class RowCache:
         write_shard(self.folder, self.identity, rows)
         self._remember(rows)
 
+    def add_all(self, shards: Iterable[Rows]) -> None:
+        """Keep the rows of each shard; it is written while the next one is computed."""
+        with ThreadPoolExecutor(1) as writer:
+            writing = None
+            for rows in shards:
+                if writing:
+                    writing.result()
+                writing = writer.submit(self.add, rows)
+            if writing:
+                writing.result()
+
+    def adopt(self, folder: Path) -> None:
+        """Keep the rows of a folder of shards too, of data/logits as `dvc pull` brought it say.
+
+        Shards that are damaged, or of another teacher, are passed over.
+        """
+        for path in sorted(folder.glob("*.safetensors")):
+            try:
+                rows = read_shard(path, self.identity)
+            except InputError:
+                continue
+            if not all(key.tobytes() in self for key in rows.keys):
+                self.add(rows)
+
     def rows(self, keys: list[bytes]) -> Rows:
         """The rows of `keys`, in that order.
 
         Raises:
             KeyError: a key has no row.
         """
-        start_logits, end_logits = [], []
+        start_logits, end_logits, precision = [], [], set()
         for key in keys:
             shard, row = self._places[key]
+            precision.update(self._shards[shard].precision)
             tokens = slice(*self._shards[shard].starts[row : row + 2])
             start_logits.append(self._shards[shard].start_logits[tokens])
             end_logits.append(self._shards[shard].end_logits[tokens])
@@ -177,6 +222,7 @@ class RowCache:
             starts=np.concatenate([[0], np.cumsum([len(row) for row in start_logits])]).astype(np.int64),
             start_logits=np.concatenate(start_logits),
             end_logits=np.concatenate(end_logits),
+            precision=tuple(sorted(precision)),
         )
 
 
@@ -204,14 +250,15 @@ def write_store(folder: Path, cache: RowCache, splits: dict[str, list[bytes]], s
         new = [key for key in keys if key not in seen]
         seen.update(new)
         for chunk in chunks(new, shard_size):
-            name = write_shard(folder, cache.identity, cache.rows(chunk))
-            shards.append({"file": name, "split": split, "rows": len(chunk)})
+            rows = cache.rows(chunk)
+            name = write_shard(folder, cache.identity, rows)
+            shards.append({"file": name, "split": split, "rows": len(rows), "precision": rows.precision})
     manifest = {"format": FORMAT, **asdict(cache.identity), "rows": len(seen), "shards": shards}
     _write(folder / MANIFEST, _json(manifest))
 
 
 class LogitStore:
-    """data/logits, for reading.
+    """A teacher's folder in data/logits, for reading.
 
     Raises:
         InputError: the manifest is missing, of another format, or made with another tokenizer; a shard is missing
@@ -266,8 +313,13 @@ class LogitStore:
         return start_logits, end_logits
 
 
+def stores(folder: Path) -> list[Path]:
+    """The folders of shards in a folder, data/logits say, which has one a teacher; itself, if it has none."""
+    return sorted(path.parent for path in folder.glob(f"*/{MANIFEST}")) or [folder]
+
+
 def problems(folder: Path) -> Iterator[str]:
-    """Read a whole folder of shards, data/logits or a teacher's in the cache; one line for each thing that is wrong.
+    """Read a whole folder of shards, of data/logits or of the cache; one line for each thing that is wrong.
 
     Looks for shards that are damaged, missing, foreign or under a wrong name, keys that are missing or doubled, and
     values that are not finite.

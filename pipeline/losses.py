@@ -18,12 +18,16 @@ def masked(logits: Tensor, mask: Tensor) -> Tensor:
 
 
 def span_cross_entropy(logits: Pair, labels: Tensor, mask: Tensor) -> Tensor:
-    """Mean of the start's and the end's cross-entropy with the labels, in nats.
+    """(B,) cross-entropy with the labels, in nats, mean of start and end; 0 for a window without a label.
 
     Args:
-        labels: (B, 2) int64, first and last answer position, each inside the mask.
+        labels: (B, 2) int64, first and last answer position, each inside the mask; -1, -1 for no label.
     """
-    return sum(cross_entropy(masked(end, mask), labels[:, i]) for i, end in enumerate(logits)) / 2
+    each = [
+        cross_entropy(masked(end, mask), labels[:, i], ignore_index=-1, reduction="none")
+        for i, end in enumerate(logits)
+    ]
+    return torch.stack(each).mean(0)
 
 
 def span_divergence(student: Pair, teacher: Pair, mask: Tensor, temperature: float) -> Tensor:
@@ -44,12 +48,16 @@ def distillation(
 ) -> dict[str, Tensor]:
     """alpha * T^2 * KL(teacher || student) at temperature T + (1 - alpha) * cross-entropy with the labels.
 
-    Hinton et al. 2015 (Distilling the Knowledge in a Neural Network); T^2 keeps the gradient's size when T changes.
+    Hinton et al. 2015 (Distilling the Knowledge in a Neural Network); T^2 keeps the gradient's size when T changes. For
+    a window without a label alpha is 1.
 
-    Returns `loss` and its parts `hard` and `soft`, without their weights; without a teacher, `loss` is `hard`.
+    Returns means over the windows: `loss` and its parts `hard`, over those with a label, and `soft`, without their
+    weights; without a teacher, whose windows must all have a label, `loss` is `hard`.
     """
     hard = span_cross_entropy(student, labels, mask)
     if teacher is None:
-        return {"loss": hard, "hard": hard}
-    soft = temperature**2 * span_divergence(student, teacher, mask, temperature).mean()
-    return {"loss": alpha * soft + (1 - alpha) * hard, "hard": hard, "soft": soft}
+        return {"loss": hard.mean(), "hard": hard.mean()}
+    labelled = labels[:, 0] >= 0
+    soft = temperature**2 * span_divergence(student, teacher, mask, temperature)
+    loss = torch.where(labelled, alpha * soft + (1 - alpha) * hard, soft)
+    return {"loss": loss.mean(), "hard": hard.sum() / labelled.sum().clamp(min=1), "soft": soft.mean()}

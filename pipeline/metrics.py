@@ -30,8 +30,13 @@ def scores(
 def write_json(values: dict[str, Any], path: Path) -> None:
     """Write scores, floats with four decimals."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    rounded = {key: round(value, 4) if isinstance(value, float) else value for key, value in values.items()}
-    path.write_text(json.dumps(rounded, indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(_rounded(values), indent=2) + "\n", encoding="utf-8")
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def write_tsv(rows: list[dict[str, Any]], path: Path) -> None:

@@ -14,8 +14,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pipeline.errors import InputError
 
 HEADS = ("linear", "lstm768", "lstm64", "lstm64x2", "cnn3", "cnn357", "cnn357_stacked", "mlp", "mlp_dropout")
+RESERVED = ("student", "mean")
 HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 COMMIT = re.compile(r"[0-9a-f]{40}")
+# in a table of the parameters, the place of a name that the user chooses
+NAME = "NAME"
 
 
 def _scientific(value: Any) -> Any:
@@ -31,8 +34,15 @@ def _head(value: Any) -> Any:
     return value
 
 
+def _teacher_name(value: Any) -> Any:
+    if not isinstance(value, str) or not re.fullmatch(r"[a-z0-9_-]+", value) or value in RESERVED:
+        raise ValueError(f"a teacher's name has small letters, digits, - and _, and is not {' or '.join(RESERVED)}")
+    return value
+
+
 Float = Annotated[float, BeforeValidator(_scientific)]
 Head = Annotated[str, BeforeValidator(_head)]
+TeacherName = Annotated[str, BeforeValidator(_teacher_name)]
 
 
 class Section(BaseModel):
@@ -143,24 +153,31 @@ class Train(Section):
     keep: Literal["best", "last"] = Field("best", description="what is saved: `best` by validation F1, or `last`")
 
 
-class Teacher(Section):
-    model: str = Field(description="`new` (from config, untrained), a model folder in data/raw, or a hub id")
+class TeacherModel(Section):
+    model: str = Field(description="`new` (from teacher.config, untrained), a model folder in data/raw, or a hub id")
     revision: str | None = Field(description="commit of the hub model, 40 hexadecimal digits; else null")
-    config: dict[str, int | float | str] | None = Field(None, description="with `new`: keys of BertConfig")
     seed: int = Field(0, ge=0, description="of new weights and of the fine-tuning")
-    train: Train = Field(description="fine-tuning on the labels; `epochs: 0` takes the model as it is")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         check_source(self.model, self.revision, "model", "new")
-        if (self.model == "new") != (self.config is not None):
+        return self
+
+
+class Teacher(Section):
+    models: dict[TeacherName, TeacherModel] = Field(min_length=1)
+    config: dict[str, int | float | str] | None = Field(None, description="of a `new` model: keys of BertConfig")
+    train: Train = Field(description="fine-tuning on the labels; `epochs: 0` takes the models as they are")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        new = any(model.model == "new" for model in self.models.values())
+        if new != (self.config is not None):
             raise ValueError("config goes with model 'new', and with no other")
-        if self.model == "new" and self.train.epochs == 0:
+        if new and self.train.epochs == 0:
             raise ValueError("model 'new' has random weights: train.epochs must be at least 1")
         if self.train.evaluate_minutes or self.train.keep != "last":
-            raise ValueError(
-                "the teacher is not scored while it trains: train.keep must be last, evaluate_minutes null"
-            )
+            raise ValueError("a teacher is not scored while it trains: train.keep must be last, evaluate_minutes null")
         return self
 
 
@@ -170,13 +187,12 @@ class Logits(Section):
 
 
 class Backbone(Section):
-    model: str = Field(description="`teacher` (its encoder), a model folder in data/raw, or a hub id")
+    model: str = Field(description="a teacher's name (its encoder), a model folder in data/raw, or a hub id")
     revision: str | None = Field(description="commit of the hub model, 40 hexadecimal digits; else null")
     layers: list[int] | None = Field(None, min_length=1, description="layers to keep, counted from 0; null: all")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        check_source(self.model, self.revision, "model", "teacher")
         if self.layers is not None and sorted(set(self.layers)) != self.layers:
             raise ValueError(f"layers {self.layers} must rise, each named once")
         if self.layers and self.layers[0] < 0:
@@ -209,13 +225,16 @@ class Params(Section):
     distill: Distill
     prune: Prune
     train: Train
-
     evaluate: Evaluate
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.train.epochs == 0:
             raise ValueError("train.epochs must be at least 1")
+        try:
+            check_source(self.backbone.model, self.backbone.revision, "model", *self.teacher.models)
+        except ValueError as error:
+            raise ValueError(f"backbone: {error}") from None
         return self
 
 
@@ -238,7 +257,9 @@ def load(path: Path) -> Params:
 
 
 def _explain(path: Path, detail: dict[str, Any]) -> str:
-    location = [str(part) for part in detail["loc"]]
+    location = [str(part) for part in detail["loc"] if part != "[key]"]
+    if not location and detail["type"] == "value_error":  # of several sections together
+        return f"{path}: {detail['ctx']['error']}"
     where = f"{path}: {'.'.join(location) or 'the file'}"
     if detail["type"] == "extra_forbidden":
         section = _section(location[:-1])
@@ -251,10 +272,10 @@ def _explain(path: Path, detail: dict[str, Any]) -> str:
 
 
 def _section(location: list[str]) -> type[Section]:
-    section = Params
+    kind = Params
     for name in location:
-        section = section.model_fields[name].annotation
-    return section
+        kind = get_args(kind)[1] if get_origin(kind) is dict else kind.model_fields[name].annotation
+    return kind
 
 
 def table() -> str:
@@ -269,6 +290,9 @@ def table() -> str:
 def _rows(section: type[Section], prefix: str) -> list[str]:
     rows = []
     for key, field in section.model_fields.items():
+        if get_origin(field.annotation) is dict:
+            rows += _rows(get_args(field.annotation)[1], f"{prefix}{key}.{NAME}.")
+            continue
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             if prefix:
                 rows.append(f"| `{prefix}{key}` | section | refused | {field.description}; keys as in `{key}` |")

@@ -19,6 +19,9 @@ STUDENT = Path("data/student")
 CURVES = Path("data/curves")
 PREDICTIONS = Path("data/predictions")
 
+# reads beside the teachers, which have names of their own
+STUDENTS = "student"
+
 TEACHER_METRICS = Path("metrics/teacher.json")
 TRAIN_METRICS = Path("metrics/train.json")
 EVAL_METRICS = Path("metrics/eval.json")
@@ -31,10 +34,24 @@ def cache() -> Path:
     return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("span-distill", appauthor=False))
 
 
-def students(path: Path) -> Path:
-    """The student's own file or folder beside the teacher's; the teacher's where the student reads as it does."""
-    own = path / "student" if path == TOKENIZER else path.parent / "student" / path.name
-    return own if own.exists() else path
+def tokenizer(reader: str) -> Path:
+    """The tokenizer of a teacher, by its name, or of the `STUDENTS`."""
+    return TOKENIZER / reader
+
+
+def features(reader: str, split: str) -> Path:
+    """The windows that a teacher or the student reads."""
+    return FEATURES / reader / f"{split}.safetensors"
+
+
+def reading(teacher: str, split: str) -> tuple[Path, Path, Path]:
+    """A teacher's logits, tokenizer and windows."""
+    return LOGITS / teacher, tokenizer(teacher), features(teacher, split)
+
+
+def teachers() -> list[str]:
+    """Names of the teachers whose logits there are, in alphabetical order."""
+    return sorted(folder.name for folder in LOGITS.iterdir())
 
 
 def fresh(folder: Path) -> Path:

@@ -1,7 +1,8 @@
 """SQuAD-shaped questions from JSON files or a hub: reading and checking.
 
 A record is {"id", "title", "context", "question", "answers": {"text": [str], "answer_start": [int]}}, as in the
-hub's `squad` data set; `answer_start` counts characters of the context, from 0.
+hub's `squad` data set; `answer_start` counts characters of the context, from 0. A question that nobody has answered yet
+has empty lists there: it may train a student, and cannot be scored.
 """
 
 import json
@@ -13,6 +14,7 @@ from typing import Any
 from pipeline.errors import InputError
 
 SHOWN_PROBLEMS = 20
+NO_ANSWERS = {"text": [], "answer_start": []}
 Record = dict[str, Any]
 
 
@@ -58,6 +60,8 @@ def _list(value: Any, key: str, where: str) -> list[Any]:
 
 def _record(title: str, context: Any, question: dict[str, Any]) -> Record:
     answers = question.get("answers")
+    if answers is None:
+        answers = []
     if isinstance(answers, list) and all(isinstance(answer, dict) for answer in answers):
         answers = {key: [answer.get(key) for answer in answers] for key in ("text", "answer_start")}
     return {
@@ -85,11 +89,17 @@ def read_hub(source: str, revision: str, split: str, size: int | None) -> tuple[
     for row in rows:
         if size is not None and len(records) == size:
             break
-        if row.get("answers") == {"text": [], "answer_start": []}:
+        if row.get("answers") == NO_ANSWERS:
             unanswerable += 1
             continue
-        records.append({key: row.get(key) for key in ("id", "title", "context", "question", "answers")})
+        record = {key: row.get(key) for key in ("id", "title", "context", "question", "answers")}
+        records.append(record if record["answers"] is not None else {**record, "answers": NO_ANSWERS})
     return records, unanswerable
+
+
+def labelled(records: Iterable[Record]) -> list[Record]:
+    """Those with an answer."""
+    return [record for record in records if record["answers"] != NO_ANSWERS]
 
 
 def checked(records: Iterable[Record], where: str, size: int | None = None) -> list[Record]:
@@ -101,7 +111,7 @@ def checked(records: Iterable[Record], where: str, size: int | None = None) -> l
     """
     kept = list(islice(records, size))
     if not kept:
-        raise InputError(f"{where} has no answerable question")
+        raise InputError(f"{where} has no question that can be used")
     seen: set[str] = set()
     problems = []
     for index, record in enumerate(kept):
@@ -136,8 +146,6 @@ def _problem(record: Record, seen: set[str]) -> str | None:
         answers["answer_start"]
     ):
         return "answers' text and answer_start are not lists of one length"
-    if not answers["text"]:
-        return "no answer"
     for text, start in zip(answers["text"], answers["answer_start"], strict=True):
         if not _is_text(text) or not text.strip():
             return "an answer's text is missing or empty"

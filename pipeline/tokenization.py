@@ -62,12 +62,6 @@ def definition(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
 
 
 def fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
-    """Hexadecimal SHA-256 of the tokenizer's definition."""
+    """Hexadecimal SHA-256 of the tokenizer's definition; equal where a token id means the same to both."""
     content = json.dumps(definition(tokenizer), sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(content.encode()).hexdigest()
-
-
-def differing(ours: PreTrainedTokenizerFast, theirs: PreTrainedTokenizerFast) -> list[str]:
-    """The parts of their definitions in which two tokenizers differ; none if a token id means the same to both."""
-    first, second = definition(ours), definition(theirs)
-    return [part for part in first if first[part] != second[part]]

@@ -23,7 +23,7 @@ from pipeline.batching import Batch, ordered_batches, pad, shuffled_batches, tok
 from pipeline.checkpoints import Checkpoint, State, load_optimizer_tensors, optimizer_tensors
 from pipeline.errors import InputError
 from pipeline.feature_store import Features
-from pipeline.inference import model_inputs
+from pipeline.inference import has_bfloat16, model_inputs
 from pipeline.params import Train
 from pipeline.processes import processes
 
@@ -384,12 +384,9 @@ class Shield:
 
 def mixed_precision(settings: Train) -> str:
     """Accelerate's name of the precision of matrix products; TF32 is switched on for what stays float32 on CUDA."""
-    cuda = torch.cuda.is_available()
-    if cuda:
+    if torch.cuda.is_available():
         torch.set_float32_matmul_precision("high")
-    bfloat16 = settings.precision == "bfloat16" or (
-        settings.precision == "auto" and cuda and torch.cuda.is_bf16_supported(including_emulation=False)
-    )
+    bfloat16 = settings.precision == "bfloat16" or (settings.precision == "auto" and has_bfloat16())
     return "bf16" if bfloat16 else "no"
 
 

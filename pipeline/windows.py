@@ -13,7 +13,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerFast
 
 from pipeline.errors import InputError
-from pipeline.feature_store import Features
+from pipeline.feature_store import UNLABELLED, Features
 
 NO_OFFSET = -1
 KEY_BYTES = 16
@@ -30,7 +30,8 @@ class Window:
         token_type_ids: (n,) uint8, segment ids; zeros where the tokenizer has none.
         offset_mapping: (n, 2) int32, first and past-the-last character in the context, -1 outside the context.
         context: first and past-the-last position of the context's tokens.
-        label: first and last position of the answer; (0, 0) where the window does not hold all of it.
+        label: first and last position of the answer; (0, 0) where the window does not hold all of it, `UNLABELLED`
+            where the record has no answer.
     """
 
     record: int
@@ -103,8 +104,6 @@ def _window(encoding: Any, index: int, record: dict[str, Any], tokenizer: PreTra
     context = (first, first + int(in_context.sum()))
     offsets = np.array(encoding.offsets, dtype=np.int32)
     offsets[~in_context] = NO_OFFSET
-    answer_start = record["answers"]["answer_start"][0]
-    answer = (answer_start, answer_start + len(record["answers"]["text"][0]))
     has_segments = "token_type_ids" in tokenizer.model_input_names
     return Window(
         record=index,
@@ -112,8 +111,15 @@ def _window(encoding: Any, index: int, record: dict[str, Any], tokenizer: PreTra
         token_type_ids=np.array(encoding.type_ids if has_segments else np.zeros(len(input_ids)), dtype=np.uint8),
         offset_mapping=offsets,
         context=context,
-        label=label(offsets, context, *_stripped(record["context"], *answer)),
+        label=_label(offsets, context, record),
     )
+
+
+def _label(offsets: np.ndarray, context: tuple[int, int], record: dict[str, Any]) -> tuple[int, int]:
+    if not record["answers"]["text"]:
+        return UNLABELLED
+    start, text = record["answers"]["answer_start"][0], record["answers"]["text"][0]
+    return label(offsets, context, *_stripped(record["context"], start, start + len(text)))
 
 
 def _stripped(text: str, start: int, end: int) -> tuple[int, int]:

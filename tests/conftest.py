@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import shutil
+import sys
 from pathlib import Path
 
 # tiny tensors: a second thread costs more than it does
@@ -49,6 +50,7 @@ def features(records, tokenizer):
 def workspace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setattr(sys, "argv", ["stage", "large"])  # of which the teacher stage is told
     tiny.write_params()
     return tmp_path
 
@@ -60,6 +62,7 @@ def made_once(tmp_path_factory):
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(folder)
         monkeypatch.setenv(paths.CACHE_VARIABLE, str(folder / "cache"))
+        monkeypatch.setattr(sys, "argv", ["stage", "large"])
         tiny.write_params()
         tiny.run_all(*tiny.DATA_STAGES)
     return folder

@@ -60,4 +60,4 @@ class Clone(Repository):
 
 
 def ran(output: str) -> list[str]:
-    return re.findall(r"^Running stage '(\w+)':", output, re.M)
+    return re.findall(r"^Running stage '([\w@-]+)':", output, re.M)

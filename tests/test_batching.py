@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.batching import ordered_batches, pad, pad_flat, shuffled_batches, token_budget_batches
+from pipeline.inference import BATCH_TOKENS
 
 RNG = np.random.default_rng(0)
 LENGTHS = RNG.integers(30, 385, size=5000)
@@ -33,7 +34,9 @@ def test_shuffled_batches_have_the_asked_size():
 
 def test_padding_stays_low():
     assert padding(LENGTHS, shuffled_batches(LENGTHS, 16, seed=0, epoch=0)) < 0.05
-    assert padding(LENGTHS, token_budget_batches(LENGTHS, 4096)) < 0.03
+    shard = LENGTHS[:4096]
+    for budget in (768, *BATCH_TOKENS.values()):
+        assert padding(shard, token_budget_batches(shard, budget)) < 0.03
     assert padding(LENGTHS, ordered_batches(len(LENGTHS), 16)) > 0.3
 
 

@@ -18,6 +18,7 @@ def rows(n):
         starts=np.arange(n + 1, dtype=np.int64) * 3,
         start_logits=rng.normal(size=3 * n).astype(np.float16),
         end_logits=rng.normal(size=3 * n).astype(np.float16),
+        precision=("float32",),
     )
 
 

@@ -1,4 +1,5 @@
 import hashlib
+from functools import partial
 
 import numpy as np
 import pytest
@@ -36,11 +37,11 @@ def features(names):
     )  # fmt: skip
 
 
-def rows(names):
+def rows(names, precision=("float32",)):
     """The row of a letter holds its code, then 1, 2, 3, ...; ends are the negated starts."""
     windows = features(names)
     starts = np.concatenate([[ord(n), *range(1, length)] for n, length in zip(names, windows.lengths, strict=True)])
-    return Rows(windows.keys, windows.starts, starts.astype(np.float16), -starts.astype(np.float16))
+    return Rows(windows.keys, windows.starts, starts.astype(np.float16), -starts.astype(np.float16), precision)
 
 
 def keys(names):
@@ -171,6 +172,64 @@ def test_a_damaged_shard_of_the_cache_is_dropped_with_a_warning(tmp_path, capsys
     again = RowCache(tmp_path, IDENTITY)
     assert [key in again for key in keys("abc")] == [False, False, True]
     assert path.name in capsys.readouterr().err
+
+
+def test_what_a_store_holds_is_adopted_unless_it_is_damaged_or_anothers(store, tmp_path):
+    cache_of = partial(RowCache, tmp_path / "new")
+    other = cache_of(Identity("u" * 64, "k" * 64, "float16"))
+    other.adopt(store)
+    assert len(other) == 0 and not list(other.folder.glob("*.safetensors"))
+    damaged = next(path for path in store.glob("*.safetensors") if count_rows(path) == 1)  # d
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    cache_of(IDENTITY).adopt(store)
+    again = cache_of(IDENTITY)
+    assert [key in again for key in keys("abcdef")] == [True, True, True, False, True, True]
+    shards = content(again.folder)
+    again.adopt(store)
+    assert content(again.folder) == shards
+
+
+def test_rows_that_came_before_an_error_are_kept(tmp_path):
+    def computed():
+        yield rows("ab")
+        yield rows("c")
+        raise ValueError("the teacher broke")
+
+    with pytest.raises(ValueError, match="the teacher broke"):
+        RowCache(tmp_path, IDENTITY).add_all(computed())
+    assert [key in RowCache(tmp_path, IDENTITY) for key in keys("abc")] == [True] * 3
+
+
+def test_a_shard_that_cannot_be_written_ends_the_computing(tmp_path, monkeypatch):
+    asked = []
+
+    def computed():
+        for letter in "abcdef":
+            asked.append(letter)
+            yield rows(letter)
+
+    cache = RowCache(tmp_path, IDENTITY)
+    monkeypatch.setattr(files.os, "fsync", lambda _: (_ for _ in ()).throw(OSError("no space left")))
+    with pytest.raises(OSError, match="no space"):
+        cache.add_all(computed())
+    assert asked == ["a", "b"]  # b was on its way while a was written
+
+
+def test_the_precisions_of_rows_from_several_runs_are_all_named(tmp_path):
+    cache = RowCache(tmp_path, IDENTITY)
+    cache.add(rows("ab", precision=("float32",)))
+    cache.add(rows("cd", precision=("bfloat16",)))
+    again = RowCache(tmp_path, IDENTITY)
+    assert [again.rows(keys(names)).precision for names in ("ab", "d", "da")] == [
+        ("float32",), ("bfloat16",), ("bfloat16", "float32"),
+    ]  # fmt: skip
+
+
+def test_a_shard_whose_header_was_changed_is_refused(store):
+    path = next(store.glob("*.safetensors"))
+    path.write_bytes(path.read_bytes().replace(b"float32", b"bfloat1", 1))
+    with pytest.raises(InputError, match="checksum"):
+        read_shard(path, IDENTITY)
 
 
 def test_a_failed_write_leaves_nothing_behind(tmp_path, monkeypatch):

@@ -26,7 +26,7 @@ def test_cross_entropy_is_over_the_masked_positions_only():
             places = MASK[row].nonzero().flatten().tolist()
             p = softmax([end[row, i].item() for i in places])
             expected -= math.log(p[places.index(LABELS[row, column].item())]) / 4
-    assert span_cross_entropy(logits, LABELS, MASK).item() == pytest.approx(expected, rel=1e-5)
+    assert span_cross_entropy(logits, LABELS, MASK).mean().item() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
@@ -63,6 +63,21 @@ def test_alpha_weighs_the_two_parts():
         parts = distillation(ours, theirs, LABELS, MASK, alpha, temperature=2.0)
         torch.testing.assert_close(parts["loss"], alpha * parts["soft"] + (1 - alpha) * parts["hard"])
     assert distillation(ours, None, LABELS, MASK, alpha=0.0, temperature=1.0).keys() == {"loss", "hard"}
+
+
+def test_a_window_without_a_label_has_the_soft_loss_alone():
+    ours, theirs = pair(0), pair(10)
+    unlabelled = torch.tensor([[3, 5], [-1, -1]])
+    first, second = (slice(0, 1), slice(1, 2))
+    alone = [
+        distillation(*(tuple(end[row] for end in side) for side in (ours, theirs)), LABELS[row], MASK[row], alpha, 2.0)
+        for row, alpha in ((first, 0.3), (second, 1.0))
+    ]
+    both = distillation(ours, theirs, unlabelled, MASK, alpha=0.3, temperature=2.0)
+    torch.testing.assert_close(both["loss"], (alone[0]["loss"] + alone[1]["loss"]) / 2)
+    torch.testing.assert_close(both["hard"], alone[0]["hard"])
+    none = distillation(ours, theirs, torch.full((2, 2), -1), MASK, alpha=0.3, temperature=2.0)
+    assert none["hard"] == 0 and torch.equal(none["loss"], none["soft"])
 
 
 def test_the_gradient_keeps_its_size_at_high_temperature():

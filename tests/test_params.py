@@ -17,13 +17,12 @@ MINIMAL = {
     "dataset": {"source": "synthetic", "train_size": 8, "validation_size": 4},
     "tokenize": {"max_length": 64, "stride": 16},
     "teacher": {
-        "model": "new",
-        "revision": None,
+        "models": {"large": {"model": "new", "revision": None}},
         "config": {"hidden_size": 16},
         "train": {"epochs": 1, "learning_rate": 1e-3, "keep": "last"},
     },
     "logits": {"dtype": "float16"},
-    "backbone": {"model": "teacher", "revision": None},
+    "backbone": {"model": "large", "revision": None},
     "distill": {"alpha": 1.0, "temperature": 2.0},
     "prune": {"amount": 0.0},
     "train": {"epochs": 1, "learning_rate": 1e-3},
@@ -78,12 +77,18 @@ def test_the_minimal_file_loads(read):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_committed_files_load_or_name_the_revision_to_fill_in(path):
     values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    models = values["teacher"]["models"]
+    sources = {
+        "dataset": (values["dataset"]["source"], values["dataset"].get("revision")),
+        "backbone": (values["backbone"]["model"], values["backbone"]["revision"]),
+        **{f"teacher.models.{name}": (model["model"], model["revision"]) for name, model in models.items()},
+    }
     unpinned = [
-        section
-        for section, key in (("dataset", "source"), ("teacher", "model"), ("backbone", "model"))
-        if values[section][key] not in {"synthetic", "files", "new", "teacher"}
-        and not values[section][key].startswith("data/raw/")
-        and values[section]["revision"] is None
+        where
+        for where, (source, revision) in sources.items()
+        if source not in {"synthetic", "files", "new", *models}
+        and not source.startswith("data/raw/")
+        and revision is None
     ]
     if not unpinned:
         assert load(path).train.epochs == values["train"]["epochs"]
@@ -104,13 +109,19 @@ def test_an_unknown_key_of_a_section_is_refused(refusal, section):
 
 @pytest.mark.parametrize(
     ("key", "takes"),
-    [("hed", "the file takes head, seed, dataset"), ("teacher.train.epocs", "teacher.train takes epochs, max_steps")],
+    [
+        ("hed", "the file takes head, seed, dataset"),
+        ("teacher.train.epocs", "teacher.train takes epochs, max_steps"),
+        ("teacher.models.large.modl", "teacher.models.large takes model, revision, seed"),
+    ],
 )
 def test_an_unknown_key_above_or_below_the_sections_is_refused(refusal, key, takes):
     assert f"params.yaml: {key} is not a parameter; {takes}" in refusal(**{key: 3})
 
 
-@pytest.mark.parametrize("key", ["head", "seed", "tokenize", "train.epochs", "teacher.revision", "teacher.train"])
+@pytest.mark.parametrize(
+    "key", ["head", "seed", "tokenize", "train.epochs", "teacher.models.large.revision", "teacher.train"]
+)
 def test_a_missing_key_is_named(read, key):
     values = copy.deepcopy(MINIMAL)
     section, last = parent(values, key)
@@ -204,7 +215,10 @@ def test_the_largest_stride_is_named(refusal, read):
 def test_a_hub_id_without_a_commit_is_refused(refusal, section, revision):
     changes = {
         "dataset": {"dataset": {"source": "some/questions", "revision": revision}},
-        "teacher": {"teacher.model": "some/model", "teacher.config": None, "teacher.revision": revision},
+        "teacher": {
+            "teacher.models": {"large": {"model": "some/model", "revision": revision}},
+            "teacher.config": None,
+        },
         "backbone": {"backbone.model": "some/model", "backbone.revision": revision},
     }
     message = refusal(**changes[section])
@@ -220,7 +234,7 @@ def test_a_hub_id_with_its_commit_loads(read):
 @pytest.mark.parametrize("model", ["/models/bert", "../bert", "./bert", "data/bert/x", "data/rawest/bert", "a b", ""])
 def test_a_model_that_is_neither_in_data_raw_nor_a_hub_id_is_refused(refusal, model):
     message = refusal(**{"backbone.model": model})
-    assert f"'{model}' is not one of: 'teacher', a path that starts with data/raw/, a hub id" in message
+    assert f"'{model}' is not one of: 'large', a path that starts with data/raw/, a hub id" in message
 
 
 def test_a_folder_outside_data_raw_is_not_taken_for_a_hub_id(refusal, tmp_path, monkeypatch):
@@ -231,9 +245,10 @@ def test_a_folder_outside_data_raw_is_not_taken_for_a_hub_id(refusal, tmp_path, 
 
 
 @pytest.mark.parametrize("path", ["data/raw/../secret", "data/raw/a/../../../b"])
-@pytest.mark.parametrize("key", ["teacher.model", "backbone.model"])
+@pytest.mark.parametrize("key", ["teacher.models.large.model", "backbone.model"])
 def test_a_model_path_that_leaves_data_raw_is_refused(refusal, key, path):
-    assert "is not a path in data/raw" in refusal(**{"teacher.config": None, key: path})
+    changes = {"teacher.config": None} if key.startswith("teacher") else {}
+    assert "is not a path in data/raw" in refusal(**{**changes, key: path})
 
 
 @pytest.mark.parametrize("key", ["train_file", "validation_file"])
@@ -257,10 +272,13 @@ def test_a_path_as_data_set_is_refused_naming_source_files(refusal):
         ({"dataset": {"source": "synthetic"}}, "source 'synthetic' needs train_size and validation_size"),
         ({"dataset.train_file": "data/raw/x.json"}, "go with source 'files', not 'synthetic'"),
         ({"teacher.config": None}, "config goes with model 'new'"),
-        ({"teacher.model": "data/raw/teacher"}, "config goes with model 'new', and with no other"),
+        ({"teacher.models.large.model": "data/raw/teacher"}, "config goes with model 'new', and with no other"),
         ({"teacher.train.epochs": 0}, "model 'new' has random weights: train.epochs must be at least 1"),
         ({"teacher.train.keep": "best"}, "train.keep must be last"),
         ({"teacher.train.evaluate_minutes": 4}, "evaluate_minutes null"),
+        ({"teacher.models": {}}, "teacher.models: Dictionary should have at least 1 item"),
+        ({"teacher.models": {"a b": {}}}, "teacher.models.a b: a teacher's name has small letters"),
+        ({"teacher.models": {"student": {}}}, "and is not student or mean (it is 'student')"),
         ({"train.epochs": 0}, "train.epochs must be at least 1"),
         ({"backbone.layers": [2, 0]}, "layers [2, 0] must rise, each named once"),
         ({"backbone.layers": [1, 1]}, "layers [1, 1] must rise, each named once"),

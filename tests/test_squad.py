@@ -92,10 +92,8 @@ def test_articles_and_paragraphs_are_read_in_order(write):
         ({"question": None}, "question q1: question is missing"),
         ({"question": ["why"]}, "question is missing or not text"),
         ({"question": " \n"}, "question is empty"),
-        ({"answers": None}, "answers are missing"),
         ({"answers": "bees"}, "answers are missing, or not a list"),
         ({"answers": ["bees"]}, "answers are missing, or not a list"),
-        ({"answers": []}, "no answer"),
         ({"answers": [{"answer_start": 10}]}, "text is missing"),
         ({"answers": [{"text": " ", "answer_start": 3}]}, "text is missing or empty"),
         ({"answers": [{"text": ["bees"], "answer_start": 10}]}, "text is missing"),
@@ -175,7 +173,7 @@ def test_at_most_twenty_bad_questions_are_listed(write, count, head):
         ('{"data": [{"paragraphs": []}, {}]}', r"data\[1\] has no list 'paragraphs'"),
         ('{"data": [{"paragraphs": [{"context": "x"}]}]}', r"data\[0\]\.paragraphs\[0\] has no list 'qas'"),
         ('{"data": [{"paragraphs": [{"qas": [1]}]}]}', r"data\[0\]\.paragraphs\[0\]\.qas\[0\] is not an object"),
-        ('{"data": []}', "has no answerable question"),
+        ('{"data": []}', "has no question that can be used"),
     ],
 )
 def test_a_file_of_another_layout_is_refused(write, text, expected):
@@ -183,8 +181,16 @@ def test_a_file_of_another_layout_is_refused(write, text, expected):
         read_and_check(write(text=text))
 
 
+@pytest.mark.parametrize("answers", [{}, {"answers": None}, {"answers": []}], ids=["left out", "null", "empty"])
+def test_a_question_without_answers_is_kept_without_a_label(write, answers):
+    unlabelled = {"id": "q9", "question": HENS["question"], **answers}
+    first, second = read_and_check(write(BEES, unlabelled))
+    assert second["answers"] == squad.NO_ANSWERS
+    assert squad.labelled([first, second]) == [first]
+
+
 def test_only_unanswerable_questions_are_too_few(write):
-    with pytest.raises(InputError, match=r"questions\.json has no answerable question"):
+    with pytest.raises(InputError, match=r"questions\.json has no question that can be used"):
         read_and_check(write(COWS))
 
 

@@ -57,7 +57,7 @@ def without_dropout():
 
 
 def loss(logits, batch):
-    return {"loss": span_cross_entropy(logits, batch.labels, batch.answer_mask)}
+    return {"loss": span_cross_entropy(logits, batch.labels, batch.answer_mask).mean()}
 
 
 def run(features, settings=SETTINGS, seed=0, network=None, **more):

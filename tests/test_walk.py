@@ -2,14 +2,14 @@
 
 import hashlib
 import json
-import shutil
+import re
 
 import pytest
 import yaml
 
 from tests.repositories import Clone, Repository, ran
 
-DATA_STAGES = ["dataset", "tokenize", "teacher", "logits", "backbone"]
+DATA_STAGES = ["dataset", "tokenize", "teacher@large", "logits", "backbone"]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,8 @@ def test_repro_then_another_head_then_the_difference(repository):
     parameters = changes["metrics/eval.json"]["parameters"]
     assert parameters["new"] - parameters["old"] == (3 * 16 * 64 + 64 + 64 * 2 + 2) - (16 * 2 + 2)
     assert {"f1", "exact_match", "span_accuracy", "loss"} <= changes["metrics/eval.json"].keys()
-    assert all(score["diff"] == 0 for score in changes["metrics/teacher.json"].values())
+    teacher = {name: score["diff"] for name, score in changes["metrics/teacher.json"].items()}
+    assert teacher == dict.fromkeys(["large.exact_match", "large.f1", "large.span_accuracy", "large.questions"], 0)
     assert repository("git", "status", "--short").split() == ["M", "dvc.lock", "M", "metrics/eval.json"] + [
         "M", "metrics/train.json", "M", "params.yaml",
     ]  # fmt: skip
@@ -64,18 +65,43 @@ def test_a_pulled_clone_changes_the_head_without_the_teacher(repository, tmp_pat
     clone = Clone(repository, tmp_path / "a colleague's clone", tmp_path / "no cache yet")
     clone("dvc", "pull", "-q")
     assert ran(clone("dvc", "exp", "run", "-S", "head=mlp")) == ["train", "evaluate"]
-    # who has no room for the teacher leaves it out
-    shutil.rmtree(clone.folder / "data/teacher")
-    shutil.rmtree(clone.folder / ".dvc/cache")
-    assert ran(clone("dvc", "exp", "run", "--allow-missing", "-S", "head=cnn3")) == ["train", "evaluate"]
+    # nor does it ask the teacher for what was pulled
+    laid_out_anew = clone("dvc", "repro", "-s", "-f", "logits")
+    assert re.search(r"large: (\d+) different windows: \1 from the cache, 0 to compute", laid_out_anew)
+
+
+def test_a_clone_without_the_teacher_trains_students(repository, tmp_path):
+    repository("dvc", "remote", "add", "-f", "-d", "team", str(tmp_path / "remote"))
+    repository.commit()
+    repository("dvc", "push", "-q")
+    clone = Clone(repository, tmp_path / "a clone without room", tmp_path / "no cache yet")
+    clone("dvc", "pull", "-q", *(f"data/{name}" for name in ("dataset", "tokenizer", "features", "logits", "backbone")))
+    file = clone.folder / "params.yaml"
+    file.write_text(re.sub("^head: .*", "head: cnn3", file.read_text(), flags=re.M))
+    assert ran(clone("dvc", "repro", "--allow-missing")) == ["train", "evaluate"]
     assert not (clone.folder / "data/teacher").exists()
+
+
+def test_one_more_teacher_does_not_run_the_first(repository):
+    repository("git", "checkout", "-q", "-f", "HEAD")
+    repository("dvc", "checkout", "-q")
+    file = repository.folder / "params.yaml"
+    parameters = yaml.safe_load(file.read_text())
+    parameters["teacher"]["models"]["other"] = {"model": "new", "revision": None, "seed": 7}
+    file.write_text(yaml.safe_dump(parameters))
+    out = repository("dvc", "repro")
+    assert set(ran(out)) == {"tokenize", "teacher@other", "logits", "backbone", "train", "evaluate"}
+    assert re.search(r"large: (\d+) different windows: \1 from the cache, 0 to compute", out)
+    assert re.search(r"other: (\d+) different windows: 0 from the cache, \1 to compute", out)
+    repository("git", "checkout", "-q", "-f", "HEAD")
+    repository("dvc", "checkout", "-q")
 
 
 @pytest.mark.parametrize("kind", ["symlink", "hardlink"])
 def test_stages_do_not_write_through_a_linked_cache(repository, kind):
     repository("dvc", "config", "--local", "cache.type", kind)
     repository("dvc", "checkout", "-q", "--force", "--relink")
-    (shard, *_) = (repository.folder / "data/logits").glob("*.safetensors")
+    (shard, *_) = (repository.folder / "data/logits/large").glob("*.safetensors")
     assert shard.is_symlink() or shard.stat().st_nlink > 1
     parameters = yaml.safe_load((repository.folder / "params.yaml").read_text())
     parameters["logits"] = {"dtype": "float32", "shard_size": 3}

@@ -16,8 +16,7 @@ TINY = {
     "dataset": {"source": "synthetic", "train_size": 24, "validation_size": 8},
     "tokenize": {"max_length": 64, "stride": 16, "vocab_size": 500, "vocab_records": 24},
     "teacher": {
-        "model": "new",
-        "revision": None,
+        "models": {"large": {"model": "new", "revision": None}},
         "config": {
             "hidden_size": 16,
             "num_hidden_layers": 2,
@@ -28,7 +27,7 @@ TINY = {
         "train": {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3, "keep": "last"},
     },
     "logits": {"dtype": "float16", "shard_size": 5},
-    "backbone": {"model": "teacher", "revision": None, "layers": [0]},
+    "backbone": {"model": "large", "revision": None, "layers": [0]},
     "distill": {"alpha": 1.0, "temperature": 2.0},
     "prune": {"amount": 0.3},
     "train": {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3},

@@ -1,4 +1,4 @@
-"""backbone: the teacher's encoder, a hub model or a folder, some or all of its layers -> data/backbone."""
+"""backbone: a teacher's encoder, a hub model or a folder, some or all of its layers -> data/backbone."""
 
 from pipeline import encoders, paths
 from pipeline.errors import run
@@ -6,10 +6,11 @@ from pipeline.params import load
 
 
 def main() -> None:
-    params = load(paths.PARAMS).backbone
-    source = paths.TEACHER if params.model == "teacher" else params.model
-    encoder = encoders.load_qa_model(source, params.revision, trained_output=False).base_model
-    encoders.keep_layers(encoder, params.layers).save_pretrained(paths.fresh(paths.BACKBONE))
+    params = load(paths.PARAMS)
+    backbone = params.backbone
+    source = paths.TEACHER / backbone.model if backbone.model in params.teacher.models else backbone.model
+    encoder = encoders.load_qa_model(source, backbone.revision, trained_output=False).base_model
+    encoders.keep_layers(encoder, backbone.layers).save_pretrained(paths.fresh(paths.BACKBONE))
 
 
 if __name__ == "__main__":

@@ -28,9 +28,19 @@ def read(params: Dataset, split: str) -> list[squad.Record]:
     else:
         where = f"hub data set {params.source}, split {split}"
         records, unanswerable = squad.read_hub(params.source, params.revision, split, size)
+    unscored = 0
+    if split == "validation":
+        everything = list(records)
+        records = squad.labelled(everything)
+        unscored = len(everything) - len(records)
     records = squad.checked(records, where, size)
-    left_out = f", {unanswerable} unanswerable left out" if unanswerable else ""
-    print(f"{split}: {len(records)} questions from {where}{left_out}")
+    counts = {
+        "unanswerable, left out": unanswerable,
+        "without an answer, left out, since they cannot be scored": unscored,
+        "without an answer": len(records) - len(squad.labelled(records)),
+    }
+    said = "".join(f"; {count} {what}" for what, count in counts.items() if count)
+    print(f"{split}: {len(records)} questions from {where}{said}")
     return records
 
 

@@ -7,33 +7,30 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline import feature_store, inference, metrics, paths, tokenization
+from pipeline import feature_store, inference, metrics, paths, teaching, tokenization
 from pipeline.batching import pad, pad_flat, token_budget_batches
 from pipeline.errors import run
 from pipeline.feature_store import Features
-from pipeline.logit_store import LogitStore
 from pipeline.losses import span_cross_entropy, span_divergence
 from pipeline.params import load
 from pipeline.records import read_records
 from pipeline.spans import Answer
 from pipeline.student import Student
-from pipeline.teaching import students_targets, teachers_logits
 
 
 def main() -> None:
     params = load(paths.PARAMS)
-    tokenizer = tokenization.load(paths.students(paths.TOKENIZER))
-    file = paths.FEATURES / "validation.safetensors"
-    read, features = feature_store.read(file), feature_store.read(paths.students(file))
+    tokenizer = tokenization.load(paths.tokenizer(paths.STUDENTS))
+    features = feature_store.read(paths.features(paths.STUDENTS, "validation"))
     records = read_records(paths.DATASET / "validation.parquet")
-    store = LogitStore(paths.LOGITS, tokenization.fingerprint(tokenization.load(paths.TOKENIZER)))
-    teacher = teachers_logits(store, read, records)
+    readings = [teaching.read(*paths.reading(name, "validation"), records) for name in paths.teachers()]
+    teacher = teaching.targets(readings, features)
     student = Student.from_pretrained(paths.STUDENT).to(inference.device())
 
     logits = inference.predict(student, features, tokenizer.pad_token_id)
     scores, found = metrics.scores(features, records, logits, params.evaluate.max_answer_length, params.evaluate.n_best)
-    _, teachers = metrics.scores(read, records, teacher, params.evaluate.max_answer_length)
-    loss, divergence = mean_losses(features, logits, students_targets(teacher, read, features))
+    _, teachers = metrics.scores(features, records, teacher, params.evaluate.max_answer_length)
+    loss, divergence = mean_losses(features, logits, teacher)
     metrics.write_json(
         {
             **scores,
@@ -59,7 +56,7 @@ def mean_losses(features: Features, logits: metrics.Logits, teacher: metrics.Log
     for indices in token_budget_batches(features.lengths, 65536):
         batch = pad(features, indices, pad_token_id=0)
         ours, theirs = (tuple(pad_flat(end, features, indices) for end in pair) for pair in (logits, teacher))
-        total[0] += len(indices) * span_cross_entropy(ours, batch.labels, batch.answer_mask).item()
+        total[0] += span_cross_entropy(ours, batch.labels, batch.answer_mask).sum().item()
         total[1] += span_divergence(ours, theirs, batch.answer_mask, temperature=1.0).sum().item()
     return tuple((total / len(features)).tolist())
 

@@ -1,98 +1,147 @@
-"""logits: data/teacher over data/features -> data/logits, and the teacher's scores read back from there."""
+"""logits: each of data/teacher over its data/features -> data/logits, and the teachers' scores read back from there."""
 
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
 from tqdm import tqdm
 
-from pipeline import encoders, feature_store, inference, metrics, paths, tokenization
+from pipeline import encoders, feature_store, inference, metrics, paths, teaching, tokenization
+from pipeline.encoders import PreTrainedModel
 from pipeline.errors import InputError, run
 from pipeline.feature_store import Features
-from pipeline.logit_store import Identity, LogitStore, RowCache, Rows, chunks, unique_keys, write_store
-from pipeline.params import load
+from pipeline.logit_store import Identity, RowCache, Rows, chunks, unique_keys, write_store
+from pipeline.params import Logits, load
 from pipeline.processes import processes
 from pipeline.records import read_records
+
+Records = dict[str, list[dict[str, Any]]]
+# indices of windows, and what they point into
+Shard = tuple[Features, np.ndarray, list[dict[str, Any]]]
 
 
 def main() -> None:
     params = load(paths.PARAMS)
-    tokenizer = tokenization.load(paths.TOKENIZER)
-    identity = Identity(encoders.fingerprint(paths.TEACHER), tokenization.fingerprint(tokenizer), params.logits.dtype)
-    splits = {split: feature_store.read(paths.FEATURES / f"{split}.safetensors") for split in ("train", "validation")}
-    records = {split: read_records(paths.DATASET / f"{split}.parquet") for split in splits}
+    records = {split: read_records(paths.DATASET / f"{split}.parquet") for split in ("train", "validation")}
+    teachers = sorted(params.teacher.models)
+    for name in teachers:
+        fill(name, records, params.logits)
+    if processes().is_main_process:
+        for name in set(paths.teachers()) - set(teachers):
+            shutil.rmtree(paths.LOGITS / name)
+        scores = teachers_scores(teachers, records["validation"], params.evaluate.max_answer_length)
+        metrics.write_json(scores, paths.TEACHER_METRICS)
 
+
+def fill(name: str, records: Records, settings: Logits) -> None:
+    """Bring a teacher's kept rows up to date with its windows, and write its store from them."""
+    tokenizer = tokenization.load(paths.tokenizer(name))
+    teacher = encoders.fingerprint(paths.TEACHER / name)
+    identity = Identity(teacher, tokenization.fingerprint(tokenizer), settings.dtype)
+    splits = {split: feature_store.read(paths.features(name, split)) for split in records}
     folder = paths.cache() / "logits"
     folder.mkdir(parents=True, exist_ok=True)
     state = processes()
     lock = FileLock(folder / f"{identity.name}.lock") if state.is_main_process else nullcontext()
     with lock:  # a second run waits, and then reads what the first computed
-        with state.main_process_first():  # whoever opens the cache first mends it
+        with state.main_process_first():  # whoever opens the cache first mends it, and adds what was pulled
             cache = RowCache(folder, identity)
+            if state.is_main_process:
+                cache.adopt(paths.LOGITS / name)
         state.wait_for_everyone()  # all share out the same missing windows: nobody adds any while another still looks
-        compute(cache, splits, records, tokenizer.pad_token_id, params.logits.shard_size)
+        compute(name, cache, splits, records, tokenizer.pad_token_id, settings.shard_size)
         state.wait_for_everyone()
-        if not state.is_main_process:
-            return
-        if state.num_processes > 1:
-            cache = RowCache(folder, identity)
-        keys = {split: list(unique_keys(features)) for split, features in splits.items()}
-        write_store(paths.fresh(paths.LOGITS), cache, keys, params.logits.shard_size)
-
-    store = LogitStore(paths.LOGITS, identity.tokenizer)
-    validation, questions = splits["validation"], records["validation"]
-    names = [questions[i]["id"] for i in validation.record]
-    logits = store.aligned(validation, names)
-    scores, _ = metrics.scores(validation, questions, logits, params.evaluate.max_answer_length)
-    metrics.write_json(scores, paths.TEACHER_METRICS)
+        if state.is_main_process:
+            if state.num_processes > 1:
+                cache = RowCache(folder, identity)
+            keys = {split: list(unique_keys(features)) for split, features in splits.items()}
+            write_store(paths.fresh(paths.LOGITS / name), cache, keys, settings.shard_size)
 
 
 def compute(
-    cache: RowCache, splits: dict[str, Features], records: dict[str, list], pad_token_id: int, size: int
+    name: str, cache: RowCache, splits: dict[str, Features], records: Records, pad_token_id: int, size: int
 ) -> None:
     """Add every window that the cache does not hold, a shard at a time; the run's processes take turns at shards."""
-    missing: dict[str, list[int]] = {}
+    to_do: list[Shard] = []
     known: set[bytes] = set()
     for split, features in splits.items():
         keys = unique_keys(features)
-        missing[split] = [i for key, i in keys.items() if key not in cache and key not in known]
+        missing = [i for key, i in keys.items() if key not in cache and key not in known]
+        to_do += [(features, np.array(chunk), records[split]) for chunk in chunks(missing, size)]
         known.update(keys)
-    to_do = sum(map(len, missing.values()))
+    new = sum(len(indices) for _, indices, _ in to_do)
+    kept, before = len(known) - new, len(cache)
     state = processes()
     if state.is_main_process:
-        print(f"{len(known)} different windows: {len(known) - to_do} from the cache, {to_do} to compute", flush=True)
-    if not to_do:
+        print(f"{name}: {len(known)} different windows: {kept} from the cache, {new} to compute", flush=True)
+    mine = to_do[state.process_index :: state.num_processes]
+    if not mine:
         return
-    teacher = encoders.load_qa_model(paths.TEACHER).to(state.device)
-    shards = [(split, chunk) for split, indices in missing.items() for chunk in chunks(indices, size)]
-    mine = shards[state.process_index :: state.num_processes]
-    kept = 0
-    try:
-        with tqdm(
-            total=sum(len(chunk) for _, chunk in mine), unit="window", desc="logits", disable=not state.is_main_process
-        ) as progress:
-            for split, chunk in mine:
-                rows = teacher_rows(
-                    teacher, splits[split], np.array(chunk), pad_token_id, cache.identity, progress.update
-                )
-                refuse_not_finite(rows, [records[split][splits[split].record[i]]["id"] for i in chunk])
-                cache.add(rows)
-                kept += len(chunk)
-    except KeyboardInterrupt:
-        done = len(known) - to_do + kept
-        raise KeyboardInterrupt(f"{done} of {len(known)} windows are kept, the shard in progress is dropped") from None
+    with tqdm(
+        total=kept + sum(len(indices) for _, indices, _ in mine),
+        initial=kept,
+        unit="window",
+        desc=f"{name}, {kept} from the cache",
+        disable=not state.is_main_process,
+    ) as progress:
+        try:
+            padding = add_shards(cache, ready(paths.TEACHER / name), mine, pad_token_id, progress)
+        except KeyboardInterrupt:
+            done = f"{kept + len(cache) - before} of {len(known)} windows are kept, the shard in progress is dropped"
+            raise KeyboardInterrupt(done) from None
+    if state.is_main_process:
+        print(f"{name}: {100 * padding:.1f} % of the tokens computed were padding")
+
+
+def ready(folder: Path) -> PreTrainedModel:
+    """A teacher on its device, in the precision that it is to compute in."""
+    teacher = encoders.load_qa_model(folder)
+    if inference.teacher_precision() == "bfloat16":
+        encoders.bfloat16_encoder(teacher)
+    return teacher.to(inference.device())
+
+
+def add_shards(
+    cache: RowCache, teacher: PreTrainedModel, shards: list[Shard], pad_token_id: int, progress: tqdm
+) -> float:
+    """Compute shards and add them to the cache; returns the share of padding among the tokens, from 0 to 1."""
+    with_padding = 0
+
+    def advance(windows: int, tokens: int) -> None:
+        nonlocal with_padding
+        with_padding += tokens
+        progress.update(windows)
+
+    def computed() -> Iterator[Rows]:
+        for features, indices, records in shards:
+            rows = teacher_rows(teacher, features, indices, pad_token_id, cache.identity.dtype, advance)
+            refuse_not_finite(rows, [records[i]["id"] for i in features.record[indices]])
+            yield rows
+
+    cache.add_all(computed())
+    return 1 - sum(int(features.lengths[indices].sum()) for features, indices, _ in shards) / with_padding
 
 
 def teacher_rows(
-    teacher, features: Features, indices: np.ndarray, pad_token_id: int, identity: Identity, progress
+    teacher: PreTrainedModel,
+    features: Features,
+    indices: np.ndarray,
+    pad_token_id: int,
+    dtype: str,
+    progress: Callable[[int, int], None] = lambda windows, tokens: None,
 ) -> Rows:
     """The teacher's logits for the windows at `indices`."""
     start_logits, end_logits = inference.predict(teacher, features, pad_token_id, indices, progress)
     return Rows(
         keys=features.keys[indices],
         starts=np.concatenate([[0], np.cumsum(features.lengths[indices])]),
-        start_logits=start_logits.astype(identity.dtype),
-        end_logits=end_logits.astype(identity.dtype),
+        start_logits=start_logits.astype(dtype),
+        end_logits=end_logits.astype(dtype),
+        precision=(str(teacher.dtype).removeprefix("torch."),),
     )
 
 
@@ -104,6 +153,20 @@ def refuse_not_finite(rows: Rows, questions: list[str]) -> None:
             f"the teacher's logits for question {questions[row]} are not finite as {rows.start_logits.dtype}; "
             "try logits.dtype float32, or another teacher"
         )
+
+
+def teachers_scores(names: list[str], records: list[dict[str, Any]], longest: int) -> dict[str, dict[str, float]]:
+    """The scores of each teacher over its own windows, by name; and of the `mean` of several over the student's."""
+
+    def scores(features: Features, logits: metrics.Logits) -> dict[str, float]:
+        return metrics.scores(features, records, logits, longest)[0]
+
+    readings = [teaching.read(*paths.reading(name, "validation"), records) for name in names]
+    found = {name: scores(*reading) for name, reading in zip(names, readings, strict=True)}
+    if len(names) > 1:
+        students = feature_store.read(paths.features(paths.STUDENTS, "validation"))
+        found["mean"] = scores(students, teaching.targets(readings, students))
+    return found
 
 
 if __name__ == "__main__":

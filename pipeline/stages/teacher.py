@@ -1,8 +1,12 @@
-"""teacher: a hub model, a folder or new weights -> data/teacher, fine-tuned on the labels if teacher.train says so."""
+"""teacher NAME: a hub model, a folder or new weights -> data/teacher/NAME, fine-tuned on the labels if asked to."""
+
+import sys
+
+import numpy as np
 
 from pipeline import encoders, feature_store, inference, paths, tokenization
 from pipeline.checkpoints import Checkpoint, run_key
-from pipeline.errors import run
+from pipeline.errors import InputError, run
 from pipeline.losses import span_cross_entropy
 from pipeline.params import Teacher, load
 from pipeline.processes import processes
@@ -12,20 +16,30 @@ from pipeline.training import train
 
 def main() -> None:
     params = load(paths.PARAMS).teacher
-    tokenizer = tokenization.load(paths.TOKENIZER)
-    model = untrained(params, len(tokenizer)).to(inference.device())
-    checkpoint = fine_tune(model, params, tokenizer.pad_token_id) if params.train.epochs else None
+    name = " ".join(sys.argv[1:])
+    if name not in params.models:
+        raise InputError(f"there is no teacher '{name}'; teacher.models has {', '.join(params.models)}")
+    tokenizer = tokenization.load(paths.tokenizer(name))
+    model = untrained(params, name, len(tokenizer)).to(inference.device())
+    checkpoint = fine_tune(model, params, name, tokenizer.pad_token_id) if params.train.epochs else None
     if processes().is_main_process:
-        model.save_pretrained(paths.fresh(paths.TEACHER))
+        model.save_pretrained(paths.fresh(paths.TEACHER / name))
         if checkpoint:
             checkpoint.remove()
 
 
-def fine_tune(model: encoders.PreTrainedModel, params: Teacher, pad_token_id: int) -> Checkpoint:
+def fine_tune(model: encoders.PreTrainedModel, params: Teacher, name: str, pad_token_id: int) -> Checkpoint:
     """Train a model on the labels, in place; returns the checkpoint that is left of it."""
-    features = feature_store.read(paths.FEATURES / "train.safetensors")
+    features = feature_store.read(paths.features(name, "train"))
+    if not features.labelled.any():
+        raise InputError(
+            "no training question has an answer to fine-tune the teacher on; set teacher.train.epochs to 0 if it is "
+            "fine-tuned already"
+        )
+    features = features.select(np.flatnonzero(features.labelled))
     records = read_records(paths.DATASET / "train.parquet")
-    settings = {**params.model_dump(include={"seed", "train"}), "processes": processes().num_processes}
+    seed = params.models[name].seed
+    settings = {"seed": seed, "train": params.train.model_dump(), "processes": processes().num_processes}
     key = run_key(settings, model.state_dict(), features.keys, features.labels)
     checkpoint = Checkpoint(paths.cache() / "training", key)
     train(
@@ -33,20 +47,21 @@ def fine_tune(model: encoders.PreTrainedModel, params: Teacher, pad_token_id: in
         features,
         pad_token_id,
         params.train,
-        params.seed,
-        loss=lambda logits, batch: {"loss": span_cross_entropy(logits, batch.labels, batch.answer_mask)},
+        seed,
+        loss=lambda logits, batch: {"loss": span_cross_entropy(logits, batch.labels, batch.answer_mask).mean()},
         checkpoint=checkpoint,
         names=[records[i]["id"] for i in features.record],
     )
     return checkpoint
 
 
-def untrained(params: Teacher, vocab_size: int) -> encoders.PreTrainedModel:
+def untrained(params: Teacher, name: str, vocab_size: int) -> encoders.PreTrainedModel:
     """The teacher before fine-tuning."""
-    if params.model == "new":
-        return encoders.new_qa_model(params.config, vocab_size, params.seed)
+    teacher = params.models[name]
+    if teacher.model == "new":
+        return encoders.new_qa_model(params.config, vocab_size, teacher.seed)
     return encoders.load_qa_model(
-        params.model, params.revision, trained_output=params.train.epochs == 0, seed=params.seed
+        teacher.model, teacher.revision, trained_output=params.train.epochs == 0, seed=teacher.seed
     )
 
 

@@ -1,9 +1,6 @@
-"""tokenize: data/dataset -> data/tokenizer and data/features, the windows that teacher and students read.
+"""tokenize: data/dataset -> data/tokenizer and data/features: for each teacher, and for the student, what it reads."""
 
-A student with a tokenizer of its own gets windows of its own, in a folder `student` within both.
-"""
-
-from pathlib import Path
+import shutil
 
 from pipeline import feature_store, paths, tokenization
 from pipeline.errors import run
@@ -14,44 +11,52 @@ from pipeline.windows import pack, windows
 
 def main() -> None:
     params = load(paths.PARAMS)
-    splits = {split: read_records(paths.DATASET / f"{split}.parquet") for split in ("train", "validation")}
-    tokenizer = teacher_tokenizer(params, splits["train"])
-    write(tokenizer, splits, params.tokenize, paths.fresh(paths.TOKENIZER), paths.fresh(paths.FEATURES))
-    if params.backbone.model != "teacher":
-        students = tokenization.load(params.backbone.model, params.backbone.revision)
-        parts = tokenization.differing(tokenizer, students)
-        if parts:
-            print(f"the student's tokenizer is not the teacher's ({', '.join(parts)} differ); it gets its own windows")
-            folders = paths.fresh(paths.TOKENIZER / "student"), paths.fresh(paths.FEATURES / "student")
-            write(students, splits, params.tokenize, *folders)
+    records = {split: read_records(paths.DATASET / f"{split}.parquet") for split in ("train", "validation")}
+    paths.fresh(paths.TOKENIZER)
+    paths.fresh(paths.FEATURES)
+    first_with: dict[str, str] = {}
+    for reader, tokenizer in tokenizers(params, records["train"]).items():
+        tokenizer.save_pretrained(paths.tokenizer(reader))
+        same = first_with.setdefault(tokenization.fingerprint(tokenizer), reader)
+        if same == reader:
+            write_windows(reader, tokenizer, records, params.tokenize)
+        else:
+            print(f"{reader} has the tokenizer of {same}, and so its windows")
+            shutil.copytree(paths.FEATURES / same, paths.FEATURES / reader)
 
 
-def write(
-    tokenizer: tokenization.PreTrainedTokenizerFast,
-    splits: dict[str, list],
-    params: Tokenize,
-    tokenizer_folder: Path,
-    features_folder: Path,
+def tokenizers(params: Params, records: list[dict]) -> dict[str, tokenization.PreTrainedTokenizerFast]:
+    """Each teacher's, in alphabetical order, and the student's.
+
+    A new teacher's is learnt from the first records; the student's comes with its backbone.
+    """
+    found = {}
+    for name, teacher in sorted(params.teacher.models.items()):
+        if teacher.model == "new":
+            known = records[: params.tokenize.vocab_records]
+            texts = [text for record in known for text in (record["context"], record["question"])]
+            found[name] = tokenization.learn(texts, params.tokenize.vocab_size)
+        else:
+            found[name] = tokenization.load(teacher.model, teacher.revision)
+    backbone = params.backbone
+    own = backbone.model not in found
+    found[paths.STUDENTS] = tokenization.load(backbone.model, backbone.revision) if own else found[backbone.model]
+    return found
+
+
+def write_windows(
+    reader: str, tokenizer: tokenization.PreTrainedTokenizerFast, records: dict[str, list], params: Tokenize
 ) -> None:
-    """Save a tokenizer, and the windows that it makes of each split."""
-    tokenizer.save_pretrained(tokenizer_folder)
-    for split, records in splits.items():
-        features = pack(windows(records, tokenizer, params.max_length, params.stride))
-        feature_store.write(features, features_folder / f"{split}.safetensors")
-        labelled = features.labels[:, 1] > 0
+    """The windows that a tokenizer makes of each split."""
+    (paths.FEATURES / reader).mkdir()
+    for split, questions in records.items():
+        features = pack(windows(questions, tokenizer, params.max_length, params.stride))
+        feature_store.write(features, paths.features(reader, split))
+        whole = features.labels[:, 1] > 0
         print(
-            f"{split}: {len(records)} questions, {len(features)} windows of {features.lengths.mean():.0f} tokens, "
-            f"{len(set(features.record[labelled]))} questions with their whole answer in a window"
+            f"{reader}, {split}: {len(questions)} questions, {len(features)} windows of {features.lengths.mean():.0f} "
+            f"tokens, {len(set(features.record[whole]))} questions with their whole answer in a window"
         )
-
-
-def teacher_tokenizer(params: Params, records: list[dict]) -> tokenization.PreTrainedTokenizerFast:
-    """The tokenizer that comes with the teacher, or one learnt from the first records for a new teacher."""
-    if params.teacher.model != "new":
-        return tokenization.load(params.teacher.model, params.teacher.revision)
-    known = records[: params.tokenize.vocab_records]
-    texts = [text for record in known for text in (record["context"], record["question"])]
-    return tokenization.learn(texts, params.tokenize.vocab_size)
 
 
 if __name__ == "__main__":

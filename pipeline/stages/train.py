@@ -1,35 +1,35 @@
 """train: data/backbone under a head, taught by data/logits and the labels -> data/student and data/curves."""
 
+import numpy as np
 from torch import nn
 
-from pipeline import encoders, feature_store, inference, metrics, paths, tokenization
+from pipeline import encoders, feature_store, inference, metrics, paths, teaching, tokenization
 from pipeline.batching import Batch, pad_flat
 from pipeline.checkpoints import Checkpoint, run_key
 from pipeline.errors import InputError, run
 from pipeline.feature_store import Features
-from pipeline.logit_store import LogitStore
 from pipeline.losses import Pair, distillation
 from pipeline.params import Distill, Params, load
 from pipeline.processes import processes
 from pipeline.pruning import Pruning
 from pipeline.records import read_records
 from pipeline.student import Student
-from pipeline.teaching import students_targets, teachers_logits
 from pipeline.training import Losses, Row, Run, train
 
 
 def main() -> None:
     params = load(paths.PARAMS)
-    tokenizer = tokenization.load(paths.students(paths.TOKENIZER))
-    files = {split: paths.FEATURES / f"{split}.safetensors" for split in ("train", "validation")}
-    features = {split: feature_store.read(paths.students(file)) for split, file in files.items()}
-    records = {split: read_records(paths.DATASET / f"{split}.parquet") for split in features}
+    tokenizer = tokenization.load(paths.tokenizer(paths.STUDENTS))
+    splits = ("train", "validation")
+    features = {split: feature_store.read(paths.features(paths.STUDENTS, split)) for split in splits}
+    records = {split: read_records(paths.DATASET / f"{split}.parquet") for split in splits}
     refuse_unanswerable(features["validation"])
     teacher = None
     if params.distill.alpha:
-        store = LogitStore(paths.LOGITS, tokenization.fingerprint(tokenization.load(paths.TOKENIZER)))
-        read = feature_store.read(files["train"])
-        teacher = students_targets(teachers_logits(store, read, records["train"]), read, features["train"])
+        readings = [teaching.read(*paths.reading(name, "train"), records["train"]) for name in paths.teachers()]
+        teacher = teaching.targets(readings, features["train"])
+    else:
+        features["train"] = with_labels(features["train"])
 
     backbone = encoders.load_qa_model(paths.BACKBONE, trained_output=False).base_model
     student = Student.from_encoder(backbone, params.head, params.seed).to(inference.device())
@@ -74,6 +74,21 @@ def refuse_unanswerable(features: Features) -> None:
             "no validation window holds a whole answer, so that no student can be told from another; raise "
             "tokenize.max_length, or look at the validation questions"
         )
+
+
+def with_labels(features: Features) -> Features:
+    """The windows whose question's answer is known.
+
+    Raises:
+        InputError: there are none.
+    """
+    if features.labelled.all():
+        return features
+    if not features.labelled.any():
+        raise InputError("no training question has an answer: there is nothing to learn from with distill.alpha 0")
+    without = len(set(features.record[~features.labelled]))
+    print(f"{without} questions without an answer are left out, since distill.alpha is 0")
+    return features.select(np.flatnonzero(features.labelled))
 
 
 def key(params: Params, student: Student, features: dict[str, Features], teacher: metrics.Logits | None) -> str:
