@@ -12,7 +12,7 @@ from torch import nn
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from benchmarks import common
-from pipeline import feature_store, inference
+from pipeline import encoders, feature_store, inference
 from pipeline.feature_store import Features
 from pipeline.logit_store import Identity, RowCache, chunks
 from pipeline.stages.logits import teacher_rows
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--peer-windows", type=int, help="windows for the other peers (default: as many)")
     parser.add_argument("--trainer-batch", type=int, default=8, help="batch of Trainer.predict (default: its own, 8)")
     parser.add_argument("--warm-up", type=int, default=16, help="windows before the clock starts (default: 16)")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of the weights")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of the encoder")
     common.run_benchmark(parser.parse_args(), PEERS, prepare, COLUMNS)
 
 
@@ -53,10 +53,15 @@ def prepare(args: argparse.Namespace, folder: Path) -> dict:
 def ours(args: argparse.Namespace, folder: Path) -> dict:
     def run(model: PreTrainedModel, features: Features, indices: np.ndarray, out: Path) -> None:
         cache = RowCache(out, Identity("benchmark", "benchmark", "float16"))
-        for chunk in chunks(indices, SHARD_SIZE):
-            cache.add(teacher_rows(model, features, chunk, 0, cache.identity, lambda windows: None))
+        shards = chunks(indices, SHARD_SIZE)
+        cache.add_all(teacher_rows(model, features, chunk, 0, cache.identity.dtype) for chunk in shards)
 
-    return measure(args, folder, run, args.windows)
+    return measure(args, folder, run, args.windows, in_precision=ready)
+
+
+def ready(model: PreTrainedModel, dtype: str) -> PreTrainedModel:
+    """As the logits stage computes: the output layer is float32 always."""
+    return encoders.bfloat16_encoder(model) if dtype == "bfloat16" else model
 
 
 def trainer(args: argparse.Namespace, folder: Path) -> dict:
@@ -99,7 +104,13 @@ def notebook(args: argparse.Namespace, folder: Path) -> dict:
 PEERS = {"ours": ours, "trainer": trainer, "notebook": notebook}
 
 
-def measure(args: argparse.Namespace, folder: Path, run, count: int | None, build=lambda *_: None) -> dict:
+def converted(model: PreTrainedModel, dtype: str) -> PreTrainedModel:
+    return model.to(getattr(torch, dtype))
+
+
+def measure(
+    args: argparse.Namespace, folder: Path, run, count: int | None, build=lambda *_: None, in_precision=converted
+) -> dict:
     """Time `run` over `count` windows drawn from all, after a warm-up on a few; memory includes the warm-up."""
     features = common.read_features(folder, "train")
     order = np.random.default_rng(0).permutation(len(features))
@@ -107,7 +118,7 @@ def measure(args: argparse.Namespace, folder: Path, run, count: int | None, buil
     warm_up = indices[: min(args.warm_up, len(indices) - 1)]
     build(features, warm_up)
     build(features, indices)
-    model = common.model_of(args).to(getattr(torch, args.dtype))
+    model = in_precision(common.model_of(args), args.dtype)
     before = matrix_flops(args.dtype)
     outs = [folder / f"{args.child[0]}-{name}" for name in ("warm-up", "logits")]
     for out in outs:

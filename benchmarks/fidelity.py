@@ -1,49 +1,62 @@
-"""What storing logits as float16 loses: the stored logits against the same teacher's float32 ones, in this workspace.
+"""What stored logits lose: those in data/logits against the same teachers' float32 ones, in this workspace.
 
-Runs the teacher over the validation windows once more; `dvc repro` must have been there.
+Runs each teacher over the validation windows once more, in float32 and in bfloat16; `dvc repro` must have been there.
 """
 
 import json
 
 import numpy as np
 
-from pipeline import encoders, feature_store, inference, metrics, paths, tokenization
+from pipeline import encoders, inference, metrics, paths, teaching, tokenization
 from pipeline.batching import pad, pad_flat, token_budget_batches
 from pipeline.errors import run
 from pipeline.feature_store import Features
-from pipeline.logit_store import LogitStore
 from pipeline.losses import span_divergence
 from pipeline.params import load
 from pipeline.records import read_records
-from pipeline.teaching import teachers_logits
 
 
 def main() -> None:
     longest = load(paths.PARAMS).evaluate.max_answer_length
-    tokenizer = tokenization.load(paths.TOKENIZER)
-    features = feature_store.read(paths.FEATURES / "validation.safetensors")
     records = read_records(paths.DATASET / "validation.parquet")
-    stored = teachers_logits(LogitStore(paths.LOGITS, tokenization.fingerprint(tokenizer)), features, records)
-    teacher = encoders.load_qa_model(paths.TEACHER).to(inference.device())
-    exact = inference.predict(teacher, features, tokenizer.pad_token_id)
-    report = {"windows": len(features), "stored as": str(stored[0].dtype), **differences(features, exact, stored)}
-    for name, logits in (("float32", exact), ("stored", stored)):
-        scores, _ = metrics.scores(features, records, logits, longest)
-        report[f"exact match, {name}"], report[f"F1, {name}"] = scores["exact_match"], scores["f1"]
-    print(json.dumps(report, indent=2))
+    print(json.dumps({name: report(name, records, longest) for name in paths.teachers()}, indent=2))
 
 
-def differences(features: Features, exact: metrics.Logits, stored: metrics.Logits) -> dict[str, float]:
-    """Largest difference of a logit, and KL(float32 || stored) in nats, mean and largest over windows."""
+def report(name: str, records: list[dict], longest: int) -> dict:
+    """A teacher's logits as they are stored, and as bfloat16 computes and float16 stores them, against float32."""
+    features, stored = teaching.read(*paths.reading(name, "validation"), records)
+    pad_token_id = tokenization.load(paths.tokenizer(name)).pad_token_id
+    teacher = encoders.load_qa_model(paths.TEACHER / name).to(inference.device())
+    exact = inference.predict(teacher, features, pad_token_id)
+    rough = inference.predict(encoders.bfloat16_encoder(teacher), features, pad_token_id)
+    several = {"stored": stored, "bfloat16, stored as float16": tuple(end.astype(np.float16) for end in rough)}
+    return {
+        "windows": len(features),
+        "stored as": str(stored[0].dtype),
+        "float32": scores(features, records, exact, longest),
+        **{
+            what: {**scores(features, records, logits, longest), **differences(features, exact, logits)}
+            for what, logits in several.items()
+        },
+    }
+
+
+def scores(features: Features, records: list[dict], logits: metrics.Logits, longest: int) -> dict[str, float]:
+    found, _ = metrics.scores(features, records, logits, longest)
+    return {"exact match": found["exact_match"], "F1": found["f1"]}
+
+
+def differences(features: Features, exact: metrics.Logits, other: metrics.Logits) -> dict[str, float]:
+    """Largest difference of a logit, and KL(exact || other) in nats, mean and largest over windows."""
     divergences = []
     for indices in token_budget_batches(features.lengths, 65536):
         mask = pad(features, indices, pad_token_id=0).answer_mask
-        ours, theirs = (tuple(pad_flat(end, features, indices) for end in pair) for pair in (stored, exact))
+        ours, theirs = (tuple(pad_flat(end, features, indices) for end in pair) for pair in (other, exact))
         divergences.append(span_divergence(ours, theirs, mask, temperature=1.0).numpy())
     divergence = np.concatenate(divergences)
     return {
         "largest difference": max(
-            float(np.abs(a - b.astype(np.float32)).max()) for a, b in zip(exact, stored, strict=True)
+            float(np.abs(a - b.astype(np.float32)).max()) for a, b in zip(exact, other, strict=True)
         ),
         "KL, mean": float(divergence.mean()),
         "KL, largest": float(divergence.max()),

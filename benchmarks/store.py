@@ -99,6 +99,7 @@ def write_ours(features: Features, start_logits, end_logits, max_length: int, ou
                 starts=features.starts[chunk[0] : chunk[-1] + 2] - tokens.start,
                 start_logits=start_logits[tokens].astype("float16"),
                 end_logits=end_logits[tokens].astype("float16"),
+                precision=("float32",),
             )
         )
     write_store(out, cache, {"train": [key.tobytes() for key in features.keys]}, SHARD_SIZE)
