@@ -9,6 +9,7 @@ import yaml
 
 from tests.repositories import Clone, Repository, ran
 
+NOTHING_TO_COMPUTE = re.compile(r"large: (\d+) different windows: \1 from the cache, 0 to compute")
 DATA_STAGES = ["dataset", "tokenize", "teacher@large", "logits", "backbone"]
 
 
@@ -67,7 +68,7 @@ def test_a_pulled_clone_changes_the_head_without_the_teacher(repository, tmp_pat
     assert ran(clone("dvc", "exp", "run", "-S", "head=mlp")) == ["train", "evaluate"]
     # nor does it ask the teacher for what was pulled
     laid_out_anew = clone("dvc", "repro", "-s", "-f", "logits")
-    assert re.search(r"large: (\d+) different windows: \1 from the cache, 0 to compute", laid_out_anew)
+    assert NOTHING_TO_COMPUTE.search(laid_out_anew)
 
 
 def test_a_clone_without_the_teacher_trains_students(repository, tmp_path):
@@ -82,6 +83,15 @@ def test_a_clone_without_the_teacher_trains_students(repository, tmp_path):
     assert not (clone.folder / "data/teacher").exists()
 
 
+def test_other_folders_of_the_machine_do_not_ask_the_teacher_again(repository, tmp_path):
+    repository("git", "checkout", "-q", "-f", "HEAD")
+    repository("dvc", "checkout", "-q")
+    elsewhere = repository("dvc", "exp", "run", "--temp", "-S", "logits.shard_size=3")
+    assert "logits" in ran(elsewhere) and NOTHING_TO_COMPUTE.search(elsewhere)
+    clone = Clone(repository, tmp_path / "a second clone", repository.folder.parent / "cache")
+    assert NOTHING_TO_COMPUTE.search(clone("dvc", "repro", "logits"))
+
+
 def test_one_more_teacher_does_not_run_the_first(repository):
     repository("git", "checkout", "-q", "-f", "HEAD")
     repository("dvc", "checkout", "-q")
@@ -91,7 +101,7 @@ def test_one_more_teacher_does_not_run_the_first(repository):
     file.write_text(yaml.safe_dump(parameters))
     out = repository("dvc", "repro")
     assert set(ran(out)) == {"tokenize", "teacher@other", "logits", "backbone", "train", "evaluate"}
-    assert re.search(r"large: (\d+) different windows: \1 from the cache, 0 to compute", out)
+    assert NOTHING_TO_COMPUTE.search(out)
     assert re.search(r"other: (\d+) different windows: 0 from the cache, \1 to compute", out)
     repository("git", "checkout", "-q", "-f", "HEAD")
     repository("dvc", "checkout", "-q")
