@@ -35,7 +35,7 @@ def _head(value: Any) -> Any:
 
 
 def _teacher_name(value: Any) -> Any:
-    if not isinstance(value, str) or not re.fullmatch(r"[a-z0-9_-]+", value) or value in RESERVED:
+    if not isinstance(value, str) or not re.fullmatch(r"[a-z0-9_][a-z0-9_-]*", value) or value in RESERVED:
         raise ValueError(f"a teacher's name has small letters, digits, - and _, and is not {' or '.join(RESERVED)}")
     return value
 
@@ -66,8 +66,9 @@ def check_source(source: str, revision: str | None, kind: str, *words: str) -> N
         known = [f"'{word}'" for word in words] + ["a path that starts with data/raw/"] * (kind == "model")
         raise ValueError(f"'{source}' is not one of: {', '.join([*known, 'a hub id'])}")
     if not revision or not COMMIT.fullmatch(revision):
+        mistyped = "" if "/" in source else f"'{source}' is not {' or '.join(map(repr, words))}; "
         raise ValueError(
-            f"hub id '{source}' needs revision: the 40 hexadecimal digits of a commit, which "
+            f"{mistyped}hub id '{source}' needs revision: the 40 hexadecimal digits of a commit, which "
             f"""python -c "import huggingface_hub as h; print(h.HfApi().{kind}_info('{source}').sha)" prints"""
         )
 
@@ -234,7 +235,7 @@ class Params(Section):
         try:
             check_source(self.backbone.model, self.backbone.revision, "model", *self.teacher.models)
         except ValueError as error:
-            raise ValueError(f"backbone: {error}") from None
+            raise ValueError(f"backbone.model: {error}") from None
         return self
 
 
@@ -268,6 +269,8 @@ def _explain(path: Path, detail: dict[str, Any]) -> str:
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "missing":
         return f"{where} is missing"
+    if detail["type"] in ("dict_type", "model_type") or detail["input"] == {}:
+        message = "must have keys of its own"
     return f"{where}: {message}" + ("" if isinstance(detail["input"], dict) else f" (it is {detail['input']!r})")
 
 

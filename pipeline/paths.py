@@ -2,9 +2,12 @@
 
 import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 import platformdirs
+
+from pipeline.errors import InputError
 
 PARAMS = Path("params.yaml")
 RAW = Path("data/raw")
@@ -50,8 +53,22 @@ def reading(teacher: str, split: str) -> tuple[Path, Path, Path]:
 
 
 def teachers() -> list[str]:
-    """Names of the teachers whose logits there are, in alphabetical order."""
-    return sorted(folder.name for folder in LOGITS.iterdir())
+    """Names of the teachers whose logits there are, in alphabetical order.
+
+    Raises:
+        InputError: there are none.
+    """
+    names = sorted(folder.name for folder in LOGITS.glob("*/"))
+    if not names:
+        raise InputError(f"{LOGITS} has no logits; `dvc repro logits` makes it")
+    return names
+
+
+def keep_only(folder: Path, names: Collection[str]) -> None:
+    """Remove what teachers that are in the parameters no more have left in a folder."""
+    for path in folder.glob("*/"):
+        if path.name not in names:
+            shutil.rmtree(path)
 
 
 def fresh(folder: Path) -> Path:

@@ -276,7 +276,11 @@ def test_a_path_as_data_set_is_refused_naming_source_files(refusal):
         ({"teacher.train.epochs": 0}, "model 'new' has random weights: train.epochs must be at least 1"),
         ({"teacher.train.keep": "best"}, "train.keep must be last"),
         ({"teacher.train.evaluate_minutes": 4}, "evaluate_minutes null"),
-        ({"teacher.models": {}}, "teacher.models: Dictionary should have at least 1 item"),
+        ({"teacher.models": {}}, "teacher.models: must have keys of its own"),
+        ({"teacher.models": None}, "teacher.models: must have keys of its own (it is None)"),
+        ({"teacher.models": {"large": None}}, "teacher.models.large: must have keys of its own (it is None)"),
+        ({"teacher.models": {"-q": {"model": "new", "revision": None}}}, "a teacher's name has small letters"),
+        ({"backbone.model": "larg"}, "backbone.model: 'larg' is not 'large'; hub id 'larg' needs revision"),
         ({"teacher.models": {"a b": {}}}, "teacher.models.a b: a teacher's name has small letters"),
         ({"teacher.models": {"student": {}}}, "and is not student or mean (it is 'student')"),
         ({"train.epochs": 0}, "train.epochs must be at least 1"),
@@ -297,7 +301,7 @@ def test_broken_yaml_is_refused(read, text):
 
 @pytest.mark.parametrize("text", ["", "- head", "linear"])
 def test_yaml_that_is_no_mapping_is_refused(read, text):
-    with pytest.raises(InputError, match=r"params\.yaml: the file: .*dictionary"):
+    with pytest.raises(InputError, match=r"params\.yaml: the file: must have keys of its own"):
         read(text)
 
 

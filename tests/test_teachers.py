@@ -53,6 +53,8 @@ def test_one_more_teacher_computes_its_own_windows_alone(two_teachers, capsys):
     write_params()
     capsys.readouterr()
     run_all(tokenize, logits, train)
+    for folder in (paths.TEACHER, paths.FEATURES, paths.TOKENIZER, paths.LOGITS):
+        assert not (folder / "other").exists()
     assert set(computed(capsys.readouterr().out).values()) == {0}
     assert content(paths.LOGITS) == before
     assert both != content(paths.STUDENT)

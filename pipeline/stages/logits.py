@@ -1,6 +1,5 @@
 """logits: each of data/teacher over its data/features -> data/logits, and the teachers' scores read back from there."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -31,8 +30,7 @@ def main() -> None:
     for name in teachers:
         fill(name, records, params.logits)
     if processes().is_main_process:
-        for name in set(paths.teachers()) - set(teachers):
-            shutil.rmtree(paths.LOGITS / name)
+        paths.keep_only(paths.LOGITS, teachers)
         scores = teachers_scores(teachers, records["validation"], params.evaluate.max_answer_length)
         metrics.write_json(scores, paths.TEACHER_METRICS)
 

@@ -12,6 +12,7 @@ from pipeline.windows import pack, windows
 def main() -> None:
     params = load(paths.PARAMS)
     records = {split: read_records(paths.DATASET / f"{split}.parquet") for split in ("train", "validation")}
+    paths.keep_only(paths.TEACHER, params.teacher.models)  # DVC does not, and data/teacher is what later stages track
     paths.fresh(paths.TOKENIZER)
     paths.fresh(paths.FEATURES)
     first_with: dict[str, str] = {}
