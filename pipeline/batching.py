@@ -24,14 +24,14 @@ def shuffled_batches(lengths: np.ndarray, batch_size: int, seed: int, epoch: int
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(lengths))
     batches = []
-    for bucket in _cut(order, batch_size * BUCKET_BATCHES):
-        batches += _cut(bucket[np.argsort(lengths[bucket], kind="stable")], batch_size)
+    for bucket in cut(order, batch_size * BUCKET_BATCHES):
+        batches += cut(bucket[np.argsort(lengths[bucket], kind="stable")], batch_size)
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
 def ordered_batches(n: int, batch_size: int) -> list[np.ndarray]:
     """Every window once, in the data set's order."""
-    return _cut(np.arange(n), batch_size)
+    return cut(np.arange(n), batch_size)
 
 
 def token_budget_batches(lengths: np.ndarray, max_tokens: int) -> list[np.ndarray]:
@@ -48,7 +48,8 @@ def token_budget_batches(lengths: np.ndarray, max_tokens: int) -> list[np.ndarra
     return batches
 
 
-def _cut(indices: np.ndarray, size: int) -> list[np.ndarray]:
+def cut(indices: np.ndarray, size: int) -> list[np.ndarray]:
+    """The indices in their order, `size` at a time."""
     return [indices[begin : begin + size] for begin in range(0, len(indices), size)]
 
 

@@ -15,7 +15,7 @@ from pipeline.feature_store import Features
 from pipeline.processes import processes
 
 # Tokens of a batch, padding included; the right number depends on the machine, not on the experiment. On a GPU, more
-# would have more than 3 % of padding in a shard of 4,096 windows.
+# would have more than 3 % of padding in a shard of 4,096 windows. On a CPU, training's micro-batches keep to it too.
 BATCH_TOKENS_VARIABLE = "SPAN_DISTILL_BATCH_TOKENS"
 BATCH_TOKENS = {"cpu": 4096, "cuda": 16384}
 # On a CPU, numbers in the widest layer's output: memory above 32 MB is fetched anew from the system for each layer, and

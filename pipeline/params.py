@@ -133,7 +133,10 @@ class Train(Section):
         description="tokens in a step at most, padding included; a step may have fewer windows; null: no limit",
     )
     micro_batch_size: int | None = Field(
-        None, ge=1, description="windows at a time on a device, whose gradients add up to the step's; null: all"
+        None,
+        ge=1,
+        description="windows at a time on a device, whose gradients add up to the step's; null: on a GPU all, "
+        "on a CPU what suits its caches",
     )
     shuffle: bool = Field(True, description="another order in each epoch, by the seed; false: the data set's order")
     optimizer: Literal["adam", "adamw"] = Field("adamw", description="`adam` or `adamw`")

@@ -19,11 +19,11 @@ from accelerate.utils import broadcast
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from pipeline.batching import Batch, ordered_batches, pad, shuffled_batches, token_budget_batches
+from pipeline.batching import Batch, cut, ordered_batches, pad, shuffled_batches, token_budget_batches
 from pipeline.checkpoints import Checkpoint, State, load_optimizer_tensors, optimizer_tensors
 from pipeline.errors import InputError
 from pipeline.feature_store import Features
-from pipeline.inference import has_bfloat16, model_inputs
+from pipeline.inference import batch_tokens, has_bfloat16, model_inputs
 from pipeline.params import Train
 from pipeline.processes import processes
 
@@ -347,13 +347,19 @@ class _Loop:
         if len(mine) == 0:  # all processes must take part
             parts = [(0.0, indices[:1])]
         else:
-            size = self.settings.micro_batch_size or len(mine)
-            cut = [mine[begin : begin + size] for begin in range(0, len(mine), size)]
-            parts = [(len(part) / len(indices), part) for part in cut]
+            parts = [(len(part) / len(indices), part) for part in self.micro_batches(mine)]
         batches = [(weight, pad(self.features, part, self.pad_token_id)) for weight, part in parts]
         if self.accelerator.device.type == "cuda":
             batches = [(weight, batch.pinned()) for weight, batch in batches]
         return indices, batches
+
+    def micro_batches(self, indices: np.ndarray) -> list[np.ndarray]:
+        """What the device takes at a time: with no setting all on a GPU, and on a CPU as much as suits its caches."""
+        size = self.settings.micro_batch_size
+        if size is None and self.accelerator.device.type == "cpu":
+            budgeted = token_budget_batches(self.features.lengths[indices], batch_tokens(self.plain))
+            return [indices[part] for part in budgeted]
+        return cut(indices, size or len(indices))
 
 
 def _mixed(*numbers: int) -> int:

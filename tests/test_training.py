@@ -10,6 +10,7 @@ from pipeline import training
 from pipeline.checkpoints import Checkpoint
 from pipeline.errors import InputError
 from pipeline.feature_store import Features
+from pipeline.inference import BATCH_TOKENS_VARIABLE
 from pipeline.losses import span_cross_entropy
 from pipeline.params import Train
 from pipeline.pruning import Pruning
@@ -197,6 +198,20 @@ def test_micro_batches_add_up_to_the_step(features):
     _, parts = run(features, settings, network=without_dropout())
     assert losses(parts) == pytest.approx(losses(whole), rel=1e-4)
     assert parts.windows == whole.windows
+
+
+def test_a_cpu_takes_a_step_in_parts_that_suit_it(features, monkeypatch):
+    _, whole = run(features, network=without_dropout())
+    monkeypatch.setenv(BATCH_TOKENS_VARIABLE, "35")
+    seen = []
+
+    def noted(logits, batch):
+        seen.append(len(batch.indices))
+        return loss(logits, batch)
+
+    result = train(without_dropout(), features, 0, SETTINGS, 0, noted)
+    assert seen == [3, 3, 2] * result.steps
+    assert losses(result) == pytest.approx(losses(whole), rel=1e-4)
 
 
 def test_gradient_checkpointing_changes_memory_and_not_the_steps(features):
