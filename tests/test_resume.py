@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -221,11 +222,13 @@ run(logits.main)
 
 def test_two_processes_compute_the_logits_of_one_to_the_byte(with_logits, launch, monkeypatch):
     expected = content(paths.LOGITS)
+    shutil.rmtree(paths.LOGITS)
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(with_logits / "fresh cache"))
     Path("late.py").write_text(LATE)
     process = launch("late")
     output = process.communicate(timeout=120)[0]
     assert process.returncode == 0, output
+    assert " 0 from the cache" in output
     assert content(paths.LOGITS) == expected
     counts = [count_rows(path) for path in paths.cache().rglob("*.safetensors")]
     assert len(counts) > 10 and max(counts) == 5
