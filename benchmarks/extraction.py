@@ -3,6 +3,7 @@
 import argparse
 import pickle
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,14 @@ from datasets import Dataset
 from torch import nn
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 
-from benchmarks import common
+from benchmarks import common, packing
 from pipeline import encoders, feature_store, inference
 from pipeline.feature_store import Features
-from pipeline.logit_store import Identity, RowCache, chunks
-from pipeline.stages.logits import teacher_rows
+from pipeline.logit_store import Identity, RowCache, Rows, chunks
+from pipeline.stages.logits import as_rows, teacher_rows
 
 SHARD_SIZE = 4096
+STORED = "float16"
 NOTEBOOK_BATCH = 4
 COLUMNS = {
     "windows": ("windows", 0),
@@ -51,12 +53,28 @@ def prepare(args: argparse.Namespace, folder: Path) -> dict:
 
 
 def ours(args: argparse.Namespace, folder: Path) -> dict:
-    def run(model: PreTrainedModel, features: Features, indices: np.ndarray, out: Path) -> None:
-        cache = RowCache(out, Identity("benchmark", "benchmark", "float16"))
-        shards = chunks(indices, SHARD_SIZE)
-        cache.add_all(teacher_rows(model, features, chunk, 0, cache.identity.dtype) for chunk in shards)
+    def rows(model: PreTrainedModel, features: Features, indices: np.ndarray) -> Rows:
+        return teacher_rows(model, features, indices, 0, STORED)
 
-    return measure(args, folder, run, args.windows, in_precision=ready)
+    return measure(args, folder, keeping(rows), args.windows, in_precision=ready)
+
+
+def packed(args: argparse.Namespace, folder: Path) -> dict:
+    def rows(model: PreTrainedModel, features: Features, indices: np.ndarray) -> Rows:
+        logits = packing.predict(model, features, indices, inference.batch_tokens(model))
+        return as_rows(features, indices, logits, STORED, args.dtype)
+
+    return measure(args, folder, keeping(rows), args.windows, in_precision=ready)
+
+
+def keeping(rows: Callable[[PreTrainedModel, Features, np.ndarray], Rows]) -> Callable[..., None]:
+    """Computes rows a shard at a time and writes them to a cache, as the logits stage does."""
+
+    def run(model: PreTrainedModel, features: Features, indices: np.ndarray, out: Path) -> None:
+        cache = RowCache(out, Identity("benchmark", "benchmark", STORED))
+        cache.add_all(rows(model, features, chunk) for chunk in chunks(indices, SHARD_SIZE))
+
+    return run
 
 
 def ready(model: PreTrainedModel, dtype: str) -> PreTrainedModel:
@@ -75,6 +93,7 @@ def trainer(args: argparse.Namespace, folder: Path) -> dict:
             output_dir=str(out),
             per_device_eval_batch_size=args.trainer_batch,
             bf16_full_eval=args.dtype == "bfloat16",
+            use_cpu=not torch.cuda.is_available(),
             dataloader_pin_memory=torch.cuda.is_available(),
             report_to="none",
             disable_tqdm=True,
@@ -101,7 +120,7 @@ def notebook(args: argparse.Namespace, folder: Path) -> dict:
     return measure(args, folder, run, args.peer_windows or args.windows)
 
 
-PEERS = {"ours": ours, "trainer": trainer, "notebook": notebook}
+PEERS = {"ours": ours, "packed": packed, "trainer": trainer, "notebook": notebook}
 
 
 def converted(model: PreTrainedModel, dtype: str) -> PreTrainedModel:

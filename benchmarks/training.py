@@ -149,6 +149,7 @@ def trainer(args: argparse.Namespace, folder: Path) -> dict:
         weight_decay=ours.weight_decay,
         max_grad_norm=ours.max_grad_norm,
         seed=SEED,
+        bf16=inference.has_bfloat16(),  # as ours
         dataloader_pin_memory=torch.cuda.is_available(),
         save_strategy="no",
         report_to="none",

@@ -1,0 +1,92 @@
+"""Windows laid end to end without padding, for a model that reads them with attention over each window alone.
+
+What length-sorted batches are compared with. On CUDA, unless it is float32, attention is torch's `varlen_attn`;
+elsewhere each window's own `scaled_dot_product_attention`, which is slow and there for the test of parity.
+"""
+
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+
+from pipeline.batching import moved
+from pipeline.feature_store import Features
+
+NAME = "packed"
+
+
+def attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: None,
+    scaling: float | None = None,
+    *,
+    bounds: Tensor,
+    longest: int,
+    **_,
+) -> tuple[Tensor, None]:
+    """(1, heads, T, d) each -> (1, T, heads, d), every window attending to itself alone.
+
+    Args:
+        bounds: (N + 1,) int32, where each of N windows begins among the T tokens, and T.
+        longest: tokens of the longest window.
+    """
+    query, key, value = (one[0].transpose(0, 1) for one in (query, key, value))  # (T, heads, d)
+    if query.is_cuda and query.dtype != torch.float32:
+        from torch.nn.attention.varlen import varlen_attn
+
+        return varlen_attn(query, key, value, bounds, bounds, longest, longest, scale=scaling)[None], None
+    each = [
+        scaled_dot_product_attention(*(one[begin:end].transpose(0, 1) for one in (query, key, value)), scale=scaling)
+        for begin, end in pairwise(bounds.tolist())
+    ]
+    return torch.cat(each, dim=1).transpose(0, 1)[None], None
+
+
+AttentionInterface.register(NAME, attention)
+AttentionMaskInterface.register(NAME, lambda *_, **__: None)
+
+
+def packs(lengths: np.ndarray, max_tokens: int) -> list[np.ndarray]:
+    """Every window once, in their order, in packs of at most `max_tokens` tokens; a longer one in a pack of its own."""
+    parts, begin, tokens = [], 0, 0
+    for i, length in enumerate(lengths):
+        if i > begin and tokens + length > max_tokens:
+            parts.append(np.arange(begin, i))
+            begin, tokens = i, 0
+        tokens += length
+    return [*parts, np.arange(begin, len(lengths))]
+
+
+@torch.inference_mode()
+def predict(
+    model: PreTrainedModel, features: Features, indices: np.ndarray, max_tokens: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `pipeline.inference.predict`, for a BERT; the model is left with `packed` attention."""
+    model.set_attn_implementation(NAME)
+    model.eval()
+    computed = []
+    for part in packs(features.lengths[indices], max_tokens):
+        windows = indices[part]
+        lengths, places = features.lengths[windows], features.places(windows)
+        bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        position_ids = np.arange(len(places)) - np.repeat(bounds[:-1], lengths)
+        ids = (features.input_ids[places], features.token_type_ids[places], position_ids)
+        input_ids, token_type_ids, position_ids = (
+            moved(torch.from_numpy(one.astype(np.int64)), model.device)[None] for one in ids
+        )
+        output = model(
+            input_ids=input_ids,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            bounds=moved(torch.from_numpy(bounds), model.device),
+            longest=int(lengths.max()),
+        )
+        computed.append((output.start_logits[0].float(), output.end_logits[0].float()))
+    start_logits, end_logits = (torch.cat(end).cpu().numpy() for end in zip(*computed, strict=True))
+    return start_logits, end_logits
