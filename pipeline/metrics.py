@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,9 @@ def _rounded(value: Any) -> Any:
     return round(value, 4) if isinstance(value, float) else value
 
 
-def write_tsv(rows: list[dict[str, Any]], path: Path) -> None:
-    """Write rows under the first one's keys."""
+def write_tsv(rows: list[dict[str, Any]], columns: Sequence[str], path: Path) -> None:
+    """Write rows; a column that a row lacks is empty there."""
     with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0], delimiter="\t", lineterminator="\n")
+        writer = csv.DictWriter(file, columns, delimiter="\t", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

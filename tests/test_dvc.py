@@ -7,12 +7,12 @@ import pytest
 import yaml
 
 from pipeline import params
+from pipeline.stages import train
 
 ROOT = Path(__file__).parents[1]
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 # a stage that there is for each teacher stands under `do`
-STAGES = {
-    name: stage.get("do", stage) for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items()
-}
+STAGES = {name: stage.get("do", stage) for name, stage in PIPELINE["stages"].items()}
 # they hold no part of a result: DVC tracks the values of parameters and the outputs themselves
 UNTRACKED = {"pipeline/params.py", "pipeline/paths.py", "pipeline/errors.py"}
 # several processes may take part in these
@@ -75,3 +75,17 @@ def test_no_module_of_the_library_imports_a_stage_or_paths():
 def test_every_parameter_is_tracked_by_a_stage():
     tracked = {name.split(".")[0] for stage in STAGES.values() for name in stage["params"]}
     assert tracked == set(params.Params.model_fields)
+
+
+def test_every_curve_is_drawn_by_step_and_by_minute():
+    drawn = {
+        (plot["x"], *source) for named in PIPELINE["plots"] for plot in named.values() for source in plot["y"].items()
+    }
+    files = {"train": train.TRAIN_CURVE, "validation": train.VALIDATION_CURVE}
+    expected = {
+        (x, f"data/curves/{name}.tsv", column)
+        for name, columns in files.items()
+        for column in set(columns) - {"step", "minutes"}
+        for x in ("step", "minutes")
+    }
+    assert drawn == expected
