@@ -1,12 +1,10 @@
 """The exceptions that users are meant to see, and how a command shows them."""
 
-import errno
 import signal
 import sys
 from collections.abc import Callable
 
-# the machine's refusals, which name the file and say enough
-REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+from safetensors import SafetensorError
 
 
 class InputError(Exception):
@@ -23,9 +21,9 @@ def run(command: Callable[[], None]) -> None:
         command()
     except InputError as error:
         sys.exit(f"error: {error}")
-    except OSError as error:
-        if error.errno not in REFUSALS:
-            raise
+    except FileNotFoundError as error:
+        sys.exit(f"error: {error}; `dvc repro` makes what is missing in data, or `dvc pull` brings it")
+    except (OSError, SafetensorError) as error:  # a full disk, say; the message is enough
         sys.exit(f"error: {error}; what was finished is kept, the same command goes on from there")
     except KeyboardInterrupt as interrupt:
         kept = str(interrupt) or "what was finished is kept"

@@ -4,10 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from pipeline.errors import InputError
+
 UNLABELLED = (-1, -1)
+KEY_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Features:
 
     def places(self, windows: np.ndarray) -> np.ndarray:
         """Where the tokens of some windows lie in the flat arrays, window after window."""
-        return np.concatenate([np.arange(*self.starts[i : i + 2]) for i in windows])
+        return np.concatenate([np.arange(0), *(np.arange(*self.starts[i : i + 2]) for i in windows)])
 
     def select(self, windows: np.ndarray) -> "Features":
         """Some of the windows, by their indices, in that order."""
@@ -80,6 +83,13 @@ def write(features: Features, path: Path) -> None:
 
 
 def read(path: Path) -> Features:
-    """Read what `write` wrote."""
-    with safe_open(path, framework="numpy") as file:
-        return Features(**{name: file.get_tensor(name) for name in file.keys()})
+    """Read what `write` wrote.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return Features(**{name: file.get_tensor(name) for name in file.keys()})
+    except (SafetensorError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({error}); `dvc repro tokenize` makes it anew") from None

@@ -1,11 +1,12 @@
 """`python -m pipeline.kept`: teachers' logits and unfinished trainings in the user's cache; checks and prunes them."""
 
 import argparse
-import json
 import shutil
 import sys
 import time
 from pathlib import Path
+
+from filelock import Timeout
 
 from pipeline import logit_store, paths
 from pipeline.errors import InputError, run
@@ -26,7 +27,7 @@ def main() -> None:
     prune = commands.add_parser("prune", help="delete kept teachers and trainings; nothing in data/ changes")
     choice = prune.add_mutually_exclusive_group(required=True)
     choice.add_argument("--teacher", help="beginning of the name that `list` prints")
-    choice.add_argument("--unused-days", type=float, help="those not used for so many days")
+    choice.add_argument("--unused-days", type=days, help="those not used for so many days")
     choice.add_argument("--all", action="store_true", help="every one")
     arguments = parser.parse_args()
     if arguments.command == "list":
@@ -40,36 +41,58 @@ def main() -> None:
             delete([run for run in trainings() if days_unused(run) >= (arguments.unused_days or 0)])
 
 
+def days(text: str) -> float:
+    """A number of days, for argparse.
+
+    Raises:
+        ValueError: it is negative, or no number.
+    """
+    number = float(text)
+    if not number >= 0:
+        raise ValueError
+    return number
+
+
 def teachers() -> list[Path]:
     """The folders of kept teachers."""
-    return sorted(path.parent for path in (paths.cache() / "logits").glob(f"*/{logit_store.IDENTITY}"))
+    return folders_in(paths.cache() / "logits")
 
 
 def trainings() -> list[Path]:
     """The folders of unfinished trainings."""
-    return sorted(path.parent for path in (paths.cache() / "training").glob("*/*.safetensors"))
+    return folders_in(paths.cache() / "training")
+
+
+def folders_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.exists() else []
 
 
 def days_unused(folder: Path) -> float:
     """Since the last run that read or wrote a teacher's folder, each of which writes a file anew; or a training's."""
-    return (time.time() - max(path.stat().st_mtime for path in folder.iterdir())) / DAY
+    return (time.time() - folder.stat().st_mtime) / DAY
 
 
 def show(folders: list[Path]) -> None:
     print(f"{paths.cache() / 'logits'}: {len(folders)} teachers")
     for folder in folders:
-        shards = list(folder.glob("*.safetensors"))
-        windows = sum(logit_store.count_rows(path) for path in shards)
+        shards = logit_store.shard_files(folder)
         size = sum(path.stat().st_size for path in shards) / 1e6
-        identity = json.loads((folder / logit_store.IDENTITY).read_text(encoding="utf-8"))
         print(
-            f"{folder.name}  {identity['dtype']}, {windows} windows, {len(shards)} shards, {size:.1f} MB, "
+            f"{folder.name}  {contents(folder, shards)}, {len(shards)} shards, {size:.1f} MB, "
             f"unused for {days_unused(folder):.1f} days"
         )
     print(f"{paths.cache() / 'training'}: {len(trainings())} unfinished trainings")
     for folder in trainings():
-        size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+        size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6
         print(f"{folder.name}  {size:.1f} MB, unused for {days_unused(folder):.1f} days")
+
+
+def contents(folder: Path, shards: list[Path]) -> str:
+    try:
+        windows = sum(logit_store.count_rows(path) for path in shards)
+        return f"{logit_store.read_description(folder).dtype}, {windows} windows"
+    except InputError:
+        return "damaged, as `verify` shows"
 
 
 def check(folders: list[Path]) -> None:
@@ -91,10 +114,17 @@ def chosen(name: str | None, days: float | None) -> list[Path]:
 
 
 def delete(folders: list[Path]) -> None:
+    deleted = 0
     for folder in folders:
-        shutil.rmtree(folder)
+        try:
+            with logit_store.lock(folder).acquire(timeout=0):
+                shutil.rmtree(folder)
+        except Timeout:
+            print(f"left {folder}, which a run is using")
+            continue
         print(f"deleted {folder}")
-    print(f"{len(folders)} folders deleted")
+        deleted += 1
+    print(f"{deleted} folders deleted")
 
 
 if __name__ == "__main__":

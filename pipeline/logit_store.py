@@ -20,17 +20,19 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from filelock import FileLock
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from pipeline.errors import InputError
-from pipeline.feature_store import Features
+from pipeline.feature_store import KEY_BYTES, Features
 from pipeline.files import replacing
 
-FORMAT = 2
+FORMAT = 3
 TENSORS = ("keys", "starts", "start_logits", "end_logits")
 # one entry, because safetensors writes several in no fixed order
 METADATA = "span_distill"
@@ -56,6 +58,39 @@ class Identity:
     def name(self) -> str:
         """32 hexadecimal digits, the name of the teacher's folder in the cache."""
         return _digest(json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True).encode())
+
+
+class Described(BaseModel):
+    """What a shard's header, identity.json and the manifest say, each with more of its own."""
+
+    model_config = ConfigDict(strict=True)
+    format: int
+    teacher: str
+    tokenizer: str
+    dtype: Literal["float16", "float32"]
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(self.teacher, self.tokenizer, self.dtype)
+
+
+class Header(Described):
+    precision: list[str]
+    rows: int
+    checksum: str
+
+
+class ManifestShard(BaseModel):
+    model_config = ConfigDict(strict=True)
+    file: str = Field(pattern=r"^[0-9a-f]{32}\.safetensors$")
+    split: str
+    rows: int
+    precision: list[str]
+
+
+class Manifest(Described):
+    rows: int
+    shards: list[ManifestShard]
 
 
 @dataclass(frozen=True)
@@ -96,6 +131,42 @@ def _write(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def _described(kind: type[Described], text: str | bytes, where: Path) -> Any:
+    """Read JSON that says what something is.
+
+    Raises:
+        InputError: it is not JSON, or says something else.
+    """
+    try:
+        said = kind.model_validate_json(text)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(map(str, fault["loc"])) or "it"
+        raise InputError(
+            f"{where} is damaged: what it says of itself cannot be read ({place}: {fault['msg']})"
+        ) from None
+    if said.format != FORMAT:
+        raise InputError(f"{where} holds other logits: format is {said.format}, not {FORMAT}")
+    return said
+
+
+def read_description(folder: Path) -> Described:
+    """What a folder of shards says that it is: its manifest in data/logits, identity.json in the cache.
+
+    Raises:
+        InputError: it has neither, or one that cannot be read.
+    """
+    for name, kind in ((MANIFEST, Manifest), (IDENTITY, Described)):
+        if (folder / name).is_file():
+            return _described(kind, (folder / name).read_bytes(), folder / name)
+    raise InputError(f"{folder} has no {MANIFEST} and no {IDENTITY}, so that nobody knows whose logits it holds")
+
+
+def shard_files(folder: Path) -> list[Path]:
+    """The shards in a folder, by name."""
+    return sorted(path for path in folder.glob("*.safetensors") if path.is_file())
+
+
 def _checksum(header: dict[str, Any], rows: Rows) -> str:
     """Of all of a shard: its tensors, and its header but for the checksum itself."""
     said = json.dumps({key: value for key, value in header.items() if key != "checksum"}, sort_keys=True)
@@ -119,45 +190,90 @@ def read_shard(path: Path, identity: Identity) -> Rows:
     """Read and check a shard.
 
     Raises:
-        InputError: it is damaged, of another format, or not of this teacher, tokenizer and dtype.
+        InputError: it is missing, damaged, of another format, or not of this teacher, tokenizer and dtype.
+        OSError: it may be sound and cannot be read.
     """
-    try:
-        with safe_open(path, framework="numpy") as file:
-            header = json.loads((file.metadata() or {}).get(METADATA, "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-            rows = Rows(**tensors, precision=tuple(header.get("precision", ())))
-    except (SafetensorError, OSError, TypeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} is not a shard of logits, or is damaged: {error}") from None
-    expected = {"format": FORMAT, **asdict(identity)}
-    wrong = [f"{key} is {header.get(key)}, not {value}" for key, value in expected.items() if header.get(key) != value]
+    header, tensors = _tensors(path)
+    ours, theirs = asdict(identity), asdict(header.identity)
+    wrong = [f"{key} is {theirs[key]}, not {value}" for key, value in ours.items() if theirs[key] != value]
     if wrong:
         raise InputError(f"{path} holds other logits: {'; '.join(wrong)}")
-    if header.get("checksum") != _checksum(header, rows):
+    fault = _fault(tensors, header)
+    if fault:
+        raise InputError(f"{path} is damaged: {fault}")
+    rows = Rows(**tensors, precision=tuple(header.precision))
+    if header.checksum != _checksum(header.model_dump(), rows):
         raise InputError(f"{path} is damaged: its checksum does not fit its content")
     return rows
 
 
+def _tensors(path: Path) -> tuple[Header, dict[str, np.ndarray]]:
+    try:
+        path.open("rb").close()  # safetensors calls a file that may not be read one that is missing
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing") from None
+    try:
+        with safe_open(path, framework="numpy") as file:
+            said = (file.metadata() or {}).get(METADATA, "")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is not a shard of logits, or is damaged: {error}") from None
+    return _described(Header, said, path), tensors
+
+
+def _fault(tensors: dict[str, np.ndarray], header: Header) -> str | None:
+    """What is wrong with the form of a shard's tensors, which a checksum of their bytes does not see."""
+    if set(tensors) != set(TENSORS):
+        return f"it has the tensors {', '.join(sorted(tensors))}"
+    n, t = header.rows, tensors["start_logits"].size
+    forms = {"keys": ("uint8", (n, KEY_BYTES)), "starts": ("int64", (n + 1,))}
+    forms |= dict.fromkeys(("start_logits", "end_logits"), (header.dtype, (t,)))
+    for name, form in forms.items():
+        found = (str(tensors[name].dtype), tensors[name].shape)
+        if found != form:
+            return f"{name} is {found[0]} {found[1]}, not {form[0]} {form[1]}"
+    starts = tensors["starts"]
+    if starts[0] != 0 or starts[-1] != t or (np.diff(starts) <= 0).any():
+        return f"starts do not rise from 0 to {t}"
+    return None
+
+
 def count_rows(path: Path) -> int:
-    """Rows of a shard, by its header alone."""
-    with safe_open(path, framework="numpy") as file:
-        return file.get_slice("keys").get_shape()[0]
+    """Rows of a shard, by its header alone.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return file.get_slice("keys").get_shape()[0]
+    except (SafetensorError, OSError, IndexError) as error:
+        raise InputError(f"{path} is not a shard of logits, or is damaged: {error}") from None
+
+
+def lock(folder: Path) -> FileLock:
+    """Held by whoever adds to a teacher's folder of the cache, or deletes it."""
+    return FileLock(f"{folder}.lock")
 
 
 class RowCache:
     """The rows of one teacher that are kept in a folder, in shards of whatever run wrote them.
 
     `identity.json` beside the shards says whose they are. A shard that is damaged is deleted with a warning, and so
-    its rows are computed again.
+    its rows are computed again; what a killed run had begun to write is deleted too. Whoever opens it for adding holds
+    its `lock`.
     """
 
     def __init__(self, folder: Path, identity: Identity):
         self.folder = folder / identity.name
         self.identity = identity
         self.folder.mkdir(parents=True, exist_ok=True)
-        _write(self.folder / IDENTITY, _json(asdict(identity)))
+        for unfinished in self.folder.glob(".*.safetensors.*"):
+            unfinished.unlink()
+        _write(self.folder / IDENTITY, _json({"format": FORMAT, **asdict(identity)}))
         self._shards: list[Rows] = []
         self._places: dict[bytes, tuple[int, int]] = {}
-        for path in sorted(self.folder.glob("*.safetensors")):
+        for path in shard_files(self.folder):
             try:
                 self._remember(read_shard(path, identity))
             except InputError as error:
@@ -196,7 +312,9 @@ class RowCache:
 
         Shards that are damaged, or of another teacher, are passed over.
         """
-        for path in sorted(folder.glob("*.safetensors")):
+        for path in shard_files(folder):
+            if (self.folder / path.name).exists():
+                continue
             try:
                 rows = read_shard(path, self.identity)
             except InputError:
@@ -258,25 +376,30 @@ def write_store(folder: Path, cache: RowCache, splits: dict[str, list[bytes]], s
 
 
 class LogitStore:
-    """A teacher's folder in data/logits, for reading.
+    """A teacher's folder in data/logits, for reading. Rows of a shard that is missing or damaged count as missing.
 
     Raises:
-        InputError: the manifest is missing, of another format, or made with another tokenizer; a shard is missing
-            or damaged.
+        InputError: the manifest is missing, of another format, or made with another tokenizer.
     """
 
     def __init__(self, folder: Path, tokenizer: str):
         try:
-            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError) as error:
-            raise InputError(f"{folder} is not a store of logits ({error}); `dvc repro logits` makes it") from None
-        if manifest.get("format") != FORMAT:
-            raise InputError(f"{folder} is not of format {FORMAT}; `dvc repro logits` makes it anew")
-        self.identity = Identity(**{key: manifest[key] for key in ("teacher", "tokenizer", "dtype")})
+            manifest = _described(Manifest, (folder / MANIFEST).read_bytes(), folder / MANIFEST)
+        except FileNotFoundError:
+            raise InputError(f"{folder} has no logits; `dvc repro logits` makes it") from None
+        except InputError as error:
+            raise InputError(f"{error}; `dvc repro logits` makes it anew") from None
+        self.identity = manifest.identity
         if self.identity.tokenizer != tokenizer:
             raise InputError(f"{folder} was made with another tokenizer; `dvc repro logits` makes it anew")
         self.folder = folder
-        self._shards = [read_shard(folder / shard["file"], self.identity) for shard in manifest["shards"]]
+        self._shards: list[Rows] = []
+        self._faults: list[str] = []
+        for shard in manifest.shards:
+            try:
+                self._shards.append(read_shard(folder / shard.file, self.identity))
+            except InputError as error:
+                self._faults.append(str(error))
         self._places = {
             key.tobytes(): (s, i) for s, shard in enumerate(self._shards) for i, key in enumerate(shard.keys)
         }
@@ -308,14 +431,16 @@ class LogitStore:
         if missing:
             raise InputError(
                 f"{self.folder} has no logits for {len(missing)} of {len(features)} windows, the first of question "
-                f"{missing[0]}; `dvc repro logits` computes them"
+                f"{missing[0]}{''.join(f'; {fault}' for fault in self._faults[:1])}; "
+                "`dvc repro logits` computes what is missing"
             )
         return start_logits, end_logits
 
 
 def stores(folder: Path) -> list[Path]:
     """The folders of shards in a folder, data/logits say, which has one a teacher; itself, if it has none."""
-    return sorted(path.parent for path in folder.glob(f"*/{MANIFEST}")) or [folder]
+    here = (folder / MANIFEST).exists() or (folder / IDENTITY).exists() or not folder.is_dir()
+    return ([] if here else sorted(path for path in folder.iterdir() if path.is_dir())) or [folder]
 
 
 def problems(folder: Path) -> Iterator[str]:
@@ -325,29 +450,31 @@ def problems(folder: Path) -> Iterator[str]:
     values that are not finite.
     """
     try:
-        described = folder / MANIFEST if (folder / MANIFEST).exists() else folder / IDENTITY
-        description = json.loads(described.read_text(encoding="utf-8"))
-        identity = Identity(**{key: description[key] for key in ("teacher", "tokenizer", "dtype")})
-    except (OSError, KeyError, json.JSONDecodeError) as error:
-        yield f"{folder}: no {MANIFEST} or {IDENTITY} that can be read ({error})"
+        description = read_description(folder)
+    except (InputError, OSError) as error:
+        yield str(error)
         return
-    there = {path.name for path in folder.glob("*.safetensors")}
-    listed = {shard["file"]: shard["rows"] for shard in description["shards"]} if "shards" in description else {}
-    for name in sorted(set(listed) - there):
-        yield f"{folder / name}: the manifest names it, and it is not there"
-    if "shards" in description:
+    there = {path.name for path in shard_files(folder)}
+    listed = {}
+    if isinstance(description, Manifest):
+        listed = {shard.file: shard.rows for shard in description.shards}
+        for name in sorted(set(listed) - there):
+            yield f"{folder / name}: the manifest names it, and it is not there"
         for name in sorted(there - set(listed)):
             yield f"{folder / name}: the manifest does not name it"
     seen: dict[bytes, str] = {}
     for name in sorted(there):
         try:
-            rows = read_shard(folder / name, identity)
-        except InputError as error:
+            rows = read_shard(folder / name, description.identity)
+        except (InputError, OSError) as error:
             yield str(error)
             continue
-        yield from _row_problems(folder / name, rows, identity, listed.get(name, len(rows)), seen if listed else {})
-    if listed and not there ^ set(listed) and len(seen) != description["rows"]:
-        yield f"{described}: says {description['rows']} rows, there are {len(seen)} different ones"
+        expected = listed.get(name, len(rows))
+        yield from _row_problems(folder / name, rows, description.identity, expected, seen if listed else {})
+    if listed and len(listed) != len(description.shards):
+        yield f"{folder / MANIFEST}: names a shard twice"
+    if listed and not there ^ set(listed) and len(seen) != description.rows:
+        yield f"{folder / MANIFEST}: says {description.rows} rows, there are {len(seen)} different ones"
 
 
 def _row_problems(path: Path, rows: Rows, identity: Identity, expected: int, seen: dict[bytes, str]) -> Iterator[str]:

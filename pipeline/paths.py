@@ -7,8 +7,6 @@ from pathlib import Path
 
 import platformdirs
 
-from pipeline.errors import InputError
-
 PARAMS = Path("params.yaml")
 RAW = Path("data/raw")
 
@@ -34,7 +32,8 @@ CACHE_VARIABLE = "SPAN_DISTILL_CACHE"
 
 def cache() -> Path:
     """The user's folder for unfinished work and for rows worth keeping between runs."""
-    return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("span-distill", appauthor=False))
+    said = os.environ.get(CACHE_VARIABLE, "").strip()
+    return Path(said).expanduser() if said else Path(platformdirs.user_cache_dir("span-distill", appauthor=False))
 
 
 def tokenizer(reader: str) -> Path:
@@ -50,18 +49,6 @@ def features(reader: str, split: str) -> Path:
 def reading(teacher: str, split: str) -> tuple[Path, Path, Path]:
     """A teacher's logits, tokenizer and windows."""
     return LOGITS / teacher, tokenizer(teacher), features(teacher, split)
-
-
-def teachers() -> list[str]:
-    """Names of the teachers whose logits there are, in alphabetical order.
-
-    Raises:
-        InputError: there are none.
-    """
-    names = sorted(folder.name for folder in LOGITS.glob("*/"))
-    if not names:
-        raise InputError(f"{LOGITS} has no logits; `dvc repro logits` makes it")
-    return names
 
 
 def keep_only(folder: Path, names: Collection[str]) -> None:

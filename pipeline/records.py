@@ -6,6 +6,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.errors import InputError
+
 RECORD = pa.schema(
     {
         "id": pa.string(),
@@ -23,5 +25,12 @@ def write_records(records: list[dict[str, Any]], path: Path) -> None:
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """Read what `write_records` wrote."""
-    return pq.read_table(path).to_pylist()
+    """Read what `write_records` wrote.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    try:
+        return pq.read_table(path).to_pylist()
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{path} is damaged ({error}); `dvc repro dataset` makes it anew") from None

@@ -13,10 +13,10 @@ import numpy as np
 from transformers import PreTrainedTokenizerFast
 
 from pipeline.errors import InputError
-from pipeline.feature_store import UNLABELLED, Features
+from pipeline.feature_store import KEY_BYTES, UNLABELLED, Features
+from pipeline.tokenization import has_segments
 
 NO_OFFSET = -1
-KEY_BYTES = 16
 RECORDS_AT_ONCE = 1000
 
 
@@ -104,11 +104,12 @@ def _window(encoding: Any, index: int, record: dict[str, Any], tokenizer: PreTra
     context = (first, first + int(in_context.sum()))
     offsets = np.array(encoding.offsets, dtype=np.int32)
     offsets[~in_context] = NO_OFFSET
-    has_segments = "token_type_ids" in tokenizer.model_input_names
     return Window(
         record=index,
         input_ids=input_ids,
-        token_type_ids=np.array(encoding.type_ids if has_segments else np.zeros(len(input_ids)), dtype=np.uint8),
+        token_type_ids=np.array(
+            encoding.type_ids if has_segments(tokenizer) else np.zeros(len(input_ids)), dtype=np.uint8
+        ),
         offset_mapping=offsets,
         context=context,
         label=_label(offsets, context, record),

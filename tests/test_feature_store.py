@@ -1,7 +1,9 @@
 import numpy as np
+import pytest
 
 from pipeline import feature_store
 from pipeline.batching import pad
+from pipeline.errors import InputError
 
 
 def test_features_come_back_as_they_were(features, tmp_path):
@@ -17,6 +19,14 @@ def test_the_same_features_give_the_same_bytes(features, tmp_path):
     for name in ("a", "b"):
         feature_store.write(features, tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_damaged_file_is_refused_and_no_windows_have_no_places(features, tmp_path):
+    feature_store.write(features, tmp_path / "windows")
+    (tmp_path / "windows").write_bytes((tmp_path / "windows").read_bytes()[:-1])
+    with pytest.raises(InputError, match="`dvc repro tokenize` makes it anew"):
+        feature_store.read(tmp_path / "windows")
+    assert len(features.places(np.array([], dtype=int))) == 0
 
 
 def test_lengths_and_slices_cover_the_tokens(features):

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from pipeline import kept, paths
+from pipeline import kept, logit_store, paths
 from pipeline.checkpoints import Checkpoint
 from pipeline.errors import InputError
 from pipeline.logit_store import Identity, RowCache, Rows
@@ -33,8 +33,7 @@ def folders(tmp_path, monkeypatch):
         cache.add(rows(n))
         teachers.append(cache.folder)
     then = time.time() - 10 * 86400
-    for path in teachers[0].iterdir():
-        os.utime(path, (then, then))
+    os.utime(teachers[0], (then, then))
     checkpoint = Checkpoint(paths.cache() / "training", "a run")
     checkpoint.write({}, {})
     return [*teachers, checkpoint.folder]
@@ -67,6 +66,33 @@ def test_verify_exits_with_0_only_if_all_is_well(folders, command, capsys):
         command("verify")
     assert ended.value.code == 1
     assert str(shard) in capsys.readouterr().out
+
+
+def test_a_damaged_teacher_is_listed_and_a_foreign_folder_is_a_problem(folders, command, capsys):
+    (shard,) = folders[0].glob("*.safetensors")
+    shard.write_bytes(b"")
+    (paths.cache() / "logits" / "foreign").mkdir()
+    out = command("list")
+    assert "3 teachers" in out and f"{folders[0].name}  damaged, as `verify` shows" in out
+    with pytest.raises(SystemExit) as ended:
+        command("verify")
+    assert ended.value.code == 1
+    out = capsys.readouterr().out
+    assert "2 problems" in out and "foreign has no manifest.json" in out
+
+
+def test_what_a_run_is_using_is_not_pruned(folders, command):
+    with logit_store.lock(folders[0]):
+        assert "which a run is using" in command("prune", "--all")
+    assert [folder.exists() for folder in folders] == [True, False, False]
+
+
+@pytest.mark.parametrize("days", ["-1", "nan", "soon"])
+def test_a_number_of_days_that_is_none_is_refused(folders, command, days):
+    with pytest.raises(SystemExit) as ended:
+        command("prune", "--unused-days", days)
+    assert ended.value.code == 2
+    assert all(folder.exists() for folder in folders)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import hashlib
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -105,8 +106,8 @@ def test_one_flipped_bit_is_found(store, where):
 def test_a_truncated_shard_is_found(store):
     path = next(store.glob("*.safetensors"))
     path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(InputError, match="damaged"):
-        LogitStore(store, "k" * 64)
+    with pytest.raises(InputError, match=rf"{path.name} is not a shard of logits, or is damaged.*`dvc repro logits`"):
+        LogitStore(store, "k" * 64).aligned(features("abcdef"), list("abcdef"))
 
 
 def test_a_shard_of_another_teacher_is_refused(store, tmp_path):
@@ -115,14 +116,46 @@ def test_a_shard_of_another_teacher_is_refused(store, tmp_path):
     name = next(store.glob("*.safetensors"))
     name.write_bytes(next(other.folder.glob("*.safetensors")).read_bytes())
     with pytest.raises(InputError, match="teacher is uuuu"):
-        LogitStore(store, "k" * 64)
+        LogitStore(store, "k" * 64).aligned(features("abcdef"), list("abcdef"))
 
 
 def test_a_file_that_is_no_shard_is_refused(store):
     path = next(store.glob("*.safetensors"))
     save_file({"keys": np.zeros(3)}, path)
     with pytest.raises(InputError, match=path.name):
-        LogitStore(store, "k" * 64)
+        LogitStore(store, "k" * 64).aligned(features("abcdef"), list("abcdef"))
+
+
+def test_a_shard_that_is_missing_is_named_with_the_first_question(store):
+    path = next(path for path in store.glob("*.safetensors") if count_rows(path) == 2)  # ef
+    path.unlink()
+    with pytest.raises(InputError, match=rf"2 of 6 windows, the first of question e; .*{path.name} is missing"):
+        LogitStore(store, "k" * 64).aligned(features("abcdef"), list("abcdef"))
+
+
+def test_a_shard_that_may_not_be_read_is_not_taken_for_damaged(tmp_path, monkeypatch):
+    cache = RowCache(tmp_path, IDENTITY)
+    cache.add(rows("ab"))
+
+    as_usual = logit_store.Path.open
+
+    def refused(path, *arguments, **more):
+        if path.suffix == ".safetensors":
+            raise PermissionError("not yours")
+        return as_usual(path, *arguments, **more)
+
+    with monkeypatch.context() as context, pytest.raises(PermissionError):
+        context.setattr(logit_store.Path, "open", refused)
+        RowCache(tmp_path, IDENTITY)
+    assert keys("a")[0] in RowCache(tmp_path, IDENTITY)
+
+
+def test_what_a_killed_run_began_to_write_is_removed(tmp_path):
+    cache = RowCache(tmp_path, IDENTITY)
+    rest = cache.folder / f".{'0' * 32}.safetensors.123.abc"
+    rest.write_bytes(b"half")
+    RowCache(tmp_path, IDENTITY)
+    assert not rest.exists()
 
 
 def test_the_bytes_do_not_depend_on_how_the_rows_were_computed(store, tmp_path):
@@ -251,9 +284,41 @@ def swap_in_another_teachers_shard(path):
     ).replace(path)
 
 
+def reformed(path, **changes):
+    """Put a shard in the place of another whose checksum is right and whose form is not."""
+    sound = read_shard(path, IDENTITY)
+    path.unlink()
+    write_shard(path.parent, IDENTITY, replace(sound, **{name: change(sound) for name, change in changes.items()}))
+    max(path.parent.glob("*.safetensors"), key=lambda path: path.stat().st_mtime_ns).replace(path)
+
+
+def flip(path, place):
+    damaged = bytearray(path.read_bytes())
+    damaged[place] ^= 1
+    path.write_bytes(damaged)
+
+
 FAULTS = {
     "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-9]), ["damaged"]),
-    "flipped byte": (lambda path: path.write_bytes(path.read_bytes()[:-9] + b"x" * 9), ["checksum"]),
+    "empty": (lambda path: path.write_bytes(b""), ["damaged"]),
+    "flipped bit": (lambda path: flip(path, -9), ["checksum"]),
+    "flipped dtype": (
+        lambda path: path.write_bytes(
+            path.read_bytes().replace(b'"start_logits":{"dtype":"F16"', b'"start_logits":{"dtype":"I16"')
+        ),
+        ["start_logits is int16"],
+    ),
+    "falling starts": (lambda path: reformed(path, starts=lambda rows: rows.starts[::-1]), ["starts do not rise"]),
+    "one start less": (lambda path: reformed(path, starts=lambda rows: rows.starts[:-1]), ["starts is int64"]),
+    "short ends": (
+        lambda path: reformed(path, end_logits=lambda rows: rows.end_logits[:-1]),
+        ["end_logits is float16"],
+    ),
+    "float32": (
+        lambda path: reformed(path, start_logits=lambda rows: rows.start_logits.astype(np.float32)),
+        ["start_logits is float32"],
+    ),
+    "other header": (lambda path: save_file({"keys": np.zeros(3)}, path, {"span_distill": "[1]"}), ["damaged"]),
     "another teacher": (swap_in_another_teachers_shard, ["teacher is uuu"]),
     "deleted": (lambda path: path.unlink(), ["not there"]),
     "renamed": (lambda path: path.rename(path.with_stem("0" * 32)), ["not there", "does not name it", "hash of its"]),
@@ -276,6 +341,35 @@ def test_a_fault_is_one_of_the_problems_and_names_the_file(store, fault):
     found = list(problems(store))
     for text in expected:
         assert [line for line in found if text in line and str(store) in line], found
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace('"format": 3', '"format": 2'),
+        lambda text: text.replace('"shards"', '"chards"'),
+        lambda text: text.replace('"rows": 3', '"rows": "3"', 1),
+        lambda text: text.replace(".safetensors", "/../x.safetensors", 1),
+        lambda text: text.replace("teacher", "t\ud800", 1),
+        lambda text: "[1]",
+        lambda text: "",
+    ],
+)
+def test_a_damaged_manifest_is_one_problem_and_refused(store, change):
+    manifest = store / logit_store.MANIFEST
+    manifest.write_text(change(manifest.read_text()), errors="surrogatepass")
+    (line,) = problems(store)
+    assert str(manifest) in line
+    with pytest.raises(InputError, match=r"manifest\.json .*`dvc repro logits` makes it anew"):
+        LogitStore(store, "k" * 64)
+
+
+def test_a_folder_beside_stores_that_is_none_is_looked_at_too(store):
+    (store.parent / "logits of all").mkdir()
+    store.rename(store.parent / "logits of all" / "large")
+    (store.parent / "logits of all" / "other").mkdir()
+    found = [line for folder in logit_store.stores(store.parent / "logits of all") for line in problems(folder)]
+    assert len(found) == 1 and "other has no manifest.json" in found[0]
 
 
 def test_a_shard_is_plain_safetensors(store):

@@ -1,22 +1,21 @@
 """The stages, one after another, on a very small corpus."""
 
-import dataclasses
 import json
+import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import time
 
-import numpy as np
 import pytest
 import torch
 from transformers import RobertaConfig, RobertaForQuestionAnswering
 
-from pipeline import encoders, feature_store, logit_store, paths, tokenization
+from pipeline import encoders, logit_store, paths, tokenization
 from pipeline.errors import InputError, run
-from pipeline.logit_store import RowCache
-from pipeline.records import read_records
+from pipeline.records import read_records, write_records
 from pipeline.stages import backbone, dataset, evaluate, logits, tokenize, train
 from tests.tiny import ALL_STAGES, byte_level, content, run_all, write_params
 
@@ -97,30 +96,6 @@ def test_another_shard_size_is_not_another_teacher(with_logits, capsys):
     assert list(logit_store.problems(paths.LOGITS / "large")) == []
 
 
-def test_an_interrupted_extraction_says_how_far_it_came_and_goes_on(with_logits, monkeypatch, capsys):
-    expected = content(paths.LOGITS)
-    shutil.rmtree(paths.LOGITS)
-    monkeypatch.setenv(paths.CACHE_VARIABLE, "fresh cache")
-    add, added = RowCache.add, []
-
-    def interrupted(self, rows):
-        if len(added) == 2:
-            raise KeyboardInterrupt
-        added.append(len(rows))
-        add(self, rows)
-
-    monkeypatch.setattr(RowCache, "add", interrupted)
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stopped:
-        run(logits.main)
-    assert stopped.value.code == 130
-    assert "interrupted: 10 of " in capsys.readouterr().err
-    monkeypatch.setattr(RowCache, "add", add)
-    logits.main()
-    assert counts(capsys)[1] == 10
-    assert content(paths.LOGITS) == expected
-
-
 def kept_shards():
     """(path, time of writing) of every shard in the cache."""
     return {(path, path.stat().st_mtime_ns) for path in paths.cache().rglob("*.safetensors")}
@@ -151,6 +126,25 @@ def test_killed_extractions_lose_at_most_a_shard_and_end_with_the_same_bytes(wit
     windows, cached, _ = counts(capsys)
     assert 0 < cached == sum(logit_store.count_rows(path) for path, _ in shards) < windows
     assert content(paths.LOGITS) == expected
+
+
+def test_an_interrupted_extraction_says_how_far_it_came_and_goes_on(with_logits, start, monkeypatch, capsys):
+    write_params(dataset={"train_size": 600}, logits={"shard_size": 2})
+    run_all(dataset, tokenize)
+    monkeypatch.setenv(paths.CACHE_VARIABLE, str(with_logits / "interrupted"))
+    shutil.rmtree(paths.LOGITS)
+    process = start(logits)
+    while process.is_alive() and len(kept_shards()) < 5:
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGINT)
+    process.join(30)
+    assert process.exitcode == 130
+    said = re.search(r"interrupted: (\d+) of \d+ windows are kept", (with_logits / "stderr.txt").read_text())
+    kept = sum(logit_store.count_rows(path) for path, _ in kept_shards())
+    assert int(said[1]) == kept >= 10
+    capsys.readouterr()
+    logits.main()
+    assert counts(capsys)[1] == kept
 
 
 @pytest.fixture
@@ -200,12 +194,34 @@ def test_a_read_only_cache_is_named(with_logits, mount, monkeypatch):
         run(logits.main)
 
 
-def test_validation_windows_without_an_answer_are_refused(with_logits):
-    file = paths.features("student", "validation")
-    features = feature_store.read(file)
-    feature_store.write(dataclasses.replace(features, labels=np.zeros_like(features.labels)), file)
+def test_validation_windows_without_an_answer_are_refused_before_any_training(with_logits):
+    records = read_records(paths.DATASET / "validation.parquet")
+    for record in records:
+        record["context"] *= 20
+        record["answers"] = {"text": [record["context"]], "answer_start": [0]}
+    write_records(records, paths.DATASET / "validation.parquet")
     with pytest.raises(InputError, match="no validation window holds a whole answer"):
-        train.main()
+        tokenize.main()
+
+
+def test_another_order_of_questions_is_not_another_teacher(with_logits, capsys):
+    file = paths.DATASET / "train.parquet"
+    write_records(read_records(file)[::-1], file)
+    capsys.readouterr()
+    run_all(tokenize, logits)
+    assert counts(capsys)[2] == 0
+
+
+def test_a_setting_taken_back_finds_the_rows_that_were_pulled(with_logits, monkeypatch, capsys):
+    monkeypatch.setenv(paths.CACHE_VARIABLE, str(with_logits / "a new machine's cache"))
+    expected = content(paths.LOGITS)
+    write_params(logits={"dtype": "float32"})
+    logits.main()
+    write_params()
+    capsys.readouterr()
+    logits.main()
+    assert counts(capsys)[2] == 0
+    assert content(paths.LOGITS) == expected
 
 
 def test_a_teacher_that_is_not_finite_stops_with_the_question(with_logits, monkeypatch):
@@ -218,7 +234,7 @@ def test_a_teacher_that_is_not_finite_stops_with_the_question(with_logits, monke
 
 def test_plain_fine_tuning_does_not_read_the_logits(with_logits):
     shutil.rmtree(paths.LOGITS)
-    with pytest.raises(InputError, match="data/logits has no logits; `dvc repro logits` makes it"):
+    with pytest.raises(InputError, match="data/logits/large has no logits; `dvc repro logits` makes it"):
         train.main()
     write_params(distill={"alpha": 0.0})
     train.main()

@@ -1,15 +1,15 @@
 """logits: each of data/teacher over its data/features -> data/logits, and the teachers' scores read back from there."""
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
+from filelock import Timeout
 from tqdm import tqdm
 
-from pipeline import encoders, feature_store, inference, metrics, paths, teaching, tokenization
+from pipeline import encoders, feature_store, inference, logit_store, metrics, paths, teaching, tokenization
 from pipeline.encoders import PreTrainedModel
 from pipeline.errors import InputError, run
 from pipeline.feature_store import Features
@@ -27,6 +27,8 @@ def main() -> None:
     params = load(paths.PARAMS)
     records = {split: read_records(paths.DATASET / f"{split}.parquet") for split in ("train", "validation")}
     teachers = sorted(params.teacher.models)
+    if processes().is_main_process:
+        keep_pulled(paths.LOGITS)
     for name in teachers:
         fill(name, records, params.logits)
     if processes().is_main_process:
@@ -35,27 +37,54 @@ def main() -> None:
         metrics.write_json(scores, paths.TEACHER_METRICS)
 
 
+def keep_pulled(folder: Path) -> None:
+    """Keep the rows that are in data/logits, as `dvc pull` brings them, whatever teachers they are of."""
+    for store in logit_store.stores(folder):
+        try:
+            identity = logit_store.read_description(store).identity
+        except InputError:
+            continue
+        with held(identity):
+            RowCache(kept_logits(), identity).adopt(store)
+
+
+def kept_logits() -> Path:
+    folder = paths.cache() / "logits"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def held(identity: Identity) -> Iterator[None]:
+    """While this run alone adds to a teacher's kept rows; another waits, and then reads what this one computed."""
+    lock = logit_store.lock(kept_logits() / identity.name)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print("another run is computing this teacher's logits; waiting for it", flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def fill(name: str, records: Records, settings: Logits) -> None:
     """Bring a teacher's kept rows up to date with its windows, and write its store from them."""
     tokenizer = tokenization.load(paths.tokenizer(name))
     teacher = encoders.fingerprint(paths.TEACHER / name)
     identity = Identity(teacher, tokenization.fingerprint(tokenizer), settings.dtype)
     splits = {split: feature_store.read(paths.features(name, split)) for split in records}
-    folder = paths.cache() / "logits"
-    folder.mkdir(parents=True, exist_ok=True)
     state = processes()
-    lock = FileLock(folder / f"{identity.name}.lock") if state.is_main_process else nullcontext()
-    with lock:  # a second run waits, and then reads what the first computed
-        with state.main_process_first():  # whoever opens the cache first mends it, and adds what was pulled
-            cache = RowCache(folder, identity)
-            if state.is_main_process:
-                cache.adopt(paths.LOGITS / name)
+    with held(identity) if state.is_main_process else nullcontext():
+        with state.main_process_first():  # whoever opens the cache first mends it
+            cache = RowCache(kept_logits(), identity)
         state.wait_for_everyone()  # all share out the same missing windows: nobody adds any while another still looks
         compute(name, cache, splits, records, tokenizer.pad_token_id, settings.shard_size)
         state.wait_for_everyone()
         if state.is_main_process:
             if state.num_processes > 1:
-                cache = RowCache(folder, identity)
+                cache = RowCache(kept_logits(), identity)
             keys = {split: list(unique_keys(features)) for split, features in splits.items()}
             write_store(paths.fresh(paths.LOGITS / name), cache, keys, settings.shard_size)
 
@@ -83,11 +112,15 @@ def compute(
         total=kept + sum(len(indices) for _, indices, _ in mine),
         initial=kept,
         unit="window",
-        desc=f"{name}, {kept} from the cache",
+        desc=f"{name}, {kept} from the cache"
+        + (f", first of {state.num_processes}" if state.num_processes > 1 else ""),
         disable=not state.is_main_process,
     ) as progress:
         try:
-            padding = add_shards(cache, ready(paths.TEACHER / name), mine, pad_token_id, progress)
+            teacher = ready(paths.TEACHER / name)
+            for features in splits.values():
+                encoders.refuse_long(teacher, features)
+            padding = add_shards(cache, teacher, mine, pad_token_id, progress)
         except KeyboardInterrupt:
             done = f"{kept + len(cache) - before} of {len(known)} windows are kept, the shard in progress is dropped"
             raise KeyboardInterrupt(done) from None
@@ -133,13 +166,20 @@ def teacher_rows(
     progress: Callable[[int, int], None] = lambda windows, tokens: None,
 ) -> Rows:
     """The teacher's logits for the windows at `indices`."""
-    start_logits, end_logits = inference.predict(teacher, features, pad_token_id, indices, progress)
+    logits = inference.predict(teacher, features, pad_token_id, indices, progress)
+    return as_rows(features, indices, logits, dtype, str(teacher.dtype).removeprefix("torch."))
+
+
+def as_rows(features: Features, indices: np.ndarray, logits: metrics.Logits, dtype: str, precision: str) -> Rows:
+    """What a model said of the windows at `indices`, laid end to end, as it is kept."""
+    with np.errstate(over="ignore"):  # what is too large for the dtype is refused by its question
+        start_logits, end_logits = (end.astype(dtype) for end in logits)
     return Rows(
         keys=features.keys[indices],
         starts=np.concatenate([[0], np.cumsum(features.lengths[indices])]),
-        start_logits=start_logits.astype(dtype),
-        end_logits=end_logits.astype(dtype),
-        precision=(str(teacher.dtype).removeprefix("torch."),),
+        start_logits=start_logits,
+        end_logits=end_logits,
+        precision=(precision,),
     )
 
 
