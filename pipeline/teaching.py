@@ -13,6 +13,8 @@ from pipeline.transport import NO_MASS, transport
 
 # a teacher's windows, and its logits laid end to end as their tokens are
 Reading = tuple[Features, Logits]
+# what says where each token of each window lies; segment ids do not matter, which a DistilBERT has not and a BERT has
+LAYOUT = ("starts", "record", "context", "offset_mapping")
 
 
 def read(logits: Path, tokenizer: Path, features: Path, records: list[dict[str, Any]]) -> Reading:
@@ -41,8 +43,8 @@ def targets(readings: list[Reading], students: Features) -> Logits:
 
 
 def _carried(teachers: Features, logits: Logits, students: Features) -> Logits:
-    """The logits as they are where teacher and student read the same windows, else carried over."""
-    if np.array_equal(teachers.keys, students.keys):
+    """The logits as they are where teacher and student cut all texts alike, else carried over."""
+    if all(np.array_equal(getattr(teachers, name), getattr(students, name)) for name in LAYOUT):
         return logits
     carried, unplaced = transport(teachers, logits, students)
     print(f"{100 * unplaced:.3f} % of the teacher's probability has no place among the student's tokens")

@@ -50,7 +50,7 @@ def _uncased(pieces: list[str]) -> PreTrainedTokenizerFast:
 
 
 def definition(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    """What turns text into ids: vocabulary, normaliser, pre-tokenizer, special tokens."""
+    """What turns texts into a window's ids: vocabulary, normaliser, pre-tokenizer, special tokens, template."""
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
     special = {name: getattr(tokenizer, f"{name}_id") for name in ("cls_token", "sep_token", "pad_token", "unk_token")}
     return {
@@ -58,10 +58,18 @@ def definition(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
         "normaliser": backend["normalizer"],
         "pre-tokenizer": backend["pre_tokenizer"],
         "special tokens": special,
+        "added tokens": backend["added_tokens"],
+        "template": backend["post_processor"],
+        "segments": has_segments(tokenizer),
     }
 
 
+def has_segments(tokenizer: PreTrainedTokenizerFast) -> bool:
+    """Whether its model reads segment ids, which tell the question from the context (BERT's does)."""
+    return "token_type_ids" in tokenizer.model_input_names
+
+
 def fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
-    """Hexadecimal SHA-256 of the tokenizer's definition; equal where a token id means the same to both."""
+    """Hexadecimal SHA-256 of the tokenizer's definition; equal where two make the same windows."""
     content = json.dumps(definition(tokenizer), sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(content.encode()).hexdigest()

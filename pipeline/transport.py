@@ -29,7 +29,7 @@ from pipeline.feature_store import Features
 
 # The logit of a token without mass, as of one that the losses mask. A small probability would not do: at temperature
 # 4, 1e-6 has 0.03 of the weight of 1, and 180 such tokens outweigh the answer.
-NO_MASS = -1e4
+NO_MASS = -1e30
 NOWHERE = -1
 
 Pair = tuple[np.ndarray, np.ndarray]

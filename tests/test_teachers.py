@@ -7,13 +7,29 @@ import sys
 import numpy as np
 import pytest
 from safetensors import safe_open
-from transformers import RobertaConfig, RobertaForQuestionAnswering
+from transformers import (
+    DistilBertConfig,
+    DistilBertForQuestionAnswering,
+    DistilBertTokenizer,
+    RobertaConfig,
+    RobertaForQuestionAnswering,
+)
 
-from pipeline import encoders, feature_store, inference, kept, logit_store, paths, synthetic
+from pipeline import (
+    encoders,
+    feature_store,
+    inference,
+    kept,
+    logit_store,
+    paths,
+    synthetic,
+    teaching,
+    tokenization,
+)
 from pipeline.errors import InputError
 from pipeline.records import read_records
 from pipeline.stages import backbone, dataset, evaluate, logits, teacher, tokenize, train
-from tests.tiny import byte_level, content, run_all, write_params
+from tests.tiny import TINY, byte_level, content, run_all, write_params
 
 LARGE = {"model": "new", "revision": None}
 TWO = {"large": LARGE, "other": {**LARGE, "seed": 7}}
@@ -96,6 +112,39 @@ def test_teachers_of_different_tokenizers_teach_one_student(with_logits, monkeyp
     assert out.count("has no place among the student's tokens") == 3  # for the mean's scores, the training, the student
     assert not np.array_equal(windows("roberta").keys[:8], windows("large").keys[:8])
     assert json.loads(paths.EVAL_METRICS.read_text())["questions"] == 8
+
+
+def test_students_learn_from_the_teachers_of_the_parameters_alone(two_teachers):
+    write_params()
+    run_all(backbone, train)
+    expected = content(paths.STUDENT)
+    shutil.copytree(paths.LOGITS / "large", paths.LOGITS / "a copy")
+    train.main()
+    assert content(paths.STUDENT) == expected
+    write_params(teacher={"models": TWO})
+    with pytest.raises(InputError, match="data/logits/other has no logits"):
+        train.main()
+
+
+def test_each_reader_has_the_segments_that_its_model_reads(with_logits, monkeypatch, capsys):
+    """A BERT and a DistilBERT of one vocabulary: other windows, and what one said is the other's as it is."""
+    config = {**TINY["teacher"]["config"], "vocab_size": len(tokenization.load(paths.tokenizer("large")))}
+    tokenizer = DistilBertTokenizer.from_pretrained(
+        paths.tokenizer("large"), model_input_names=["input_ids", "attention_mask"]
+    )
+    tokenizer.save_pretrained(paths.RAW / "distilbert")
+    sizes = {"dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 32, "max_position_embeddings": 64}
+    DistilBertForQuestionAnswering(DistilBertConfig(vocab_size=config["vocab_size"], **sizes)).save_pretrained(
+        paths.RAW / "distilbert"
+    )
+    write_params(backbone={"model": "data/raw/distilbert", "layers": None})
+    capsys.readouterr()
+    run_all(tokenize, logits, backbone, train, evaluate)
+    out = capsys.readouterr().out
+    assert "has the tokenizer of" not in out and "has no place" not in out
+    assert windows("large").token_type_ids.any() and not windows("student").token_type_ids.any()
+    reading = teaching.read(*paths.reading("large", "train"), read_records(paths.DATASET / "train.parquet"))
+    assert teaching.targets([reading], windows("student")) is reading[1]
 
 
 def test_a_teacher_that_is_not_in_the_parameters_is_refused(with_logits, monkeypatch):

@@ -1,5 +1,5 @@
 import pytest
-from tokenizers import normalizers, pre_tokenizers
+from tokenizers import normalizers, pre_tokenizers, processors
 
 from pipeline import tokenization
 from pipeline.errors import InputError
@@ -41,12 +41,20 @@ def test_padding_and_truncation_settings_are_not_part_of_a_tokenizer():
     assert tokenization.fingerprint(tokenizer) == before
 
 
-@pytest.mark.parametrize("part", ["normaliser", "pre-tokenizer", "special tokens"])
+@pytest.mark.parametrize(
+    "part", ["normaliser", "pre-tokenizer", "special tokens", "added tokens", "template", "segments"]
+)
 def test_one_vocabulary_read_in_another_way_is_another_tokenizer(part):
     other = tokenization.learn(TEXTS, vocab_size=100)
     before, parts = tokenization.fingerprint(other), tokenization.definition(other)
     if part == "special tokens":
         other.cls_token = "[MASK]"
+    elif part == "added tokens":
+        other.add_tokens(["oak lane"])
+    elif part == "template":
+        other.backend_tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    elif part == "segments":
+        other.model_input_names = ["input_ids", "attention_mask"]
     elif part == "normaliser":
         other.backend_tokenizer.normalizer = normalizers.Lowercase()
     else:
