@@ -72,7 +72,7 @@ class Batch:
     indices: np.ndarray
 
     def to(self, device: torch.device) -> "Batch":
-        return self._with(lambda tensor: tensor.to(device, non_blocking=True))
+        return self._with(lambda tensor: moved(tensor, device))
 
     def pinned(self) -> "Batch":
         """In memory that a GPU can copy from while it computes."""
@@ -81,6 +81,12 @@ class Batch:
     def _with(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Batch":
         tensors = {name: change(value) for name, value in vars(self).items() if isinstance(value, torch.Tensor)}
         return Batch(**tensors, indices=self.indices)
+
+
+def moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The tensor on a device; a GPU copies it while it computes."""
+    pinned = tensor.pin_memory() if device.type == "cuda" and not tensor.is_cuda else tensor
+    return pinned.to(device, non_blocking=True)
 
 
 def _places(features: Features, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from pipeline.errors import InputError
 from pipeline.files import replacing
@@ -19,17 +20,18 @@ METADATA = "span_distill"
 State = dict[str, Tensor]
 
 
-def run_key(settings: dict[str, Any], weights: State, *arrays: np.ndarray) -> str:
-    """32 hexadecimal digits that stand for a run: what is asked for, first weights, data, and this package's code.
+def run_key(settings: dict[str, Any], model: PreTrainedModel, *arrays: np.ndarray) -> str:
+    """32 hexadecimal digits that stand for a run: what is asked for, the model, data, and this package's code.
 
     Args:
         settings: JSON values.
-        weights: of the model before its first step.
+        model: before its first step; its config counts too, since models of one size may compute different things.
         arrays: whatever else the run reads.
     """
-    digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=16)
-    for name, weight in weights.items():
-        digest.update(name.encode())
+    said = json.dumps({"settings": settings, "config": model.config.to_dict()}, sort_keys=True, default=str)
+    digest = hashlib.blake2b(said.encode(), digest_size=16)
+    for name, weight in model.state_dict().items():
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
         digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())
@@ -60,10 +62,9 @@ class Checkpoint:
             InputError: it cannot be written; the last one stays.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         try:
             with replacing(self.path) as temporary:
-                save_file(tensors, temporary, metadata={METADATA: json.dumps(values)})
+                save_file(_apart(tensors), temporary, metadata={METADATA: json.dumps(values)})
         except SafetensorError as error:  # a full disk, too
             raise InputError(f"the checkpoint {self.path} cannot be written: {error}") from None
 
@@ -81,6 +82,16 @@ class Checkpoint:
     def remove(self) -> None:
         """The run is finished, and its result is saved."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _apart(tensors: State) -> State:
+    """The tensors on the CPU, each in memory of its own, as safetensors needs them; tied weights share theirs."""
+    apart: State = {}
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        shared = any(tensor.data_ptr() == other.data_ptr() for other in apart.values() if tensor.numel())
+        apart[name] = tensor.clone() if shared else tensor
+    return apart
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> State:

@@ -12,6 +12,7 @@ from transformers import AutoModelForQuestionAnswering, BertConfig, BertForQuest
 from transformers.utils import ModelOutput, logging
 
 from pipeline.errors import InputError
+from pipeline.feature_store import Features
 
 # amplitude of new position embeddings, in standard deviations of the other new weights
 POSITION_SCALE = 3
@@ -123,6 +124,30 @@ def _last_hidden_state_in_float32(encoder: nn.Module, inputs: tuple, output: Mod
     return output
 
 
+def refuse_long(model: PreTrainedModel, features: Features) -> None:
+    """Refuse windows that a model cannot read.
+
+    Raises:
+        InputError: one has more tokens than the model has positions, or a token that the model does not know.
+    """
+    positions = [
+        module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+        for name, module in model.named_modules()
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding)
+    ]
+    longest = int(features.lengths.max())
+    if positions and longest > min(positions):
+        raise InputError(
+            f"a window has {longest} tokens, {type(model).__name__} has positions for {min(positions)}; lower "
+            "tokenize.max_length"
+        )
+    highest, known = int(features.input_ids.max()), model.get_input_embeddings().num_embeddings
+    if highest >= known:
+        raise InputError(
+            f"a window has token {highest}, {type(model).__name__} knows {known}; its tokenizer is not its own"
+        )
+
+
 def uses_segments(model: PreTrainedModel) -> bool:
     """Whether the model has embeddings for segment ids (BERT has, DistilBERT and RoBERTa have not)."""
     config = getattr(model.config, "encoder_config", model.config)
@@ -130,8 +155,15 @@ def uses_segments(model: PreTrainedModel) -> bool:
 
 
 def fingerprint(folder: Path) -> str:
-    """Hexadecimal SHA-256 over a model folder's config and weights, whatever files the weights are split into."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    """Hexadecimal SHA-256 over a model folder's config and weights, whatever files the weights are split into.
+
+    Raises:
+        InputError: its config cannot be read.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{folder / 'config.json'} is damaged: {error}") from None
     config = {key: value for key, value in config.items() if key not in VOLATILE}
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
     files = {}

@@ -56,7 +56,7 @@ def batch_tokens(model: nn.Module) -> int:
     """
     said = os.environ.get(BATCH_TOKENS_VARIABLE)
     if said:
-        if not said.isdecimal():
+        if not said.isdecimal() or int(said) == 0:
             raise InputError(f"{BATCH_TOKENS_VARIABLE} is {said!r}; it must be a whole number of tokens")
         return int(said)
     where = next(model.parameters()).device.type
@@ -64,6 +64,11 @@ def batch_tokens(model: nn.Module) -> int:
         return BATCH_TOKENS.get(where, BATCH_TOKENS["cpu"])
     widest = max((module.out_features for module in model.modules() if isinstance(module, nn.Linear)), default=1)
     return min(BATCH_TOKENS["cpu"], CPU_ACTIVATIONS // widest)
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device, or the machine, has no memory left."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def model_inputs(model: nn.Module, batch) -> dict[str, torch.Tensor]:
@@ -88,6 +93,9 @@ def predict(
 
     Args:
         progress: called with the number of windows of each batch, and of its tokens with padding.
+
+    Raises:
+        InputError: the device is out of memory.
     """
     indices = np.arange(len(features)) if indices is None else indices
     lengths = features.lengths[indices]
@@ -97,10 +105,15 @@ def predict(
     where = next(model.parameters()).device
     model.eval()
     computed = []
-    for places in token_budget_batches(lengths, batch_tokens(model)):
-        batch = pad(features, indices[places], pad_token_id)
-        batch = (batch.pinned() if where.type == "cuda" else batch).to(where)
-        output = model(**model_inputs(model, batch))
+    budget = batch_tokens(model)
+    for places in token_budget_batches(lengths, budget):
+        batch = pad(features, indices[places], pad_token_id).to(where)
+        try:
+            output = model(**model_inputs(model, batch))
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise InputError(f"out of memory on {where}; set {BATCH_TOKENS_VARIABLE} below {budget}") from None
         computed.append((places, output.start_logits.float(), output.end_logits.float()))
         progress(len(places), batch.input_ids.numel())
     for places, *ends in computed:  # afterwards, because a copy from a GPU waits for all that it was told

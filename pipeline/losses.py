@@ -1,20 +1,21 @@
 """Span losses over the positions where an answer may stand: context and [CLS].
 
 Logits are (B, L), start and end alike; `mask` is (B, L) bool. Everything is computed in float32. Positions outside
-the mask are filled with a large finite number: with minus infinity, 0 * -inf would make gradients NaN.
+the mask are filled with a large finite number, after a temperature has acted: with minus infinity, 0 * -inf would make
+gradients NaN.
 """
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax
 
-FILL = -1e4
+FILL = -1e30
 Pair = tuple[Tensor, Tensor]
 
 
-def masked(logits: Tensor, mask: Tensor) -> Tensor:
-    """Logits as float32 with `FILL` outside the mask."""
-    return logits.float().masked_fill(~mask, FILL)
+def masked(logits: Tensor, mask: Tensor, temperature: float = 1.0) -> Tensor:
+    """Logits as float32, divided by the temperature, with `FILL` outside the mask."""
+    return (logits.float() / temperature).masked_fill(~mask, FILL)
 
 
 def span_cross_entropy(logits: Pair, labels: Tensor, mask: Tensor) -> Tensor:
@@ -37,8 +38,8 @@ def span_divergence(student: Pair, teacher: Pair, mask: Tensor, temperature: flo
     """
     divergences = []
     for ours, theirs in zip(student, teacher, strict=True):
-        log_p = log_softmax(masked(theirs, mask) / temperature, dim=-1)
-        log_q = log_softmax(masked(ours, mask) / temperature, dim=-1)
+        log_p = log_softmax(masked(theirs, mask, temperature), dim=-1)
+        log_q = log_softmax(masked(ours, mask, temperature), dim=-1)
         divergences.append((log_p.exp() * (log_p - log_q)).sum(-1))
     return torch.stack(divergences).mean(0)
 
@@ -51,8 +52,8 @@ def distillation(
     Hinton et al. 2015 (Distilling the Knowledge in a Neural Network); T^2 keeps the gradient's size when T changes. For
     a window without a label alpha is 1.
 
-    Returns means over the windows: `loss` and its parts `hard`, over those with a label, and `soft`, without their
-    weights; without a teacher, whose windows must all have a label, `loss` is `hard`.
+    Returns means over all windows: `loss` and its parts `hard`, 0 for a window without a label, and `soft`, without
+    their weights; without a teacher, whose windows must all have a label, `loss` is `hard`.
     """
     hard = span_cross_entropy(student, labels, mask)
     if teacher is None:
@@ -60,4 +61,4 @@ def distillation(
     labelled = labels[:, 0] >= 0
     soft = temperature**2 * span_divergence(student, teacher, mask, temperature)
     loss = torch.where(labelled, alpha * soft + (1 - alpha) * hard, soft)
-    return {"loss": loss.mean(), "hard": hard.sum() / labelled.sum().clamp(min=1), "soft": soft.mean()}
+    return {"loss": loss.mean(), "hard": hard.mean(), "soft": soft.mean()}

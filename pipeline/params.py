@@ -19,6 +19,8 @@ HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 # in a table of the parameters, the place of a name that the user chooses
 NAME = "NAME"
+# of BertConfig, where teacher.config does not say
+BERT_POSITIONS = 512
 
 
 def _scientific(value: Any) -> Any:
@@ -80,7 +82,7 @@ class Dataset(Section):
     validation_file: str | None = Field(None, description="with `files`: SQuAD JSON in data/raw, for scoring")
     train_size: int | None = Field(None, ge=1, description="questions to train on, from the first; null: all")
     validation_size: int | None = Field(None, ge=1, description="questions to score, from the first; null: all")
-    seed: int = Field(0, ge=0, description="with `synthetic`: which corpus")
+    seed: int = Field(0, ge=0, lt=2**63, description="with `synthetic`: which corpus")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -151,7 +153,7 @@ class Train(Section):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="of matrix products; `auto`: bfloat16 on a GPU that has it, else float32"
     )
-    compile: bool = Field(False, description="compile the model with torch.compile")
+    compile: bool = Field(False, description="compile the model with torch.compile; compiling counts as training")
     gradient_checkpointing: bool = Field(False, description="compute activations twice instead of keeping them")
     checkpoint_minutes: Float = Field(5.0, gt=0, description="minutes of training that a killed run loses at most")
     keep: Literal["best", "last"] = Field("best", description="what is saved: `best` by validation F1, or `last`")
@@ -160,7 +162,7 @@ class Train(Section):
 class TeacherModel(Section):
     model: str = Field(description="`new` (from teacher.config, untrained), a model folder in data/raw, or a hub id")
     revision: str | None = Field(description="commit of the hub model, 40 hexadecimal digits; else null")
-    seed: int = Field(0, ge=0, description="of new weights and of the fine-tuning")
+    seed: int = Field(0, ge=0, lt=2**63, description="of new weights and of the fine-tuning")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -206,7 +208,7 @@ class Backbone(Section):
 
 class Distill(Section):
     alpha: Float = Field(ge=0, le=1, description="weight of the teacher's distribution; 1 - alpha is the label's")
-    temperature: Float = Field(gt=0, description="both sides' logits are divided by it")
+    temperature: Float = Field(ge=0.01, le=1000, description="both sides' logits are divided by it")
 
 
 class Prune(Section):
@@ -220,7 +222,7 @@ class Evaluate(Section):
 
 class Params(Section):
     head: Head = Field(description="span head of the student: " + ", ".join(f"`{name}`" for name in HEADS))
-    seed: int = Field(ge=0, description="of the student's head, dropout and order of windows")
+    seed: int = Field(ge=0, lt=2**63, description="of the student's head, dropout and order of windows")
     dataset: Dataset
     tokenize: Tokenize
     teacher: Teacher
@@ -235,6 +237,12 @@ class Params(Section):
     def _check(self) -> Self:
         if self.train.epochs == 0:
             raise ValueError("train.epochs must be at least 1")
+        positions = (self.teacher.config or {}).get("max_position_embeddings", BERT_POSITIONS)
+        if self.teacher.config is not None and self.tokenize.max_length > positions:
+            raise ValueError(
+                f"tokenize.max_length {self.tokenize.max_length} is more than teacher.config's "
+                f"max_position_embeddings {positions}"
+            )
         try:
             check_source(self.backbone.model, self.backbone.revision, "model", *self.teacher.models)
         except ValueError as error:

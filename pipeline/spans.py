@@ -28,6 +28,8 @@ def best_spans(start_logits: np.ndarray, end_logits: np.ndarray, n: int, max_len
     Args:
         start_logits, end_logits: (L,) float, of the context's tokens only.
     """
+    if not len(start_logits):
+        return []
     max_length = min(max_length, len(start_logits))
     tail = np.full(max_length - 1, -np.inf, dtype=np.float32)
     ends = np.lib.stride_tricks.sliding_window_view(np.concatenate([end_logits, tail], dtype=np.float32), max_length)

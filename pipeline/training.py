@@ -15,15 +15,16 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast
+from accelerate.utils import broadcast, gather
 from torch import Tensor, nn
 from tqdm import tqdm
+from transformers import PreTrainedModel
 
 from pipeline.batching import Batch, cut, ordered_batches, pad, shuffled_batches, token_budget_batches
 from pipeline.checkpoints import Checkpoint, State, load_optimizer_tensors, optimizer_tensors
 from pipeline.errors import InputError
 from pipeline.feature_store import Features
-from pipeline.inference import batch_tokens, has_bfloat16, model_inputs
+from pipeline.inference import batch_tokens, has_bfloat16, is_out_of_memory, model_inputs
 from pipeline.params import Train
 from pipeline.processes import processes
 
@@ -74,10 +75,11 @@ class Plan:
 
     def epoch(self, epoch: int) -> list[np.ndarray]:
         """The windows of each step of an epoch."""
-        if not self.settings.shuffle:
-            return ordered_batches(len(self.features), self.settings.batch_size)
-        lengths, tokens = self.features.lengths, self.settings.batch_tokens
-        batches = shuffled_batches(lengths, self.settings.batch_size, self.seed, epoch)
+        lengths, size, tokens = self.features.lengths, self.settings.batch_size, self.settings.batch_tokens
+        if self.settings.shuffle:
+            batches = shuffled_batches(lengths, size, self.seed, epoch)
+        else:
+            batches = ordered_batches(len(lengths), size)
         if tokens is None:
             return batches
         return [batch[part] for batch in batches for part in token_budget_batches(lengths[batch], tokens)]
@@ -129,7 +131,8 @@ def train(
         names: of each window, for errors.
 
     Raises:
-        InputError: the loss is not finite, the device is out of memory, or another process of the run was lost.
+        InputError: a loss, a gradient or a weight is not finite, the device is out of memory, the model cannot do what
+            the settings ask for, or another process of the run was lost.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the message says what is kept.
     """
     loop = _Loop(model, features, pad_token_id, settings, seed, loss, evaluate, after_step, checkpoint, report, names)
@@ -137,14 +140,18 @@ def train(
         return loop.run_to_the_end()
     except KeyboardInterrupt:
         raise KeyboardInterrupt(loop.keep_for_good()) from None
-    except torch.OutOfMemoryError:
-        raise InputError(
-            f"out of memory on {loop.accelerator.device} at step {loop.run.steps + 1}; set train.micro_batch_size "
-            f"(windows at a time on a device; a step stays {settings.batch_size} windows) or "
-            "train.gradient_checkpointing"
-        ) from None
+    except OSError:
+        with suppress(OSError, InputError):
+            loop.keep_for_good()
+        raise
     except RuntimeError as error:
-        if loop.accelerator.num_processes == 1:
+        if is_out_of_memory(error):
+            raise InputError(
+                f"out of memory on {loop.accelerator.device} at step {loop.run.steps + 1}; set train.micro_batch_size "
+                f"(windows at a time on a device; a step stays {settings.batch_size} windows) or "
+                "train.gradient_checkpointing"
+            ) from None
+        if not is_of_lost_processes(error):
             raise
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torch's launcher sends one now, and this process ends anyway
         raise InputError(
@@ -164,10 +171,11 @@ class _Loop:
         self.loss, self.evaluate, self.after_step = loss, evaluate, after_step
         self.checkpoint, self.report, self.names = checkpoint, report, names
         processes()
-        self.accelerator = Accelerator(mixed_precision=mixed_precision(settings))
+        self.accelerator = Accelerator(mixed_precision="no")  # what a launcher is set to does not decide it
+        self.bfloat16 = in_bfloat16(settings)
         self.plain = model.to(self.accelerator.device)
         if settings.gradient_checkpointing:
-            self.plain.activation_checkpointing_enable()
+            keep_few_activations(self.plain)
         compiled = torch.compile(self.plain, dynamic=True) if settings.compile else self.plain
         self.model, self.optimizer = self.accelerator.prepare(compiled, new_optimizer(self.plain, settings))
         self.run, self.best = Run(), None
@@ -185,6 +193,8 @@ class _Loop:
                 stopped_by = reason_to_stop(run, self.settings, self.plan.steps)
                 if stopped_by or len(run.recent) + len(self.unchecked) >= LOG_STEPS:
                     self.log(progress, flush=bool(stopped_by))
+                if stopped_by:
+                    self.refuse_weights_not_finite()
                 if self.evaluate and (stopped_by or is_evaluation_due(run, self.settings, self.plan.ends)):
                     self.score()
                 if stopped_by:
@@ -192,19 +202,25 @@ class _Loop:
                 if run.seconds - self.checkpoint_seconds >= 60 * self.settings.checkpoint_minutes:
                     self.timed(self.check)
                     self.keep()
+                began = time.perf_counter()
+                indices, parts = next(steps)
                 with Shield():
-                    self.step(*next(steps))
+                    self.step(indices, parts, began)
                 progress.update()
         run.stopped_by = stopped_by
+        self.keep()  # until the caller has saved the result
         if self.best is None:
             run.saved_step = run.steps
         else:
             self.plain.load_state_dict(self.best)
         return run
 
-    def step(self, indices: np.ndarray, parts: list[tuple[float, Batch]]) -> None:
-        """One optimiser step over the windows at `indices`; `parts` are this process's, with their weights."""
-        began = time.perf_counter()
+    def step(self, indices: np.ndarray, parts: list[tuple[float, Batch]], began: float) -> None:
+        """One optimiser step over the windows at `indices`; `parts` are this process's, with their weights.
+
+        Args:
+            began: when the wait for the windows began, which counts as training.
+        """
         torch.manual_seed(_mixed(self.seed, self.run.steps, self.accelerator.process_index))
         self.model.train()
         rate = self.settings.learning_rate * self.plan.rate(self.run.steps)
@@ -214,10 +230,11 @@ class _Loop:
         for number, (weight, batch) in enumerate(parts, 1):
             batch = batch.to(self.accelerator.device)
             with nullcontext() if number == len(parts) else self.accelerator.no_sync(self.model):
-                output = self.model(**model_inputs(self.plain, batch))
+                with torch.autocast(batch.input_ids.device.type, torch.bfloat16, enabled=self.bfloat16):
+                    output = self.model(**model_inputs(self.plain, batch))
                 losses = self.loss((output.start_logits, output.end_logits), batch)
                 # processes' gradients are averaged
-                self.accelerator.backward(losses["loss"] * weight * self.accelerator.num_processes)
+                (losses["loss"] * weight * self.accelerator.num_processes).backward()
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0) + weight * value.detach()
         if self.accelerator.num_processes > 1:
@@ -246,18 +263,26 @@ class _Loop:
         """Read the losses of the last steps, which waits for the device.
 
         Raises:
-            InputError: one is not finite.
+            InputError: one is not finite, or its gradient.
         """
+        rows = []
         for number, (indices, known, values) in enumerate(self.unchecked, self.run.steps - len(self.unchecked) + 1):
             row = {**known, **{name: value.item() for name, value in values.items()}}
-            if not np.isfinite(row["loss"]):
-                questions = ", ".join(self.names[i] for i in indices) if self.names else "not named"
-                raise InputError(
-                    f"the loss is not finite at step {number}, learning rate {row['learning_rate']:.2e}; lower "
-                    f"learning_rate, or set max_grad_norm; questions of the batch: {questions}"
-                )
-            self.run.recent.append(row)
+            for name, what in (("loss", "loss"), ("gradient_norm", "gradient")):
+                if not np.isfinite(row[name]):
+                    questions = ", ".join(self.names[i] for i in indices) if self.names else "not named"
+                    raise InputError(
+                        f"the {what} is not finite at step {number}, learning rate {row['learning_rate']:.2e}; lower "
+                        f"learning_rate, or set max_grad_norm; questions of the batch: {questions}"
+                    )
+            rows.append(row)
+        self.run.recent += rows
         self.unchecked.clear()
+
+    def refuse_weights_not_finite(self) -> None:
+        for name, weight in self.plain.named_parameters():
+            if not weight.isfinite().all():
+                raise InputError(f"{name} is not finite after step {self.run.steps}; lower learning_rate")
 
     def log(self, progress: tqdm, flush: bool) -> None:
         """Add a row to the curve for the last `LOG_STEPS` steps; with `flush` for fewer, too."""
@@ -274,16 +299,17 @@ class _Loop:
             self.told()
 
     def score(self) -> None:
-        """Evaluate the model as it is; remember it if it is the best."""
+        """Evaluate the model as it is, in float32; remember it if it is the best."""
         self.timed(self.check)
         run = self.run
         if run.evaluations and run.evaluations[-1]["step"] == run.steps:
             return
         row = {"step": run.steps, "minutes": run.seconds / 60, **self.evaluate(self.plain)}
-        run.evaluations.append(row)
-        if self.settings.keep == "best" and (run.best_f1 is None or row["f1"] > run.best_f1):
-            run.best_f1, run.saved_step = row["f1"], run.steps
-            self.best = {name: value.detach().clone() for name, value in self.plain.state_dict().items()}
+        with Shield():
+            if self.settings.keep == "best" and (run.best_f1 is None or row["f1"] > run.best_f1):
+                self.best = {name: value.detach().clone() for name, value in self.plain.state_dict().items()}
+                run.best_f1, run.saved_step = row["f1"], run.steps
+            run.evaluations.append(row)
         self.told()
 
     def told(self) -> None:
@@ -319,8 +345,19 @@ class _Loop:
         return said
 
     def resume(self) -> None:
-        """Take up the checkpoint, if there is one."""
+        """Take up the checkpoint, if there is one.
+
+        Raises:
+            InputError: the run's processes do not find the same one.
+        """
         found = self.checkpoint and self.checkpoint.read()
+        if self.accelerator.num_processes > 1:
+            step = torch.tensor([found[1]["steps"] if found else 0], device=self.accelerator.device)
+            if len(set(gather(step).tolist())) > 1:
+                raise InputError(
+                    f"the run's processes do not find the same checkpoint; {self.checkpoint.folder.parent} must be one "
+                    "folder for all of them, which SPAN_DISTILL_CACHE can name"
+                )
         if not found:
             return
         tensors, values = found
@@ -388,12 +425,28 @@ class Shield:
             raise KeyboardInterrupt
 
 
-def mixed_precision(settings: Train) -> str:
-    """Accelerate's name of the precision of matrix products; TF32 is switched on for what stays float32 on CUDA."""
+def in_bfloat16(settings: Train) -> bool:
+    """Whether matrix products are in bfloat16; TF32 is switched on for what stays float32 on CUDA."""
     if torch.cuda.is_available():
         torch.set_float32_matmul_precision("high")
-    bfloat16 = settings.precision == "bfloat16" or (settings.precision == "auto" and has_bfloat16())
-    return "bf16" if bfloat16 else "no"
+    return settings.precision == "bfloat16" or (settings.precision == "auto" and has_bfloat16())
+
+
+def keep_few_activations(model: PreTrainedModel) -> None:
+    """Have the backward pass compute activations again.
+
+    Raises:
+        InputError: the model cannot.
+    """
+    try:
+        model.activation_checkpointing_enable()
+    except ValueError as error:
+        raise InputError(f"train.gradient_checkpointing: {error}") from None
+
+
+def is_of_lost_processes(error: RuntimeError) -> bool:
+    """Whether an error says that another process of the run does not answer."""
+    return isinstance(error, torch.distributed.DistError) or any(name in str(error) for name in ("gloo", "NCCL"))
 
 
 def new_optimizer(model: nn.Module, settings: Train) -> torch.optim.Optimizer:

@@ -42,6 +42,11 @@ class Repository:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    def start(self, *command: str) -> subprocess.Popen:
+        """A command that goes on while the test does, in a session of its own."""
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(command, cwd=self.folder, env=self.environment, start_new_session=True, **silent)
+
     def commit(self) -> None:
         self("git", "add", "-A")
         self("git", "commit", "-qm", "a step")

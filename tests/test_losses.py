@@ -48,6 +48,19 @@ def test_what_stands_outside_the_mask_does_not_matter():
     assert torch.equal(before, distillation(*noisy, LABELS, MASK, alpha=0.5, temperature=2.0)["loss"])
 
 
+@pytest.mark.parametrize("temperature", [0.01, 1.0, 1000.0])
+def test_padding_does_not_dilute_the_loss_at_any_temperature_or_scale(temperature):
+    ours, theirs = ([20000 * end for end in pair(seed)] for seed in (0, 10))
+    wide = torch.nn.functional.pad(MASK, (0, 300))
+    wider = ([torch.nn.functional.pad(end, (0, 300)) for end in side] for side in (ours, theirs))
+    alone, padded = (
+        distillation(*sides, LABELS, mask, alpha=1.0, temperature=temperature)["loss"]
+        for sides, mask in (((ours, theirs), MASK), (wider, wide))
+    )
+    assert torch.isfinite(alone)
+    torch.testing.assert_close(alone, padded)
+
+
 def test_gradients_are_finite_and_zero_outside_the_mask():
     ours = tuple(end.requires_grad_() for end in pair(0))
     distillation(ours, pair(10), LABELS, MASK, alpha=0.5, temperature=2.0)["loss"].backward()
@@ -75,7 +88,7 @@ def test_a_window_without_a_label_has_the_soft_loss_alone():
     ]
     both = distillation(ours, theirs, unlabelled, MASK, alpha=0.3, temperature=2.0)
     torch.testing.assert_close(both["loss"], (alone[0]["loss"] + alone[1]["loss"]) / 2)
-    torch.testing.assert_close(both["hard"], alone[0]["hard"])
+    torch.testing.assert_close(both["hard"], alone[0]["hard"] / 2)
     none = distillation(ours, theirs, torch.full((2, 2), -1), MASK, alpha=0.3, temperature=2.0)
     assert none["hard"] == 0 and torch.equal(none["loss"], none["soft"])
 

@@ -13,12 +13,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import BertConfig, BertForQuestionAnswering
 
-from pipeline import paths
+from pipeline import encoders, paths
 from pipeline.checkpoints import Checkpoint, load_optimizer_tensors, optimizer_tensors, run_key
 from pipeline.errors import InputError
-from pipeline.logit_store import count_rows
+from pipeline.heads import HEADS
+from pipeline.logit_store import count_rows, problems
+from pipeline.params import load
+from pipeline.records import read_records
 from pipeline.stages import backbone, logits, teacher, train
+from pipeline.student import Student
 from tests.tiny import TINY, content, run_all, write_params
 
 ROOT = Path(__file__).parents[1]
@@ -123,16 +128,61 @@ def test_a_damaged_checkpoint_is_passed_over(with_logits, start, capsys):
 
 
 def test_a_run_key_depends_on_all_that_defines_the_run():
-    weights = {"a": torch.zeros(2), "b": torch.ones(2)}
+    def student(head="linear", seed=0, **changes):
+        sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+        torch.manual_seed(0)
+        encoder = BertForQuestionAnswering(BertConfig(vocab_size=9, **{**sizes, **changes})).base_model
+        return Student.from_encoder(encoder, head, seed)
+
     array = torch.arange(3).numpy()
-    key = run_key({"x": 1}, weights, array)
-    assert key == run_key({"x": 1}, {name: value.clone() for name, value in weights.items()}, array.copy())
+    key = run_key({"x": 1}, student(), array)
+    assert key == run_key({"x": 1}, student(), array.copy())
     others = [
-        run_key({"x": 2}, weights, array),
-        run_key({"x": 1}, {**weights, "b": torch.zeros(2)}, array),
-        run_key({"x": 1}, weights, array + 1),
+        run_key({"x": 2}, student(), array),
+        run_key({"x": 1}, student(seed=1), array),
+        run_key({"x": 1}, student(), array + 1),
+        *(run_key({"x": 1}, student(head), array) for head in HEADS if head != "linear"),
+        *(
+            run_key({"x": 1}, student(**{name: value}), array)
+            for name, value in (("num_attention_heads", 4), ("hidden_dropout_prob", 0.0), ("hidden_act", "relu"))
+        ),
     ]
-    assert len({key, *others}) == 4
+    assert len({key, *others}) == 1 + 3 + len(HEADS) - 1 + 3
+
+
+def test_other_references_are_another_run(with_logits):
+    params, records = load(paths.PARAMS), {"validation": read_records(paths.DATASET / "validation.parquet")}
+    student = Student.from_encoder(encoders.load_qa_model(paths.BACKBONE, trained_output=False).base_model, "linear", 0)
+    before = train.key(params, student, {}, records, None)
+    records["validation"][3]["answers"]["text"].append("another")
+    assert train.key(params, student, {}, records, None) != before
+
+
+def test_what_was_trained_is_kept_until_it_is_saved(with_logits, monkeypatch, capsys):
+    write_params()
+    train.main()
+    expected = content(paths.STUDENT)
+
+    def full(*_, **__):
+        raise OSError("no space left")
+
+    with monkeypatch.context() as context, pytest.raises(OSError, match="no space"):
+        context.setattr(Student, "save_pretrained", full)
+        train.main()
+    capsys.readouterr()
+    train.main()
+    steps = json.loads(paths.TRAIN_METRICS.read_text())["steps"]
+    assert f"going on from a checkpoint of step {steps} of {steps}" in capsys.readouterr().out
+    assert content(paths.STUDENT) == expected
+    assert checkpoints() == []
+
+
+def test_tied_weights_are_kept_too(tmp_path):
+    tied = torch.nn.Linear(3, 3)
+    checkpoint = Checkpoint(tmp_path, "key")
+    checkpoint.write({"a": tied.weight, "b": tied.weight, "c": tied.bias}, {})
+    tensors, _ = checkpoint.read()
+    assert torch.equal(tensors["a"], tied.weight) and torch.equal(tensors["b"], tied.weight)
 
 
 def test_a_checkpoint_comes_back_to_the_bit(tmp_path):
@@ -220,6 +270,24 @@ run(logits.main)
 """
 
 
+# a shard takes long enough to be killed in
+SLOW = """
+import time
+from pipeline import inference
+from pipeline.errors import run
+from pipeline.stages import logits
+
+at_once = inference.predict
+
+def slow(*arguments):
+    time.sleep(0.3)
+    return at_once(*arguments)
+
+inference.predict = slow
+run(logits.main)
+"""
+
+
 def test_two_processes_compute_the_logits_of_one_to_the_byte(with_logits, launch, monkeypatch):
     expected = content(paths.LOGITS)
     shutil.rmtree(paths.LOGITS)
@@ -234,17 +302,38 @@ def test_two_processes_compute_the_logits_of_one_to_the_byte(with_logits, launch
     assert len(counts) > 10 and max(counts) == 5
 
 
+def test_a_worker_killed_while_it_computes_leaves_whole_shards_only(with_logits, launch, monkeypatch):
+    expected = content(paths.LOGITS)
+    shutil.rmtree(paths.LOGITS)
+    monkeypatch.setenv(paths.CACHE_VARIABLE, str(with_logits / "fresh cache"))
+    Path("slow.py").write_text(SLOW)
+    process = launch("slow")
+    while process.poll() is None and len(list(paths.cache().rglob("*.safetensors"))) < 4:
+        time.sleep(0.01)
+    _, worker = children(process.pid)
+    os.kill(worker, signal.SIGKILL)
+    process.communicate(timeout=120)
+    assert process.returncode != 0
+    (folder,) = (path for path in (paths.cache() / "logits").iterdir() if path.is_dir())
+    assert list(problems(folder)) == []
+    kept = sum(count_rows(path) for path in folder.glob("*.safetensors"))
+    output = launch("pipeline.stages.logits").communicate(timeout=120)[0]
+    assert f" {kept} from the cache" in output and kept > 0
+    assert content(paths.LOGITS) == expected
+
+
 def test_a_worker_that_dies_ends_the_run_with_a_checkpoint_to_go_on_from(with_logits, launch):
     write_params(train={**LONG, "epochs": 3000})
     process = launch("pipeline.stages.train")
     while process.poll() is None and not checkpoints():
         time.sleep(0.05)
+    (path,) = checkpoints()
     _, worker = children(process.pid)
     os.kill(worker, signal.SIGKILL)
     output = process.communicate(timeout=120)[0]
     assert process.returncode != 0
     assert f"Signal 9 (SIGKILL) received by PID {worker}" in output
-    assert len(checkpoints()) == 1
+    assert checkpoints() == [path]
     again = launch("pipeline.stages.train")
     for line in again.stdout:
         if "going on from a checkpoint of step " in line:

@@ -25,6 +25,10 @@ def test_the_best_spans_are_the_best_of_all_spans(tokens, n, max_length, dtype):
     assert best_spans(start_logits, end_logits, n, max_length) == brute_force(start_logits, end_logits, n, max_length)
 
 
+def test_a_window_without_context_has_no_span():
+    assert best_spans(np.empty(0, np.float32), np.empty(0, np.float32), 3, 30) == []
+
+
 def test_of_equal_scores_the_earlier_span_comes_first():
     assert best_spans(np.zeros(3), np.zeros(3), 4, 2) == [(0, 0, 0), (0, 0, 1), (0, 1, 1), (0, 1, 2)]
 

@@ -1,6 +1,13 @@
 import pytest
 import torch
-from transformers import BertConfig, BertForQuestionAnswering, DistilBertConfig, DistilBertForQuestionAnswering
+from transformers import (
+    BertConfig,
+    BertForQuestionAnswering,
+    DistilBertConfig,
+    DistilBertForQuestionAnswering,
+    RobertaConfig,
+    RobertaForQuestionAnswering,
+)
 
 from pipeline import encoders
 from pipeline.errors import InputError
@@ -73,6 +80,27 @@ def test_only_models_with_segment_embeddings_read_segments():
     assert encoders.uses_segments(Student.from_encoder(bert().base_model, "linear", 0))
     assert not encoders.uses_segments(distilbert())
     assert not encoders.uses_segments(bert(type_vocab_size=1))
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_windows_that_a_model_cannot_read_are_refused(features, kind):
+    longest, vocabulary = int(features.lengths.max()), int(features.input_ids.max()) + 1
+    sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "num_hidden_layers": 1}
+
+    def model(positions=longest, vocab_size=vocabulary):
+        if kind == "bert":
+            return BertForQuestionAnswering(
+                BertConfig(vocab_size=vocab_size, max_position_embeddings=positions, **sizes)
+            )
+        # positions begin behind the padding's
+        config = RobertaConfig(vocab_size=vocab_size, max_position_embeddings=positions + 2, pad_token_id=1, **sizes)
+        return RobertaForQuestionAnswering(config)
+
+    encoders.refuse_long(model(), features)
+    with pytest.raises(InputError, match=f"a window has {longest} tokens, .* has positions for {longest - 1}"):
+        encoders.refuse_long(model(positions=longest - 1), features)
+    with pytest.raises(InputError, match=f"token {vocabulary - 1}, .* knows {vocabulary - 1}"):
+        encoders.refuse_long(model(vocab_size=vocabulary - 1), features)
 
 
 def test_the_fingerprint_is_of_weights_and_config_not_of_files(tmp_path):

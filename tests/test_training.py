@@ -10,7 +10,7 @@ from pipeline import training
 from pipeline.checkpoints import Checkpoint
 from pipeline.errors import InputError
 from pipeline.feature_store import Features
-from pipeline.inference import BATCH_TOKENS_VARIABLE
+from pipeline.inference import BATCH_TOKENS_VARIABLE, predict
 from pipeline.losses import span_cross_entropy
 from pipeline.params import Train
 from pipeline.pruning import Pruning
@@ -238,6 +238,8 @@ def test_a_budget_of_tokens_bounds_a_step(features):
     steps = list(plan.batches(0))
     assert {len(step) for step in steps} <= {1, 2, 3} and plan.steps == len(steps)
     assert sorted(np.concatenate(steps[: plan.ends[0]])) == list(range(64))
+    in_order = list(Plan(features, settings.model_copy(update={"shuffle": False}), seed=0).batches(0))
+    assert {len(step) for step in in_order} <= {1, 2, 3}
 
 
 @pytest.mark.parametrize("step", [0, 1, 7, 8, 20])
@@ -286,9 +288,71 @@ def test_out_of_memory_says_which_setting_to_lower(features):
         train(model(), features, 0, SETTINGS, 0, exhausted)
 
 
-def test_precision(monkeypatch):
-    assert training.mixed_precision(SETTINGS) == "no"
-    assert training.mixed_precision(SETTINGS.model_copy(update={"precision": "bfloat16"})) == "bf16"
+def test_out_of_memory_while_scoring_says_which_variable_to_lower(features):
+    def exhausted(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def evaluate(network):
+        network.forward = exhausted
+        return predict(network, features, 0)
+
+    with pytest.raises(InputError, match=rf"out of memory on cpu; set {BATCH_TOKENS_VARIABLE} below \d+"):
+        run(features, evaluate=evaluate)
+
+
+def test_weights_that_are_not_finite_are_no_result(features):
+    settings = SETTINGS.model_copy(update={"max_steps": 1, "learning_rate": 1e38})
+    with pytest.raises(InputError, match=r"is not finite after step 1; lower learning_rate"):
+        run(features, settings, evaluate=lambda _: {"f1": 1.0})
+
+
+def test_a_model_that_cannot_compute_activations_again_is_refused(features):
+    network = model()
+    network.supports_gradient_checkpointing = False
+    with pytest.raises(InputError, match=r"train\.gradient_checkpointing: "):
+        run(features, SETTINGS.model_copy(update={"gradient_checkpointing": True}), network=network)
+
+
+def test_scores_are_of_the_float32_model_whatever_the_training_is_in(features):
+    seen = []
+
+    def logits_of(network):
+        return predict(network, features, 0)[0]
+
+    def evaluate(network):
+        seen.append(logits_of(network))
+        return {"f1": len(seen)}
+
+    settings = SETTINGS.model_copy(update={"precision": "bfloat16", "max_steps": 3})
+    network, _ = run(features, settings, evaluate=evaluate)
+    fresh = model()
+    fresh.load_state_dict(network.state_dict())
+    assert np.array_equal(logits_of(fresh), seen[-1])
+    assert not torch.equal(
+        weights(network), weights(run(features, settings.model_copy(update={"precision": "auto"}))[0])
+    )
+
+
+def test_a_launchers_settings_do_not_change_the_steps(features, monkeypatch):
+    expected = weights(run(features)[0])
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    assert torch.equal(weights(run(features)[0]), expected)
+
+
+def test_waiting_for_windows_counts_as_training(features, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(training.time, "perf_counter", lambda: clock[0])
+    as_usual = training._Loop.prefetched
+
+    def slow(loop, steps):
+        for step in as_usual(loop, steps):
+            clock[0] += 6.0
+            yield step
+
+    monkeypatch.setattr(training._Loop, "prefetched", slow)
+    _, result = run(features, SETTINGS.model_copy(update={"time_limit_minutes": 1.0}))
+    assert (result.stopped_by, result.steps, result.seconds) == ("time_limit", 10, 60.0)
 
 
 def test_a_run_whose_processes_lost_each_other_keeps_a_checkpoint_and_says_so(features, tmp_path, monkeypatch):
@@ -296,12 +360,18 @@ def test_a_run_whose_processes_lost_each_other_keeps_a_checkpoint_and_says_so(fe
     before = signal.getsignal(signal.SIGTERM)
 
     def lost(logits, batch):
-        raise RuntimeError("Connection closed by peer\nand a long trace")
+        raise RuntimeError("[gloo/pair.cc] Connection closed by peer\nand a long trace")
 
-    expected = r"lost each other at step 1 \(Connection closed by peer\); a checkpoint of step 0 is kept"
+    expected = r"lost each other at step 1 \(.*Connection closed by peer\); a checkpoint of step 0 is kept"
     try:
         with pytest.raises(InputError, match=expected):
             train(model(), features, 0, SETTINGS, 0, lost, checkpoint=Checkpoint(tmp_path, "run"))
     finally:
         signal.signal(signal.SIGTERM, before)
     assert Checkpoint(tmp_path, "run").read()[1]["steps"] == 0
+
+    def mistaken(logits, batch):
+        raise RuntimeError("shapes do not fit")
+
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        train(model(), features, 0, SETTINGS, 0, mistaken)

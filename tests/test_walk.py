@@ -2,8 +2,12 @@
 
 import hashlib
 import json
+import os
 import re
+import signal
+import time
 
+import psutil
 import pytest
 import yaml
 
@@ -53,7 +57,7 @@ def test_plots_compare_the_experiments(repository):
     assert len(names) == 3
     repository("dvc", "plots", "diff", "HEAD", *names, "--out", "plots")
     page = (repository.folder / "plots/index.html").read_text(encoding="utf-8")
-    for word in ("training loss", "validation F1", "f1", *names):
+    for word in ("distilled loss", "validation F1 by minute", "f1", *names):
         assert word in page
 
 
@@ -130,3 +134,44 @@ def test_dvc_sees_what_is_added_to_raw(tmp_path):
     (repository.folder / "data/raw/train.json").write_text("{}")
     repository("dvc", "add", "data/raw/train.json")
     assert repository("dvc", "ls", ".", "data/raw", "--dvc-only").split() == ["train.json"]
+
+
+def checkpoint_of_a_run(cache):
+    while True:
+        found = list(cache.glob("training/*/checkpoint.safetensors"))
+        if found:
+            return found[0]
+        time.sleep(0.01)
+
+
+def training_processes():
+    found = [process for process in psutil.process_iter(["cmdline"]) if process.info["cmdline"]]
+    return [process for process in found if process.info["cmdline"][-1] == "pipeline.stages.train"]
+
+
+def test_a_killed_run_goes_on_also_in_a_queue(tmp_path):
+    cache = tmp_path / "cache"
+    repository = Repository(tmp_path / "killed", cache)
+    repository("dvc", "repro", "backbone")
+    params = yaml.safe_load((repository.folder / "params.yaml").read_text())
+    params["train"] |= {"epochs": 80, "checkpoint_minutes": 0.1 / 60}
+    (repository.folder / "params.yaml").write_text(yaml.safe_dump(params))
+    repository.commit()
+    process = repository.start("dvc", "repro", "train")
+    checkpoint_of_a_run(cache)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert re.search(r"going on from a checkpoint of step \d+ of", repository("dvc", "repro", "train"))
+    repository.commit()
+
+    for _ in range(2):
+        repository("dvc", "exp", "run", "--queue", "-S", "seed=1")
+    process = repository.start("dvc", "exp", "run", "--run-all")
+    checkpoint_of_a_run(cache)
+    (training,) = training_processes()
+    training.kill()  # and the second experiment, of the same parameters, takes its place
+    assert process.wait(timeout=120) == 0
+    first, second = re.findall(r"(\w{7}) .*(?:Failed|Success)", repository("dvc", "queue", "status"))
+    logs = [repository("dvc", "queue", "logs", name) for name in (first, second)]
+    assert sum("going on from a checkpoint of step" in log for log in logs) == 1
+    assert not list(cache.glob("training/*"))

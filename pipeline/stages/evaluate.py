@@ -23,7 +23,8 @@ def main() -> None:
     tokenizer = tokenization.load(paths.tokenizer(paths.STUDENTS))
     features = feature_store.read(paths.features(paths.STUDENTS, "validation"))
     records = read_records(paths.DATASET / "validation.parquet")
-    readings = [teaching.read(*paths.reading(name, "validation"), records) for name in paths.teachers()]
+    names = sorted(params.teacher.models)
+    readings = [teaching.read(*paths.reading(name, "validation"), records) for name in names]
     teacher = teaching.targets(readings, features)
     student = Student.from_pretrained(paths.STUDENT).to(inference.device())
 

@@ -37,10 +37,11 @@ def fine_tune(model: encoders.PreTrainedModel, params: Teacher, name: str, pad_t
             "fine-tuned already"
         )
     features = features.select(np.flatnonzero(features.labelled))
+    encoders.refuse_long(model, features)
     records = read_records(paths.DATASET / "train.parquet")
     seed = params.models[name].seed
     settings = {"seed": seed, "train": params.train.model_dump(), "processes": processes().num_processes}
-    key = run_key(settings, model.state_dict(), features.keys, features.labels)
+    key = run_key(settings, model, features.keys, features.context, features.labels)
     checkpoint = Checkpoint(paths.cache() / "training", key)
     train(
         model,

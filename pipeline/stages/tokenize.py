@@ -3,7 +3,7 @@
 import shutil
 
 from pipeline import feature_store, paths, tokenization
-from pipeline.errors import run
+from pipeline.errors import InputError, run
 from pipeline.params import Params, Tokenize, load
 from pipeline.records import read_records
 from pipeline.windows import pack, windows
@@ -54,6 +54,11 @@ def write_windows(
         features = pack(windows(questions, tokenizer, params.max_length, params.stride))
         feature_store.write(features, paths.features(reader, split))
         whole = features.labels[:, 1] > 0
+        if split == "validation" and not whole.any():
+            raise InputError(
+                "no validation window holds a whole answer, so that no model can be told from another; raise "
+                "tokenize.max_length, or look at the validation questions"
+            )
         print(
             f"{reader}, {split}: {len(questions)} questions, {len(features)} windows of {features.lengths.mean():.0f} "
             f"tokens, {len(set(features.record[whole]))} questions with their whole answer in a window"

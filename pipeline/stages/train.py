@@ -4,7 +4,7 @@ import numpy as np
 from torch import nn
 
 from pipeline import encoders, feature_store, inference, metrics, paths, teaching, tokenization
-from pipeline.batching import Batch, pad_flat
+from pipeline.batching import Batch, moved, pad_flat
 from pipeline.checkpoints import Checkpoint, run_key
 from pipeline.errors import InputError, run
 from pipeline.feature_store import Features
@@ -16,6 +16,10 @@ from pipeline.records import read_records
 from pipeline.student import Student
 from pipeline.training import Losses, Row, Run, train
 
+# columns that dvc.yaml's plots draw; `soft` is empty where nothing is distilled
+TRAIN_CURVE = ("step", "minutes", "learning_rate", "loss", "hard", "soft", "gradient_norm")
+VALIDATION_CURVE = ("step", "minutes", "exact_match", "f1")
+
 
 def main() -> None:
     params = load(paths.PARAMS)
@@ -23,18 +27,20 @@ def main() -> None:
     splits = ("train", "validation")
     features = {split: feature_store.read(paths.features(paths.STUDENTS, split)) for split in splits}
     records = {split: read_records(paths.DATASET / f"{split}.parquet") for split in splits}
-    refuse_unanswerable(features["validation"])
     teacher = None
     if params.distill.alpha:
-        readings = [teaching.read(*paths.reading(name, "train"), records["train"]) for name in paths.teachers()]
+        names = sorted(params.teacher.models)
+        readings = [teaching.read(*paths.reading(name, "train"), records["train"]) for name in names]
         teacher = teaching.targets(readings, features["train"])
     else:
         features["train"] = with_labels(features["train"])
 
     backbone = encoders.load_qa_model(paths.BACKBONE, trained_output=False).base_model
     student = Student.from_encoder(backbone, params.head, params.seed).to(inference.device())
+    for windows in features.values():
+        encoders.refuse_long(student, windows)
     pruning = Pruning(student, params.prune.amount)
-    checkpoint = Checkpoint(paths.cache() / "training", key(params, student, features, teacher))
+    checkpoint = Checkpoint(paths.cache() / "training", key(params, student, features, records, teacher))
     is_main = processes().is_main_process
     if is_main:
         paths.fresh(paths.CURVES)
@@ -68,14 +74,6 @@ def main() -> None:
         checkpoint.remove()
 
 
-def refuse_unanswerable(features: Features) -> None:
-    if not features.labels.any():
-        raise InputError(
-            "no validation window holds a whole answer, so that no student can be told from another; raise "
-            "tokenize.max_length, or look at the validation questions"
-        )
-
-
 def with_labels(features: Features) -> Features:
     """The windows whose question's answer is known.
 
@@ -91,20 +89,27 @@ def with_labels(features: Features) -> Features:
     return features.select(np.flatnonzero(features.labelled))
 
 
-def key(params: Params, student: Student, features: dict[str, Features], teacher: metrics.Logits | None) -> str:
+def key(
+    params: Params,
+    student: Student,
+    features: dict[str, Features],
+    records: dict[str, list],
+    teacher: metrics.Logits | None,
+) -> str:
     """What defines the run, for its checkpoint."""
     sections = ("seed", "distill", "prune", "train", "evaluate")
     settings = {**params.model_dump(include=set(sections)), "processes": processes().num_processes}
-    arrays = [array for split in features.values() for array in (split.keys, split.labels)]
-    return run_key(settings, student.state_dict(), *arrays, *(teacher or ()))
+    settings["references"] = [record["answers"]["text"] for record in records["validation"]]
+    arrays = [array for split in features.values() for array in (split.keys, split.context, split.labels)]
+    return run_key(settings, student, *arrays, *(teacher or ()))
 
 
 def write_curves(result: Run) -> None:
     """Put the rows so far into data/curves, where they can be watched."""
     if result.curve:
-        metrics.write_tsv(result.curve, paths.CURVES / "train.tsv")
+        metrics.write_tsv(result.curve, TRAIN_CURVE, paths.CURVES / "train.tsv")
     if result.evaluations:
-        metrics.write_tsv(result.evaluations, paths.CURVES / "validation.tsv")
+        metrics.write_tsv(result.evaluations, VALIDATION_CURVE, paths.CURVES / "validation.tsv")
 
 
 def summary(result: Run) -> dict[str, str | int | float]:
@@ -123,7 +128,8 @@ def student_loss(
     logits: Pair, batch: Batch, features: Features, teacher: metrics.Logits | None, settings: Distill
 ) -> Losses:
     """The distillation loss of a batch, with the teacher's logits for the same windows."""
-    targets = teacher and tuple(pad_flat(end, features, batch.indices).to(batch.labels.device) for end in teacher)
+    where = batch.labels.device
+    targets = teacher and tuple(moved(pad_flat(end, features, batch.indices), where) for end in teacher)
     return distillation(logits, targets, batch.labels, batch.answer_mask, settings.alpha, settings.temperature)
 
 
