@@ -1,0 +1,79 @@
+"""What grows with the number of windows, for docs/scale.md: tokenizing them, and opening the cache of their logits."""
+
+import argparse
+import json
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from benchmarks import common
+from pipeline.logit_store import Identity, RowCache, Rows, chunks
+
+SHARD_SIZE = 4096
+IDENTITY = Identity("benchmark", "benchmark", "float16")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
+    common.model_options(parser)
+    parser.add_argument("--squad", type=Path, help="SQuAD JSON (default: the real questions beside the project)")
+    parser.add_argument("--copies", type=int, default=4, help="of the questions (default: 4)")
+    parser.add_argument("--rows", type=int, default=100000, help="of the cache (default: 100,000)")
+    args = parser.parse_args()
+    source, records = common.questions(args.squad, "train", None)
+    tokenizer = common.tokenizer_of(args, records)
+    common.features_of(records[:1000], tokenizer, args.max_length)  # what a tokenizer needs once
+    features, seconds, memory = watched(lambda: common.features_of(records * args.copies, tokenizer, args.max_length))
+    figures = {
+        "questions": source,
+        "windows": len(features),
+        "windows/s": len(features) / seconds,
+        "bytes a window at the peak": memory / len(features),
+        "bytes a window in the end": sum(array.nbytes for array in vars(features).values()) / len(features),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        fill(Path(folder), args.rows)
+        cache, seconds, memory = watched(lambda: RowCache(Path(folder), IDENTITY))
+    figures |= {
+        "rows": len(cache),
+        "microseconds a row to open the cache": seconds / len(cache) * 1e6,
+        "bytes a row of the open cache": memory / len(cache),
+    }
+    print(json.dumps({"machine": common.machine(), **common.rounded(figures)}, indent=2))
+
+
+def watched(work: Callable) -> tuple:
+    """The result of `work`, its seconds, and the growth of this process's memory at the peak, in bytes."""
+    process, done, samples = psutil.Process(), threading.Event(), []
+
+    def watch() -> None:
+        while not done.wait(common.SAMPLE_SECONDS):
+            samples.append(process.memory_info().rss)
+
+    before, began = process.memory_info().rss, time.perf_counter()
+    thread = threading.Thread(target=watch)
+    thread.start()
+    result = work()
+    seconds = time.perf_counter() - began
+    done.set()
+    thread.join()
+    return result, seconds, max([process.memory_info().rss, *samples]) - before
+
+
+def fill(folder: Path, n: int, length: int = 170) -> None:
+    """Keep n rows of random logits of `length` tokens each."""
+    rng, cache = np.random.default_rng(0), RowCache(folder, IDENTITY)
+    for chunk in chunks(range(n), SHARD_SIZE):
+        start_logits, end_logits = rng.standard_normal((2, len(chunk) * length), dtype=np.float32).astype(np.float16)
+        keys = rng.integers(0, 256, (len(chunk), 16), dtype=np.uint8)
+        starts = np.arange(len(chunk) + 1, dtype=np.int64) * length
+        cache.add(Rows(keys, starts, start_logits, end_logits, precision=("float32",)))
+
+
+if __name__ == "__main__":
+    main()
