@@ -17,9 +17,10 @@ from pipeline.records import read_records
 
 
 def main() -> None:
-    longest = load(paths.PARAMS).evaluate.max_answer_length
+    params = load(paths.PARAMS)
     records = read_records(paths.DATASET / "validation.parquet")
-    print(json.dumps({name: report(name, records, longest) for name in paths.teachers()}, indent=2))
+    longest = params.evaluate.max_answer_length
+    print(json.dumps({name: report(name, records, longest) for name in sorted(params.teacher.models)}, indent=2))
 
 
 def report(name: str, records: list[dict], longest: int) -> dict:

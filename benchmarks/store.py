@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from benchmarks import common
 from pipeline import feature_store
-from pipeline.feature_store import Features
+from pipeline.feature_store import Features, key_list
 from pipeline.logit_store import Identity, LogitStore, RowCache, Rows, chunks, write_store
 
 SHARD_SIZE = 4096
@@ -102,7 +102,7 @@ def write_ours(features: Features, start_logits, end_logits, max_length: int, ou
                 precision=("float32",),
             )
         )
-    write_store(out, cache, {"train": [key.tobytes() for key in features.keys]}, SHARD_SIZE)
+    write_store(out, cache, {"train": key_list(features.keys)}, SHARD_SIZE)
 
 
 WRITERS = {"ours": write_ours, "padded": write_padded, "pickle": write_pickle}

@@ -87,10 +87,11 @@ class Checkpoint:
 def _apart(tensors: State) -> State:
     """The tensors on the CPU, each in memory of its own, as safetensors needs them; tied weights share theirs."""
     apart: State = {}
+    taken: set[int] = set()
     for name, tensor in tensors.items():
         tensor = tensor.detach().cpu().contiguous()
-        shared = any(tensor.data_ptr() == other.data_ptr() for other in apart.values() if tensor.numel())
-        apart[name] = tensor.clone() if shared else tensor
+        apart[name] = tensor.clone() if tensor.data_ptr() in taken else tensor
+        taken.add(tensor.data_ptr())
     return apart
 
 

@@ -124,7 +124,7 @@ def _last_hidden_state_in_float32(encoder: nn.Module, inputs: tuple, output: Mod
     return output
 
 
-def refuse_long(model: PreTrainedModel, features: Features) -> None:
+def refuse_unreadable(model: PreTrainedModel, features: Features) -> None:
     """Refuse windows that a model cannot read.
 
     Raises:

@@ -77,6 +77,11 @@ class Features:
         return slice(int(self.starts[i]), int(self.starts[i + 1]))
 
 
+def key_list(keys: np.ndarray) -> list[bytes]:
+    """The rows of (N, 16) uint8 keys, as bytes."""
+    return np.ascontiguousarray(keys).view(f"V{KEY_BYTES}").ravel().tolist()
+
+
 def write(features: Features, path: Path) -> None:
     """Write features; the same features give the same bytes."""
     save_file(dict(vars(features)), path)

@@ -36,9 +36,9 @@ def main() -> None:
         folders = arguments.folder or [*teachers(), *([paths.LOGITS] if paths.LOGITS.exists() else [])]
         check([store for folder in folders for store in logit_store.stores(folder)])
     else:
-        delete(chosen(arguments.teacher, arguments.unused_days))
-        if arguments.teacher is None:
-            delete([run for run in trainings() if days_unused(run) >= (arguments.unused_days or 0)])
+        chosen_trainings = trainings() if arguments.teacher is None else []
+        delete_teachers(chosen(arguments.teacher, arguments.unused_days))
+        delete([run for run in chosen_trainings if days_unused(run) >= (arguments.unused_days or 0)])
 
 
 def days(text: str) -> float:
@@ -113,18 +113,20 @@ def chosen(name: str | None, days: float | None) -> list[Path]:
     return [folder for folder in folders if days is None or days_unused(folder) >= days]
 
 
-def delete(folders: list[Path]) -> None:
-    deleted = 0
+def delete_teachers(folders: list[Path]) -> None:
+    """Delete teachers' folders, but for those that a run is using."""
     for folder in folders:
         try:
             with logit_store.lock(folder).acquire(timeout=0):
-                shutil.rmtree(folder)
+                delete([folder])
         except Timeout:
             print(f"left {folder}, which a run is using")
-            continue
+
+
+def delete(folders: list[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder)
         print(f"deleted {folder}")
-        deleted += 1
-    print(f"{deleted} folders deleted")
 
 
 if __name__ == "__main__":

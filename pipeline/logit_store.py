@@ -19,6 +19,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,11 +30,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from pipeline.errors import InputError
-from pipeline.feature_store import KEY_BYTES, Features
+from pipeline.feature_store import KEY_BYTES, Features, key_list
 from pipeline.files import replacing
 
 FORMAT = 3
 TENSORS = ("keys", "starts", "start_logits", "end_logits")
+NO_ROW = -1
 # one entry, because safetensors writes several in no fixed order
 METADATA = "span_distill"
 MANIFEST = "manifest.json"
@@ -281,8 +283,7 @@ class RowCache:
                 path.unlink()
 
     def _remember(self, rows: Rows) -> None:
-        for i, key in enumerate(rows.keys):
-            self._places[key.tobytes()] = (len(self._shards), i)
+        self._places |= {key: (len(self._shards), i) for i, key in enumerate(key_list(rows.keys))}
         self._shards.append(rows)
 
     def __len__(self) -> int:
@@ -319,7 +320,7 @@ class RowCache:
                 rows = read_shard(path, self.identity)
             except InputError:
                 continue
-            if not all(key.tobytes() in self for key in rows.keys):
+            if not all(key in self for key in key_list(rows.keys)):
                 self.add(rows)
 
     def rows(self, keys: list[bytes]) -> Rows:
@@ -347,8 +348,8 @@ class RowCache:
 def unique_keys(features: Features) -> dict[bytes, int]:
     """Each different key, in order, with the index of the first window that has it."""
     keys: dict[bytes, int] = {}
-    for i, key in enumerate(features.keys):
-        keys.setdefault(key.tobytes(), i)
+    for i, key in enumerate(key_list(features.keys)):
+        keys.setdefault(key, i)
     return keys
 
 
@@ -400,12 +401,15 @@ class LogitStore:
                 self._shards.append(read_shard(folder / shard.file, self.identity))
             except InputError as error:
                 self._faults.append(str(error))
-        self._places = {
-            key.tobytes(): (s, i) for s, shard in enumerate(self._shards) for i, key in enumerate(shard.keys)
-        }
+        # rows are numbered through all shards
+        self._rows = {key: row for row, key in enumerate(key for shard in self._shards for key in key_list(shard.keys))}
+        counts = [len(shard) for shard in self._shards]
+        self._first_rows = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        self._shard_of = np.repeat(np.arange(len(counts)), counts)
+        self._lengths = np.concatenate([*(np.diff(shard.starts) for shard in self._shards), [NO_ROW]])
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._rows)
 
     def aligned(self, features: Features, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """Start and end logits of every window, each (T,), laid end to end as the features' tokens are.
@@ -416,24 +420,25 @@ class LogitStore:
         Raises:
             InputError: a window has no row, or one of another length; names the first and how many.
         """
-        start_logits = np.empty(len(features.input_ids), dtype=self.identity.dtype)
-        end_logits = np.empty_like(start_logits)
-        missing = []
-        for i, key in enumerate(features.keys):
-            shard, row = self._places.get(key.tobytes(), (None, None))
-            tokens = features.tokens(i)
-            there = slice(*self._shards[shard].starts[row : row + 2]) if shard is not None else slice(0, 0)
-            if there.stop - there.start != tokens.stop - tokens.start:
-                missing.append(names[i])
-                continue
-            start_logits[tokens] = self._shards[shard].start_logits[there]
-            end_logits[tokens] = self._shards[shard].end_logits[there]
-        if missing:
+        rows = np.array([self._rows.get(key, NO_ROW) for key in key_list(features.keys)])
+        missing = np.flatnonzero(self._lengths[rows] != features.lengths)
+        if len(missing):
             raise InputError(
                 f"{self.folder} has no logits for {len(missing)} of {len(features)} windows, the first of question "
-                f"{missing[0]}{''.join(f'; {fault}' for fault in self._faults[:1])}; "
+                f"{names[missing[0]]}{''.join(f'; {fault}' for fault in self._faults[:1])}; "
                 "`dvc repro logits` computes what is missing"
             )
+        start_logits = np.empty(len(features.input_ids), dtype=self.identity.dtype)
+        end_logits = np.empty_like(start_logits)
+        # windows whose rows follow one another in a shard are copied together
+        shards = self._shard_of[rows]
+        cuts = np.flatnonzero((np.diff(rows) != 1) | (np.diff(shards) != 0)) + 1
+        for begin, past in pairwise([0, *cuts.tolist(), len(rows)]):
+            shard, row = self._shards[shards[begin]], rows[begin] - self._first_rows[shards[begin]]
+            here = slice(features.starts[begin], features.starts[past])
+            there = slice(shard.starts[row], shard.starts[row + past - begin])
+            start_logits[here] = shard.start_logits[there]
+            end_logits[here] = shard.end_logits[there]
         return start_logits, end_logits
 
 

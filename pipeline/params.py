@@ -238,7 +238,7 @@ class Params(Section):
         if self.train.epochs == 0:
             raise ValueError("train.epochs must be at least 1")
         positions = (self.teacher.config or {}).get("max_position_embeddings", BERT_POSITIONS)
-        if self.teacher.config is not None and self.tokenize.max_length > positions:
+        if self.teacher.config is not None and isinstance(positions, int) and self.tokenize.max_length > positions:
             raise ValueError(
                 f"tokenize.max_length {self.tokenize.max_length} is more than teacher.config's "
                 f"max_position_embeddings {positions}"

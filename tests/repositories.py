@@ -6,12 +6,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from tests.tiny import TINY
 
 ROOT = Path(__file__).parents[1]
+# what a student is trained from
+WITHOUT_TEACHER = tuple(f"data/{name}" for name in ("dataset", "tokenizer", "features", "logits", "backbone"))
 
 
 class Repository:
@@ -46,6 +49,14 @@ class Repository:
         """A command that goes on while the test does, in a session of its own."""
         silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         return subprocess.Popen(command, cwd=self.folder, env=self.environment, start_new_session=True, **silent)
+
+    def change(self, **values: Any) -> None:
+        """Change keys of params.yaml; those of a section are added to it."""
+        file = self.folder / "params.yaml"
+        params = yaml.safe_load(file.read_text())
+        for key, value in values.items():
+            params[key] = {**params[key], **value} if isinstance(value, dict) else value
+        file.write_text(yaml.safe_dump(params))
 
     def commit(self) -> None:
         self("git", "add", "-A")

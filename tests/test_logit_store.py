@@ -64,9 +64,10 @@ def content(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_rows_are_found_in_any_order(store):
-    start_logits, end_logits = LogitStore(store, "k" * 64).aligned(features("fac"), ["1", "2", "3"])
-    expected = rows("fac")
+@pytest.mark.parametrize("names", ["fac", "abcdef", "aabb", "bcbcde", "fedcba"])
+def test_rows_are_found_in_any_order(store, names):
+    start_logits, end_logits = LogitStore(store, "k" * 64).aligned(features(names), list(names))
+    expected = rows(names)
     assert np.array_equal(start_logits, expected.start_logits)
     assert np.array_equal(end_logits, expected.end_logits)
 

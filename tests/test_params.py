@@ -284,6 +284,7 @@ def test_a_path_as_data_set_is_refused_naming_source_files(refusal):
         ({"teacher.models": {"a b": {}}}, "teacher.models.a b: a teacher's name has small letters"),
         ({"teacher.models": {"student": {}}}, "and is not student or mean (it is 'student')"),
         ({"train.epochs": 0}, "train.epochs must be at least 1"),
+        ({"tokenize.max_length": 600}, "tokenize.max_length 600 is more than teacher.config's max_position_embeddings"),
         ({"backbone.layers": [2, 0]}, "layers [2, 0] must rise, each named once"),
         ({"backbone.layers": [1, 1]}, "layers [1, 1] must rise, each named once"),
         ({"backbone.layers": [-1, 1]}, "layers [-1, 1] are counted from 0"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.repositories import Clone, Repository, ran
+from tests.repositories import WITHOUT_TEACHER, Clone, Repository, ran
 
 SSHD = shutil.which("sshd") or shutil.which("/usr/sbin/sshd")
 pytestmark = [
@@ -58,5 +58,7 @@ def test_a_clone_that_pulls_over_ssh_changes_the_head_without_the_teacher(server
         each("dvc", "remote", "modify", "--local", "team", "keyfile", str(key))
     repository("dvc", "push", "-q")
     assert len([path for path in (tmp_path / "remote").rglob("*") if path.is_file()]) > 10
-    clone("dvc", "pull", "-q")
-    assert ran(clone("dvc", "exp", "run", "-S", "head=mlp")) == ["train", "evaluate"]
+    clone("dvc", "pull", "-q", *WITHOUT_TEACHER)
+    clone.change(head="mlp")
+    assert ran(clone("dvc", "repro", "--allow-missing")) == ["train", "evaluate"]
+    assert not (clone.folder / "data/teacher").exists()

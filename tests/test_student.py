@@ -96,11 +96,11 @@ def test_windows_that_a_model_cannot_read_are_refused(features, kind):
         config = RobertaConfig(vocab_size=vocab_size, max_position_embeddings=positions + 2, pad_token_id=1, **sizes)
         return RobertaForQuestionAnswering(config)
 
-    encoders.refuse_long(model(), features)
+    encoders.refuse_unreadable(model(), features)
     with pytest.raises(InputError, match=f"a window has {longest} tokens, .* has positions for {longest - 1}"):
-        encoders.refuse_long(model(positions=longest - 1), features)
+        encoders.refuse_unreadable(model(positions=longest - 1), features)
     with pytest.raises(InputError, match=f"token {vocabulary - 1}, .* knows {vocabulary - 1}"):
-        encoders.refuse_long(model(vocab_size=vocabulary - 1), features)
+        encoders.refuse_unreadable(model(vocab_size=vocabulary - 1), features)
 
 
 def test_the_fingerprint_is_of_weights_and_config_not_of_files(tmp_path):

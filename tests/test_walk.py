@@ -9,9 +9,8 @@ import time
 
 import psutil
 import pytest
-import yaml
 
-from tests.repositories import Clone, Repository, ran
+from tests.repositories import WITHOUT_TEACHER, Clone, Repository, ran
 
 NOTHING_TO_COMPUTE = re.compile(r"large: (\d+) different windows: \1 from the cache, 0 to compute")
 DATA_STAGES = ["dataset", "tokenize", "teacher@large", "logits", "backbone"]
@@ -80,9 +79,8 @@ def test_a_clone_without_the_teacher_trains_students(repository, tmp_path):
     repository.commit()
     repository("dvc", "push", "-q")
     clone = Clone(repository, tmp_path / "a clone without room", tmp_path / "no cache yet")
-    clone("dvc", "pull", "-q", *(f"data/{name}" for name in ("dataset", "tokenizer", "features", "logits", "backbone")))
-    file = clone.folder / "params.yaml"
-    file.write_text(re.sub("^head: .*", "head: cnn3", file.read_text(), flags=re.M))
+    clone("dvc", "pull", "-q", *WITHOUT_TEACHER)
+    clone.change(head="cnn3")
     assert ran(clone("dvc", "repro", "--allow-missing")) == ["train", "evaluate"]
     assert not (clone.folder / "data/teacher").exists()
 
@@ -99,10 +97,8 @@ def test_other_folders_of_the_machine_do_not_ask_the_teacher_again(repository, t
 def test_one_more_teacher_does_not_run_the_first(repository):
     repository("git", "checkout", "-q", "-f", "HEAD")
     repository("dvc", "checkout", "-q")
-    file = repository.folder / "params.yaml"
-    parameters = yaml.safe_load(file.read_text())
-    parameters["teacher"]["models"]["other"] = {"model": "new", "revision": None, "seed": 7}
-    file.write_text(yaml.safe_dump(parameters))
+    new = {"model": "new", "revision": None}
+    repository.change(teacher={"models": {"large": new, "other": {**new, "seed": 7}}})
     out = repository("dvc", "repro")
     assert set(ran(out)) == {"tokenize", "teacher@other", "logits", "backbone", "train", "evaluate"}
     assert NOTHING_TO_COMPUTE.search(out)
@@ -117,9 +113,7 @@ def test_stages_do_not_write_through_a_linked_cache(repository, kind):
     repository("dvc", "checkout", "-q", "--force", "--relink")
     (shard, *_) = (repository.folder / "data/logits/large").glob("*.safetensors")
     assert shard.is_symlink() or shard.stat().st_nlink > 1
-    parameters = yaml.safe_load((repository.folder / "params.yaml").read_text())
-    parameters["logits"] = {"dtype": "float32", "shard_size": 3}
-    (repository.folder / "params.yaml").write_text(yaml.safe_dump(parameters))
+    repository.change(logits={"dtype": "float32", "shard_size": 3})
     repository("python", "-m", "pipeline.stages.logits")
     repository("git", "checkout", "-q", "params.yaml", "metrics")
     objects = [path for path in (repository.folder / ".dvc/cache/files").rglob("*") if path.is_file()]
@@ -153,9 +147,7 @@ def test_a_killed_run_goes_on_also_in_a_queue(tmp_path):
     cache = tmp_path / "cache"
     repository = Repository(tmp_path / "killed", cache)
     repository("dvc", "repro", "backbone")
-    params = yaml.safe_load((repository.folder / "params.yaml").read_text())
-    params["train"] |= {"epochs": 80, "checkpoint_minutes": 0.1 / 60}
-    (repository.folder / "params.yaml").write_text(yaml.safe_dump(params))
+    repository.change(train={"epochs": 80, "checkpoint_minutes": 0.1 / 60})
     repository.commit()
     process = repository.start("dvc", "repro", "train")
     checkpoint_of_a_run(cache)

@@ -119,7 +119,7 @@ def compute(
         try:
             teacher = ready(paths.TEACHER / name)
             for features in splits.values():
-                encoders.refuse_long(teacher, features)
+                encoders.refuse_unreadable(teacher, features)
             padding = add_shards(cache, teacher, mine, pad_token_id, progress)
         except KeyboardInterrupt:
             done = f"{kept + len(cache) - before} of {len(known)} windows are kept, the shard in progress is dropped"

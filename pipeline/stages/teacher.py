@@ -37,7 +37,7 @@ def fine_tune(model: encoders.PreTrainedModel, params: Teacher, name: str, pad_t
             "fine-tuned already"
         )
     features = features.select(np.flatnonzero(features.labelled))
-    encoders.refuse_long(model, features)
+    encoders.refuse_unreadable(model, features)
     records = read_records(paths.DATASET / "train.parquet")
     seed = params.models[name].seed
     settings = {"seed": seed, "train": params.train.model_dump(), "processes": processes().num_processes}

@@ -38,7 +38,7 @@ def main() -> None:
     backbone = encoders.load_qa_model(paths.BACKBONE, trained_output=False).base_model
     student = Student.from_encoder(backbone, params.head, params.seed).to(inference.device())
     for windows in features.values():
-        encoders.refuse_long(student, windows)
+        encoders.refuse_unreadable(student, windows)
     pruning = Pruning(student, params.prune.amount)
     checkpoint = Checkpoint(paths.cache() / "training", key(params, student, features, records, teacher))
     is_main = processes().is_main_process
