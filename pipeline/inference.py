@@ -1,7 +1,9 @@
 """Running a question-answering model over windows: the teacher's logits, and a student's."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,12 +17,14 @@ from pipeline.feature_store import Features
 from pipeline.processes import processes
 
 # Tokens of a batch, padding included; the right number depends on the machine, not on the experiment. On a GPU, more
-# would have more than 3 % of padding in a shard of 4,096 windows. On a CPU, training's micro-batches keep to it too.
+# would have more than 3 % of padding in a shard of 4,096 windows. On a CPU each thread takes a batch of its own.
 BATCH_TOKENS_VARIABLE = "SPAN_DISTILL_BATCH_TOKENS"
-BATCH_TOKENS = {"cpu": 4096, "cuda": 16384}
-# On a CPU, numbers in the widest layer's output: memory above 32 MB is fetched anew from the system for each layer, and
-# what does not fit in the caches is slow.
-CPU_ACTIVATIONS = 3 * 2**20
+BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}
+# On a CPU, numbers in the widest layer's output: what does not fit in a core's cache is slow.
+CPU_ACTIVATIONS = 3 * 2**19
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 PRECISION_VARIABLE = "SPAN_DISTILL_PRECISION"
 PRECISIONS = ("float32", "bfloat16")
@@ -49,7 +53,9 @@ def teacher_precision() -> str:
 
 
 def batch_tokens(model: nn.Module) -> int:
-    """Tokens of a batch, padding included: what the environment says, else what suits the device and the model.
+    """Tokens of a GPU's batch, or of each thread's on a CPU, padding included.
+
+    It is what the environment says, else what suits the device and the model.
 
     Raises:
         InputError: the environment names no number.
@@ -79,7 +85,6 @@ def model_inputs(model: nn.Module, batch) -> dict[str, torch.Tensor]:
     return inputs
 
 
-@torch.inference_mode()
 def predict(
     model: nn.Module,
     features: Features,
@@ -104,9 +109,10 @@ def predict(
     end_logits = np.empty_like(start_logits)
     where = next(model.parameters()).device
     model.eval()
-    computed = []
     budget = batch_tokens(model)
-    for places in token_budget_batches(lengths, budget):
+
+    @torch.inference_mode()
+    def compute(places: np.ndarray) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
         batch = pad(features, indices[places], pad_token_id).to(where)
         try:
             output = model(**model_inputs(model, batch))
@@ -114,14 +120,35 @@ def predict(
             if not is_out_of_memory(error):
                 raise
             raise InputError(f"out of memory on {where}; set {BATCH_TOKENS_VARIABLE} below {budget}") from None
-        computed.append((places, output.start_logits.float(), output.end_logits.float()))
-        progress(len(places), batch.input_ids.numel())
+        return places, output.start_logits.float(), output.end_logits.float()
+
+    computed = []
+    for places, *ends in in_turn(compute, token_budget_batches(lengths, budget), where):
+        computed.append((places, *ends))
+        progress(len(places), ends[0].numel())
     for places, *ends in computed:  # afterwards, because a copy from a GPU waits for all that it was told
         start, end = (logits.cpu().numpy() for logits in ends)
         for row, place in enumerate(places):
             start_logits[starts[place] : starts[place + 1]] = start[row, : lengths[place]]
             end_logits[starts[place] : starts[place + 1]] = end[row, : lengths[place]]
     return start_logits, end_logits
+
+
+def in_turn(compute: Callable[[T], R], items: list[T], where: torch.device) -> Iterator[R]:
+    """The results for the items, in their order; on a CPU every thread computes one by itself.
+
+    Threads that share an operation wait for one another at the end of each.
+    """
+    threads = torch.get_num_threads()
+    if where.type != "cpu" or threads == 1:
+        yield from map(compute, items)
+        return
+    workers = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        yield from workers.map(compute, items)
+    finally:
+        workers.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
 
 
 def predict_together(model: nn.Module, features: Features, pad_token_id: int) -> tuple[np.ndarray, np.ndarray]:

@@ -394,7 +394,8 @@ class _Loop:
         """What the device takes at a time: with no setting all on a GPU, and on a CPU as much as suits its caches."""
         size = self.settings.micro_batch_size
         if size is None and self.accelerator.device.type == "cpu":
-            budgeted = token_budget_batches(self.features.lengths[indices], batch_tokens(self.plain))
+            tokens = torch.get_num_threads() * batch_tokens(self.plain)
+            budgeted = token_budget_batches(self.features.lengths[indices], tokens)
             return [indices[part] for part in budgeted]
         return cut(indices, size or len(indices))
 

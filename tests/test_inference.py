@@ -38,6 +38,37 @@ def test_progress_is_told_of_every_window_and_every_token_with_its_padding(model
     assert tokens[0] == windows[0] * features.lengths.max()
 
 
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_logits_are_the_same_to_the_bit_whatever_the_number_of_threads(model, features, monkeypatch, threads):
+    monkeypatch.setenv(inference.BATCH_TOKENS_VARIABLE, "60")
+    threads(1)
+    alone = inference.predict(model, features, 0)
+    threads(3)
+    told = []
+    several = inference.predict(model, features, 0, progress=lambda windows, tokens: told.append(windows))
+    assert np.array_equal(alone, several) and sum(told) == len(features)
+    assert torch.get_num_threads() == 3
+
+
+def test_a_thread_that_fails_ends_the_computing(model, features, monkeypatch, threads):
+    monkeypatch.setenv(inference.BATCH_TOKENS_VARIABLE, "60")
+    threads(2)
+
+    def exhausted(*_, **__):
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+
+    model.forward = exhausted
+    with pytest.raises(InputError, match=f"out of memory on cpu; set {inference.BATCH_TOKENS_VARIABLE} below 60"):
+        inference.predict(model, features, 0)
+    assert torch.get_num_threads() == 2
+
+
 def test_in_bfloat16_the_output_layer_stays_float32(model, features, monkeypatch):
     exact, _ = inference.predict(model, features, 0)
     seen = {}
@@ -54,10 +85,10 @@ def test_in_bfloat16_the_output_layer_stays_float32(model, features, monkeypatch
 def test_a_wide_model_gets_smaller_batches_on_a_cpu(monkeypatch):
     monkeypatch.delenv(inference.BATCH_TOKENS_VARIABLE, raising=False)
     budgets = [inference.batch_tokens(nn.Linear(2, width)) for width in (16, 1536, 4096)]
-    assert budgets == [4096, 2048, 768]
+    assert budgets == [2048, 1024, 384]
 
 
-@pytest.mark.parametrize("said", ["many", "-5", "1e4"])
+@pytest.mark.parametrize("said", ["many", "-5", "1e4", "0"])
 def test_a_budget_that_is_no_number_is_refused(model, monkeypatch, said):
     monkeypatch.setenv(inference.BATCH_TOKENS_VARIABLE, said)
     with pytest.raises(InputError, match=f"SPAN_DISTILL_BATCH_TOKENS is '{said}'; it must be a whole number"):

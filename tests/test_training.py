@@ -203,6 +203,7 @@ def test_micro_batches_add_up_to_the_step(features):
 def test_a_cpu_takes_a_step_in_parts_that_suit_it(features, monkeypatch):
     _, whole = run(features, network=without_dropout())
     monkeypatch.setenv(BATCH_TOKENS_VARIABLE, "35")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     seen = []
 
     def noted(logits, batch):
