@@ -2,6 +2,7 @@
 
 import argparse
 import pickle
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -61,7 +62,8 @@ def ours(args: argparse.Namespace, folder: Path) -> dict:
 
 def packed(args: argparse.Namespace, folder: Path) -> dict:
     def rows(model: PreTrainedModel, features: Features, indices: np.ndarray) -> Rows:
-        logits = packing.predict(model, features, indices, inference.batch_tokens(model))
+        threads = 1 if model.device.type == "cuda" else torch.get_num_threads()
+        logits = packing.predict(model, features, indices, threads * inference.batch_tokens(model))
         return as_rows(features, indices, logits, STORED, args.dtype)
 
     return measure(args, folder, keeping(rows), args.windows, in_precision=ready)
@@ -141,7 +143,8 @@ def measure(
     before = matrix_flops(args.dtype)
     outs = [folder / f"{args.child[0]}-{name}" for name in ("warm-up", "logits")]
     for out in outs:
-        out.mkdir(exist_ok=True)
+        shutil.rmtree(out, ignore_errors=True)  # of a round before
+        out.mkdir()
     result = {}
     with common.measured(result):
         run(model, features, warm_up, outs[0])

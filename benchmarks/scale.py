@@ -58,10 +58,12 @@ def watched(work: Callable) -> tuple:
     before, began = process.memory_info().rss, time.perf_counter()
     thread = threading.Thread(target=watch)
     thread.start()
-    result = work()
-    seconds = time.perf_counter() - began
-    done.set()
-    thread.join()
+    try:
+        result = work()
+        seconds = time.perf_counter() - began
+    finally:
+        done.set()
+        thread.join()
     return result, seconds, max([process.memory_info().rss, *samples]) - before
 
 

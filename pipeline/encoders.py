@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import AutoModelForQuestionAnswering, BertConfig, BertForQuestionAnswering, PreTrainedModel
 from transformers.utils import ModelOutput, logging
@@ -158,7 +158,7 @@ def fingerprint(folder: Path) -> str:
     """Hexadecimal SHA-256 over a model folder's config and weights, whatever files the weights are split into.
 
     Raises:
-        InputError: its config cannot be read.
+        InputError: its config or its weights cannot be read.
     """
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -168,8 +168,11 @@ def fingerprint(folder: Path) -> str:
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
     files = {}
     for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as file:
-            files |= dict.fromkeys(file.keys(), path)
+        try:
+            with safe_open(path, framework="pt") as file:
+                files |= dict.fromkeys(file.keys(), path)
+        except SafetensorError as error:
+            raise InputError(f"{path} is damaged: {error}") from None
     for name in sorted(files):
         with safe_open(files[name], framework="pt") as file:
             tensor = file.get_tensor(name)

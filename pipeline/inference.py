@@ -123,7 +123,7 @@ def predict(
         return places, output.start_logits.float(), output.end_logits.float()
 
     computed = []
-    for places, *ends in in_turn(compute, token_budget_batches(lengths, budget), where):
+    for places, *ends in computed_in_order(compute, token_budget_batches(lengths, budget), where):
         computed.append((places, *ends))
         progress(len(places), ends[0].numel())
     for places, *ends in computed:  # afterwards, because a copy from a GPU waits for all that it was told
@@ -134,8 +134,8 @@ def predict(
     return start_logits, end_logits
 
 
-def in_turn(compute: Callable[[T], R], items: list[T], where: torch.device) -> Iterator[R]:
-    """The results for the items, in their order; on a CPU every thread computes one by itself.
+def computed_in_order(compute: Callable[[T], R], items: list[T], where: torch.device) -> Iterator[R]:
+    """The results for the items, in their order; on a CPU every thread computes items by itself, side by side.
 
     Threads that share an operation wait for one another at the end of each.
     """

@@ -36,9 +36,9 @@ def main() -> None:
         folders = arguments.folder or [*teachers(), *([paths.LOGITS] if paths.LOGITS.exists() else [])]
         check([store for folder in folders for store in logit_store.stores(folder)])
     else:
-        chosen_trainings = trainings() if arguments.teacher is None else []
         delete_teachers(chosen(arguments.teacher, arguments.unused_days))
-        delete([run for run in chosen_trainings if days_unused(run) >= (arguments.unused_days or 0)])
+        if arguments.teacher is None:
+            delete([run for run in trainings() if days_unused(run) >= (arguments.unused_days or 0)])
 
 
 def days(text: str) -> float:

@@ -1,14 +1,15 @@
 """The training loop, for teachers and students alike: on one device or several, and able to go on where it was killed.
 
-The order of windows and the random numbers of a step depend on the seed and the number of the step alone. So a run
-that goes on from a checkpoint takes the steps that the uninterrupted one would have taken.
+The order of windows and the random numbers of a step depend on the seed, the number of the step and `circumstances`
+alone. So a run that goes on from a checkpoint takes the steps that the uninterrupted one would have taken.
 """
 
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -22,7 +23,7 @@ from transformers import PreTrainedModel
 
 from pipeline.batching import Batch, cut, ordered_batches, pad, shuffled_batches, token_budget_batches
 from pipeline.checkpoints import Checkpoint, State, load_optimizer_tensors, optimizer_tensors
-from pipeline.errors import InputError
+from pipeline.errors import InputError, is_of_lost_processes
 from pipeline.feature_store import Features
 from pipeline.inference import batch_tokens, has_bfloat16, is_out_of_memory, model_inputs
 from pipeline.params import Train
@@ -173,6 +174,7 @@ class _Loop:
         processes()
         self.accelerator = Accelerator(mixed_precision="no")  # what a launcher is set to does not decide it
         self.bfloat16 = in_bfloat16(settings)
+        self.float32 = "high" if self.accelerator.device.type == "cuda" else "highest"  # TF32 for what stays float32
         self.plain = model.to(self.accelerator.device)
         if settings.gradient_checkpointing:
             keep_few_activations(self.plain)
@@ -204,11 +206,14 @@ class _Loop:
                     self.keep()
                 began = time.perf_counter()
                 indices, parts = next(steps)
-                with Shield():
+                with Shield(), matrix_products(self.float32):
                     self.step(indices, parts, began)
                 progress.update()
         run.stopped_by = stopped_by
-        self.keep()  # until the caller has saved the result
+        try:
+            self.keep()  # until the caller has saved the result
+        except (OSError, InputError) as error:
+            print(f"warning: {error}; the result is not kept until it is saved", file=sys.stderr)
         if self.best is None:
             run.saved_step = run.steps
         else:
@@ -427,10 +432,27 @@ class Shield:
 
 
 def in_bfloat16(settings: Train) -> bool:
-    """Whether matrix products are in bfloat16; TF32 is switched on for what stays float32 on CUDA."""
-    if torch.cuda.is_available():
-        torch.set_float32_matmul_precision("high")
+    """Whether matrix products are in bfloat16."""
     return settings.precision == "bfloat16" or (settings.precision == "auto" and has_bfloat16())
+
+
+@contextmanager
+def matrix_products(precision: str) -> Iterator[None]:
+    """With torch's precision of float32 matrix products, `highest` or, for TF32, `high`."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def circumstances(model: nn.Module) -> dict[str, int]:
+    """What of the machine decides how a step is computed, and so belongs to what defines a run."""
+    found = {"processes": processes().num_processes}
+    if next(model.parameters()).device.type == "cpu":
+        found |= {"threads": torch.get_num_threads(), "tokens": batch_tokens(model)}
+    return found
 
 
 def keep_few_activations(model: PreTrainedModel) -> None:
@@ -443,11 +465,6 @@ def keep_few_activations(model: PreTrainedModel) -> None:
         model.activation_checkpointing_enable()
     except ValueError as error:
         raise InputError(f"train.gradient_checkpointing: {error}") from None
-
-
-def is_of_lost_processes(error: RuntimeError) -> bool:
-    """Whether an error says that another process of the run does not answer."""
-    return isinstance(error, torch.distributed.DistError) or any(name in str(error) for name in ("gloo", "NCCL"))
 
 
 def new_optimizer(model: nn.Module, settings: Train) -> torch.optim.Optimizer:

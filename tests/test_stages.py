@@ -137,7 +137,7 @@ def test_an_interrupted_extraction_says_how_far_it_came_and_goes_on(with_logits,
     while process.is_alive() and len(kept_shards()) < 5:
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGINT)
-    process.join(30)
+    process.join(120)
     assert process.exitcode == 130
     said = re.search(r"interrupted: (\d+) of \d+ windows are kept", (with_logits / "stderr.txt").read_text())
     kept = sum(logit_store.count_rows(path) for path, _ in kept_shards())

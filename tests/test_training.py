@@ -301,6 +301,16 @@ def test_out_of_memory_while_scoring_says_which_variable_to_lower(features):
         run(features, evaluate=evaluate)
 
 
+def test_a_result_that_cannot_be_kept_is_a_result(features, tmp_path, capsys):
+    class Full(Checkpoint):
+        def write(self, *_):
+            raise InputError("no space left")
+
+    _, result = run(features, checkpoint=Full(tmp_path, "run"))
+    assert (result.stopped_by, result.steps) == ("epochs", 32)
+    assert "warning: no space left; the result is not kept" in capsys.readouterr().err
+
+
 def test_weights_that_are_not_finite_are_no_result(features):
     settings = SETTINGS.model_copy(update={"max_steps": 1, "learning_rate": 1e38})
     with pytest.raises(InputError, match=r"is not finite after step 1; lower learning_rate"):
@@ -326,11 +336,11 @@ def test_scores_are_of_the_float32_model_whatever_the_training_is_in(features):
 
     settings = SETTINGS.model_copy(update={"precision": "bfloat16", "max_steps": 3})
     network, _ = run(features, settings, evaluate=evaluate)
-    fresh = model()
+    fresh = model().to(network.device)
     fresh.load_state_dict(network.state_dict())
     assert np.array_equal(logits_of(fresh), seen[-1])
     assert not torch.equal(
-        weights(network), weights(run(features, settings.model_copy(update={"precision": "auto"}))[0])
+        weights(network), weights(run(features, settings.model_copy(update={"precision": "float32"}))[0])
     )
 
 

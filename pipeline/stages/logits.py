@@ -44,6 +44,9 @@ def keep_pulled(folder: Path) -> None:
             identity = logit_store.read_description(store).identity
         except InputError:
             continue
+        folder_of_rows = kept_logits() / identity.name
+        if all((folder_of_rows / path.name).exists() for path in logit_store.shard_files(store)):
+            continue
         with held(identity):
             RowCache(kept_logits(), identity).adopt(store)
 

@@ -11,7 +11,7 @@ from pipeline.losses import span_cross_entropy
 from pipeline.params import Teacher, load
 from pipeline.processes import processes
 from pipeline.records import read_records
-from pipeline.training import train
+from pipeline.training import circumstances, train
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def fine_tune(model: encoders.PreTrainedModel, params: Teacher, name: str, pad_t
     encoders.refuse_unreadable(model, features)
     records = read_records(paths.DATASET / "train.parquet")
     seed = params.models[name].seed
-    settings = {"seed": seed, "train": params.train.model_dump(), "processes": processes().num_processes}
+    settings = {"seed": seed, "train": params.train.model_dump(), **circumstances(model)}
     key = run_key(settings, model, features.keys, features.context, features.labels)
     checkpoint = Checkpoint(paths.cache() / "training", key)
     train(

@@ -14,7 +14,7 @@ from pipeline.processes import processes
 from pipeline.pruning import Pruning
 from pipeline.records import read_records
 from pipeline.student import Student
-from pipeline.training import Losses, Row, Run, train
+from pipeline.training import Losses, Row, Run, circumstances, train
 
 # columns that dvc.yaml's plots draw; `soft` is empty where nothing is distilled
 TRAIN_CURVE = ("step", "minutes", "learning_rate", "loss", "hard", "soft", "gradient_norm")
@@ -98,7 +98,7 @@ def key(
 ) -> str:
     """What defines the run, for its checkpoint."""
     sections = ("seed", "distill", "prune", "train", "evaluate")
-    settings = {**params.model_dump(include=set(sections)), "processes": processes().num_processes}
+    settings = {**params.model_dump(include=set(sections)), **circumstances(student)}
     settings["references"] = [record["answers"]["text"] for record in records["validation"]]
     arrays = [array for split in features.values() for array in (split.keys, split.context, split.labels)]
     return run_key(settings, student, *arrays, *(teacher or ()))
