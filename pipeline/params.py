@@ -172,7 +172,7 @@ class TeacherModel(Section):
 
 class Teacher(Section):
     models: dict[TeacherName, TeacherModel] = Field(min_length=1)
-    config: dict[str, int | float | str] | None = Field(None, description="of a `new` model: keys of BertConfig")
+    config: dict[str, int | float | str] | None = Field(description="of a `new` model: keys of BertConfig; else null")
     train: Train = Field(description="fine-tuning on the labels; `epochs: 0` takes the models as they are")
 
     @model_validator(mode="after")
@@ -217,7 +217,7 @@ class Prune(Section):
 
 class Evaluate(Section):
     n_best: int = Field(20, ge=1, description="answers listed for a question")
-    max_answer_length: int = Field(30, ge=1, description="tokens of an answer at most")
+    max_answer_length: int = Field(ge=1, description="tokens of an answer at most")
 
 
 class Params(Section):

@@ -77,6 +77,26 @@ def test_every_parameter_is_tracked_by_a_stage():
     assert tracked == set(params.Params.model_fields)
 
 
+def test_what_is_tracked_by_its_own_name_cannot_be_left_out():
+    """DVC refuses a stage whose parameter is missing, in its own words."""
+    tracked = {name for stage in STAGES.values() for name in stage["params"] if "." in name and "$" not in name}
+    assert len(tracked) > 3
+    for name in tracked:
+        section, key = name.split(".")
+        assert params.Params.model_fields[section].annotation.model_fields[key].is_required(), name
+
+
+@pytest.mark.parametrize("preset", sorted((ROOT / "presets").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_preset_has_every_parameter_that_is_tracked_by_its_own_name(preset):
+    values = yaml.safe_load(preset.read_text())
+    for stage in STAGES.values():
+        for name in stage["params"]:
+            found = values
+            for key in name.replace("${key}", next(iter(values["teacher"]["models"]))).split("."):
+                assert key in found, name
+                found = found[key]
+
+
 def test_every_curve_is_drawn_by_step_and_by_minute():
     drawn = {
         (plot["x"], *source) for named in PIPELINE["plots"] for plot in named.values() for source in plot["y"].items()
