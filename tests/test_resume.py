@@ -291,24 +291,27 @@ run(logits.main)
 """
 
 
-def test_two_processes_compute_the_logits_of_one_to_the_byte(with_logits, launch, monkeypatch):
+@pytest.fixture
+def nothing_kept(with_logits, monkeypatch):
+    """A workspace in which nothing is left of the logits, which are what this gives."""
     expected = content(paths.LOGITS)
     shutil.rmtree(paths.LOGITS)
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(with_logits / "fresh cache"))
+    return expected
+
+
+def test_two_processes_compute_the_logits_of_one_to_the_byte(nothing_kept, launch):
     Path("late.py").write_text(LATE)
     process = launch("late")
     output = process.communicate(timeout=120)[0]
     assert process.returncode == 0, output
     assert " 0 from the cache" in output
-    assert content(paths.LOGITS) == expected
+    assert content(paths.LOGITS) == nothing_kept
     counts = [count_rows(path) for path in paths.cache().rglob("*.safetensors")]
     assert len(counts) > 10 and max(counts) == 5
 
 
-def test_a_worker_killed_while_it_computes_leaves_whole_shards_only(with_logits, launch, monkeypatch):
-    expected = content(paths.LOGITS)
-    shutil.rmtree(paths.LOGITS)
-    monkeypatch.setenv(paths.CACHE_VARIABLE, str(with_logits / "fresh cache"))
+def test_a_worker_killed_while_it_computes_leaves_whole_shards_only(nothing_kept, launch):
     Path("slow.py").write_text(SLOW)
     process = launch("slow")
     while process.poll() is None and len(list(paths.cache().rglob("*.safetensors"))) < 4:
@@ -322,7 +325,7 @@ def test_a_worker_killed_while_it_computes_leaves_whole_shards_only(with_logits,
     kept = sum(count_rows(path) for path in folder.glob("*.safetensors"))
     output = launch("pipeline.stages.logits").communicate(timeout=120)[0]
     assert f" {kept} from the cache" in output and kept > 0
-    assert content(paths.LOGITS) == expected
+    assert content(paths.LOGITS) == nothing_kept
 
 
 def test_a_worker_that_dies_ends_the_run_with_a_checkpoint_to_go_on_from(with_logits, launch):

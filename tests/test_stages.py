@@ -212,6 +212,16 @@ def test_another_order_of_questions_is_not_another_teacher(with_logits, capsys):
     assert counts(capsys)[2] == 0
 
 
+def test_a_damaged_shard_of_the_cache_is_mended_from_the_store(with_logits, capsys):
+    expected = content(paths.LOGITS)
+    for path, _ in kept_shards():
+        path.write_bytes(path.read_bytes()[:-1])
+    capsys.readouterr()
+    logits.main()
+    assert counts(capsys)[2] == 0
+    assert content(paths.LOGITS) == expected
+
+
 def test_a_setting_taken_back_finds_the_rows_that_were_pulled(with_logits, monkeypatch, capsys):
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(with_logits / "a new machine's cache"))
     expected = content(paths.LOGITS)

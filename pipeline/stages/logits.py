@@ -52,6 +52,7 @@ def keep_pulled(folder: Path) -> None:
 
 
 def kept_logits() -> Path:
+    """The folder of all teachers' kept rows."""
     folder = paths.cache() / "logits"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -80,8 +81,12 @@ def fill(name: str, records: Records, settings: Logits) -> None:
     splits = {split: feature_store.read(paths.features(name, split)) for split in records}
     state = processes()
     with held(identity) if state.is_main_process else nullcontext():
-        with state.main_process_first():  # whoever opens the cache first mends it
+        with (
+            state.main_process_first()
+        ):  # whoever opens the cache first mends it, from data/logits where that has the rows
             cache = RowCache(kept_logits(), identity)
+            if state.is_main_process:
+                cache.adopt(paths.LOGITS / name)
         state.wait_for_everyone()  # all share out the same missing windows: nobody adds any while another still looks
         compute(name, cache, splits, records, tokenizer.pad_token_id, settings.shard_size)
         state.wait_for_everyone()
