@@ -8,7 +8,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 repro: .venv/installed
 	$(RUN) python -m dvc repro
-	$(RUN) python -m pipeline.show
+	$(RUN) python -m pipeline.commands.show
 
 test: .venv/installed
 	$(RUN) python -m pytest

@@ -17,9 +17,10 @@ import psutil
 import torch
 from transformers import PreTrainedModel
 
-from pipeline import encoders, feature_store, inference, squad, synthetic, tokenization
-from pipeline.feature_store import Features
-from pipeline.windows import pack, windows
+from pipeline.models import encoders, inference
+from pipeline.questions import squad, synthetic, tokenization
+from pipeline.questions.features import Features, read_features
+from pipeline.questions.windows import pack, windows
 
 VOCABULARY = 30522
 SHAPES = {
@@ -228,5 +229,5 @@ def table(rows: list[dict], columns: dict[str, tuple[str, int]]) -> str:
     return "\n".join(lines)
 
 
-def read_features(folder: Path, split: str) -> Features:
-    return feature_store.read(folder / f"{split}.safetensors")
+def split_features(folder: Path, split: str) -> Features:
+    return read_features(folder / f"{split}.safetensors")

@@ -14,9 +14,9 @@ from torch import nn
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from benchmarks import common, packing
-from pipeline import encoders, feature_store, inference
-from pipeline.feature_store import Features
-from pipeline.logit_store import Identity, RowCache, Rows, chunks
+from pipeline.logits.store import Identity, RowCache, Rows, chunks
+from pipeline.models import encoders, inference
+from pipeline.questions.features import Features, write_features
 from pipeline.stages.logits import as_rows, teacher_rows
 
 SHARD_SIZE = 4096
@@ -49,7 +49,7 @@ def main() -> None:
 def prepare(args: argparse.Namespace, folder: Path) -> dict:
     source, records = common.questions(args.squad, "train", None)
     features = common.features_of(records, common.tokenizer_of(args, records), args.max_length)
-    feature_store.write(features, folder / "train.safetensors")
+    write_features(features, folder / "train.safetensors")
     return {**common.describe(args, source, features), "dtype": args.dtype}
 
 
@@ -133,7 +133,7 @@ def measure(
     args: argparse.Namespace, folder: Path, run, count: int | None, build=lambda *_: None, in_precision=converted
 ) -> dict:
     """Time `run` over `count` windows drawn from all, after a warm-up on a few; memory includes the warm-up."""
-    features = common.read_features(folder, "train")
+    features = common.split_features(folder, "train")
     order = np.random.default_rng(0).permutation(len(features))
     indices = np.resize(order, count or len(order))
     warm_up = indices[: min(args.warm_up, len(indices) - 1)]

@@ -7,13 +7,17 @@ import json
 
 import numpy as np
 
-from pipeline import encoders, inference, metrics, paths, teaching, tokenization
-from pipeline.batching import pad, pad_flat, token_budget_batches
+from pipeline import paths
 from pipeline.errors import run
-from pipeline.feature_store import Features
-from pipeline.losses import span_divergence
+from pipeline.logits import teaching
+from pipeline.models import encoders, inference
+from pipeline.models.batching import pad, pad_flat, token_budget_batches
 from pipeline.params import load
-from pipeline.records import read_records
+from pipeline.questions import tokenization
+from pipeline.questions.features import Features
+from pipeline.questions.records import read_records
+from pipeline.scores import metrics
+from pipeline.training.losses import span_divergence
 
 
 def main() -> None:

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
-from pipeline.batching import moved
-from pipeline.feature_store import Features
+from pipeline.models.batching import moved
+from pipeline.questions.features import Features
 
 NAME = "packed"
 

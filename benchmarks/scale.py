@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 
 from benchmarks import common
-from pipeline.logit_store import Identity, RowCache, Rows, chunks
+from pipeline.logits.store import Identity, RowCache, Rows, chunks
 
 SHARD_SIZE = 4096
 IDENTITY = Identity("benchmark", "benchmark", "float16")

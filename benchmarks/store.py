@@ -10,9 +10,8 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from benchmarks import common
-from pipeline import feature_store
-from pipeline.feature_store import Features, key_list
-from pipeline.logit_store import Identity, LogitStore, RowCache, Rows, chunks, write_store
+from pipeline.logits.store import Identity, LogitStore, RowCache, Rows, chunks, write_store
+from pipeline.questions.features import Features, key_list, write_features
 
 SHARD_SIZE = 4096
 NOTEBOOK_BATCH = 4
@@ -50,7 +49,7 @@ def prepare(args: argparse.Namespace, folder: Path) -> dict:
         record=np.arange(args.windows, dtype=np.int32),
         keys=rng.integers(0, 256, (args.windows, 16), dtype=np.uint8),
     )
-    feature_store.write(features, folder / "train.safetensors")
+    write_features(features, folder / "train.safetensors")
     start_logits, end_logits = rng.standard_normal((2, starts[-1]), dtype=np.float32) * 4
     report = {}
     for peer in args.peers.split(","):
@@ -131,7 +130,7 @@ def loader(store: str, load):
     """A peer that loads `store`, once, in a process that has loaded nothing before it."""
 
     def run(args: argparse.Namespace, folder: Path) -> dict:
-        features = common.read_features(folder, "train")
+        features = common.split_features(folder, "train")
         written = json.loads((folder / "written.json").read_text(encoding="utf-8"))[store]
         result = {"bytes_per_window": written["bytes"] / args.windows, "write_seconds": written["write_seconds"]}
         with common.measured(result):

@@ -13,15 +13,17 @@ from torch import Tensor, nn
 from transformers import AutoModelForQuestionAnswering, Trainer, TrainerCallback, TrainingArguments
 
 from benchmarks import common
-from pipeline import feature_store, inference, metrics, training
-from pipeline.batching import Batch, pad
-from pipeline.feature_store import Features
-from pipeline.inference import model_inputs
-from pipeline.losses import distillation
+from pipeline.models import inference
+from pipeline.models.batching import Batch, pad
+from pipeline.models.inference import model_inputs
+from pipeline.models.student import Student
 from pipeline.params import Distill, Train
-from pipeline.records import read_records, write_records
+from pipeline.questions.features import Features, write_features
+from pipeline.questions.records import read_records, write_records
+from pipeline.scores import metrics
 from pipeline.stages.train import student_loss
-from pipeline.student import Student
+from pipeline.training import loop
+from pipeline.training.losses import distillation
 
 SEED = 0
 MAX_ANSWER_LENGTH = 30
@@ -67,9 +69,9 @@ def prepare(args: argparse.Namespace, folder: Path) -> dict:
     tokenizer = common.tokenizer_of(args, records)
     for split, questions in {"train": records, "validation": validation}.items():
         features = common.features_of(questions, tokenizer, args.max_length)
-        feature_store.write(features, folder / f"{split}.safetensors")
+        write_features(features, folder / f"{split}.safetensors")
     write_records(validation, folder / "validation.parquet")
-    about = common.describe(args, source, common.read_features(folder, "train"))
+    about = common.describe(args, source, common.split_features(folder, "train"))
     return {**about, "validation": validation_source, "batch_size": args.batch_size, "steps": args.steps}
 
 
@@ -108,7 +110,7 @@ def live_teacher(args: argparse.Namespace, student: Student, features: Features)
     config.num_hidden_layers *= args.teacher_layers
     teacher = AutoModelForQuestionAnswering.from_config(config).to(student.device).eval()
 
-    def loss(logits: tuple[Tensor, Tensor], batch: Batch) -> training.Losses:
+    def loss(logits: tuple[Tensor, Tensor], batch: Batch) -> loop.Losses:
         with torch.no_grad():
             output = teacher(**model_inputs(teacher, batch))
         theirs = output.start_logits, output.end_logits
@@ -121,12 +123,12 @@ def ours(make_loss, scored: bool = False):
     """A peer that trains a student with `training.train`."""
 
     def run(args: argparse.Namespace, folder: Path) -> dict:
-        features, student, result = common.read_features(folder, "train"), student_of(args), {}
+        features, student, result = common.split_features(folder, "train"), student_of(args), {}
         with common.measured(result):
             loss = make_loss(args, student, features)
             warm_up(student, features, args.batch_size)
             began = time.perf_counter()
-            done = training.train(student, features, 0, settings_of(args), SEED, loss)
+            done = loop.train(student, features, 0, settings_of(args), SEED, loss)
             common.synchronize()
             seconds = time.perf_counter() - began
         return report(args, folder, student, features, done.windows, seconds, scored) | result
@@ -136,7 +138,7 @@ def ours(make_loss, scored: bool = False):
 
 def trainer(args: argparse.Namespace, folder: Path) -> dict:
     """As transformers' question-answering example trains, with our settings."""
-    features, model, result = common.read_features(folder, "train"), common.model_of(args), {}
+    features, model, result = common.split_features(folder, "train"), common.model_of(args), {}
     data = Dataset.from_dict(common.padded(features, np.arange(len(features)), args.max_length, labels=True))
     ours, steps_per_epoch = settings_of(args), -(-len(features) // args.batch_size)
     steps = min(ours.epochs * steps_per_epoch, ours.max_steps or np.inf)
@@ -202,7 +204,7 @@ def report(
 ) -> dict:
     scores = {}
     if scored:
-        validation, records = common.read_features(folder, "validation"), read_records(folder / "validation.parquet")
+        validation, records = common.split_features(folder, "validation"), read_records(folder / "validation.parquet")
         logits = inference.predict(model, validation, 0)
         scores, _ = metrics.scores(validation, records, logits, MAX_ANSWER_LENGTH)
     return {
@@ -216,11 +218,11 @@ def report(
 
 def profile(args: argparse.Namespace, folder: Path) -> str:
     """Where the time of our steps goes, 10 of them unless the options say otherwise."""
-    features, student = common.read_features(folder, "train"), student_of(args)
+    features, student = common.split_features(folder, "train"), student_of(args)
     warm_up(student, features, args.batch_size)
     settings = settings_of(args).model_copy(update={"max_steps": args.steps or 10})
     with torch.profiler.profile() as profiler:
-        training.train(student, features, 0, settings, SEED, labels_alone(args, student, features))
+        loop.train(student, features, 0, settings, SEED, labels_alone(args, student, features))
     by = "self_cuda_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
     return profiler.key_averages().table(sort_by=by, row_limit=25, max_name_column_width=50)
 

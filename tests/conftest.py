@@ -11,8 +11,9 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(
 
 import pytest
 
-from pipeline import paths, tokenization
-from pipeline.windows import pack, windows
+from pipeline import paths
+from pipeline.questions import tokenization
+from pipeline.questions.windows import pack, windows
 from tests import tiny
 
 TEA = "The café on Oak Lane opened in 1899. Its owner, Zoë Grün, sold tea and 12-inch cakes to the quiet people there."

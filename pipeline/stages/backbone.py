@@ -1,7 +1,8 @@
 """backbone: a teacher's encoder, a hub model or a folder, some or all of its layers -> data/backbone."""
 
-from pipeline import encoders, paths
+from pipeline import paths
 from pipeline.errors import run
+from pipeline.models import encoders
 from pipeline.params import load
 
 

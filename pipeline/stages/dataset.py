@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from pipeline import paths, squad, synthetic
+from pipeline import paths
 from pipeline.errors import run
 from pipeline.params import Dataset, load
-from pipeline.records import write_records
+from pipeline.questions import squad, synthetic
+from pipeline.questions.records import write_records
 
 
 def main() -> None:

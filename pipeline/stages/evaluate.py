@@ -7,21 +7,25 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline import feature_store, inference, metrics, paths, teaching, tokenization
-from pipeline.batching import pad, pad_flat, token_budget_batches
+from pipeline import paths
 from pipeline.errors import run
-from pipeline.feature_store import Features
-from pipeline.losses import span_cross_entropy, span_divergence
+from pipeline.logits import teaching
+from pipeline.models import inference
+from pipeline.models.batching import pad, pad_flat, token_budget_batches
+from pipeline.models.student import Student
 from pipeline.params import load
-from pipeline.records import read_records
-from pipeline.spans import Answer
-from pipeline.student import Student
+from pipeline.questions import tokenization
+from pipeline.questions.features import Features, read_features
+from pipeline.questions.records import read_records
+from pipeline.scores import metrics
+from pipeline.scores.spans import Answer
+from pipeline.training.losses import span_cross_entropy, span_divergence
 
 
 def main() -> None:
     params = load(paths.PARAMS)
     tokenizer = tokenization.load(paths.tokenizer(paths.STUDENTS))
-    features = feature_store.read(paths.features(paths.STUDENTS, "validation"))
+    features = read_features(paths.features(paths.STUDENTS, "validation"))
     records = read_records(paths.DATASET / "validation.parquet")
     names = sorted(params.teacher.models)
     readings = [teaching.read(*paths.reading(name, "validation"), records) for name in names]

@@ -9,14 +9,19 @@ import numpy as np
 from filelock import Timeout
 from tqdm import tqdm
 
-from pipeline import encoders, feature_store, inference, logit_store, metrics, paths, teaching, tokenization
-from pipeline.encoders import PreTrainedModel
+from pipeline import paths
 from pipeline.errors import InputError, run
-from pipeline.feature_store import Features
-from pipeline.logit_store import Identity, RowCache, Rows, chunks, unique_keys, write_store
+from pipeline.logits import store as logit_store
+from pipeline.logits import teaching
+from pipeline.logits.store import Identity, RowCache, Rows, chunks, unique_keys, write_store
+from pipeline.models import encoders, inference
+from pipeline.models.encoders import PreTrainedModel
 from pipeline.params import Logits, load
 from pipeline.processes import processes
-from pipeline.records import read_records
+from pipeline.questions import tokenization
+from pipeline.questions.features import Features, read_features
+from pipeline.questions.records import read_records
+from pipeline.scores import metrics
 
 Records = dict[str, list[dict[str, Any]]]
 # indices of windows, and what they point into
@@ -78,7 +83,7 @@ def fill(name: str, records: Records, settings: Logits) -> None:
     tokenizer = tokenization.load(paths.tokenizer(name))
     teacher = encoders.fingerprint(paths.TEACHER / name)
     identity = Identity(teacher, tokenization.fingerprint(tokenizer), settings.dtype)
-    splits = {split: feature_store.read(paths.features(name, split)) for split in records}
+    splits = {split: read_features(paths.features(name, split)) for split in records}
     state = processes()
     with held(identity) if state.is_main_process else nullcontext():
         with (
@@ -210,7 +215,7 @@ def teachers_scores(names: list[str], records: list[dict[str, Any]], longest: in
     readings = [teaching.read(*paths.reading(name, "validation"), records) for name in names]
     found = {name: scores(*reading) for name, reading in zip(names, readings, strict=True)}
     if len(names) > 1:
-        students = feature_store.read(paths.features(paths.STUDENTS, "validation"))
+        students = read_features(paths.features(paths.STUDENTS, "validation"))
         found["mean"] = scores(students, teaching.targets(readings, students))
     return found
 

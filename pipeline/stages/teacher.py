@@ -4,14 +4,17 @@ import sys
 
 import numpy as np
 
-from pipeline import encoders, feature_store, inference, paths, tokenization
-from pipeline.checkpoints import Checkpoint, run_key
+from pipeline import paths
 from pipeline.errors import InputError, run
-from pipeline.losses import span_cross_entropy
+from pipeline.models import encoders, inference
 from pipeline.params import Teacher, load
 from pipeline.processes import processes
-from pipeline.records import read_records
-from pipeline.training import circumstances, train
+from pipeline.questions import tokenization
+from pipeline.questions.features import read_features
+from pipeline.questions.records import read_records
+from pipeline.training.checkpoints import Checkpoint, run_key
+from pipeline.training.loop import circumstances, train
+from pipeline.training.losses import span_cross_entropy
 
 
 def main() -> None:
@@ -30,7 +33,7 @@ def main() -> None:
 
 def fine_tune(model: encoders.PreTrainedModel, params: Teacher, name: str, pad_token_id: int) -> Checkpoint:
     """Train a model on the labels, in place; returns the checkpoint that is left of it."""
-    features = feature_store.read(paths.features(name, "train"))
+    features = read_features(paths.features(name, "train"))
     if not features.labelled.any():
         raise InputError(
             "no training question has an answer to fine-tune the teacher on; set teacher.train.epochs to 0 if it is "

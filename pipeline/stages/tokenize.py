@@ -2,11 +2,13 @@
 
 import shutil
 
-from pipeline import feature_store, paths, tokenization
+from pipeline import paths
 from pipeline.errors import InputError, run
 from pipeline.params import Params, Tokenize, load
-from pipeline.records import read_records
-from pipeline.windows import pack, windows
+from pipeline.questions import tokenization
+from pipeline.questions.features import write_features
+from pipeline.questions.records import read_records
+from pipeline.questions.windows import pack, windows
 
 
 def main() -> None:
@@ -52,7 +54,7 @@ def write_windows(
     (paths.FEATURES / reader).mkdir()
     for split, questions in records.items():
         features = pack(windows(questions, tokenizer, params.max_length, params.stride))
-        feature_store.write(features, paths.features(reader, split))
+        write_features(features, paths.features(reader, split))
         whole = features.labels[:, 1] > 0
         if split == "validation" and not whole.any():
             raise InputError(

@@ -3,18 +3,22 @@
 import numpy as np
 from torch import nn
 
-from pipeline import encoders, feature_store, inference, metrics, paths, teaching, tokenization
-from pipeline.batching import Batch, moved, pad_flat
-from pipeline.checkpoints import Checkpoint, run_key
+from pipeline import paths
 from pipeline.errors import InputError, run
-from pipeline.feature_store import Features
-from pipeline.losses import Pair, distillation
+from pipeline.logits import teaching
+from pipeline.models import encoders, inference
+from pipeline.models.batching import Batch, moved, pad_flat
+from pipeline.models.student import Student
 from pipeline.params import Distill, Params, load
 from pipeline.processes import processes
-from pipeline.pruning import Pruning
-from pipeline.records import read_records
-from pipeline.student import Student
-from pipeline.training import Losses, Row, Run, circumstances, train
+from pipeline.questions import tokenization
+from pipeline.questions.features import Features, read_features
+from pipeline.questions.records import read_records
+from pipeline.scores import metrics
+from pipeline.training.checkpoints import Checkpoint, run_key
+from pipeline.training.loop import Losses, Row, Run, circumstances, train
+from pipeline.training.losses import Pair, distillation
+from pipeline.training.pruning import Pruning
 
 # columns that dvc.yaml's plots draw; `soft` is empty where nothing is distilled
 TRAIN_CURVE = ("step", "minutes", "learning_rate", "loss", "hard", "soft", "gradient_norm")
@@ -25,7 +29,7 @@ def main() -> None:
     params = load(paths.PARAMS)
     tokenizer = tokenization.load(paths.tokenizer(paths.STUDENTS))
     splits = ("train", "validation")
-    features = {split: feature_store.read(paths.features(paths.STUDENTS, split)) for split in splits}
+    features = {split: read_features(paths.features(paths.STUDENTS, split)) for split in splits}
     records = {split: read_records(paths.DATASET / f"{split}.parquet") for split in splits}
     teacher = None
     if params.distill.alpha:

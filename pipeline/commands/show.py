@@ -1,0 +1,28 @@
+"""`python -m pipeline.commands.show`: the teachers' and the student's scores side by side."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pipeline import paths
+from pipeline.errors import InputError, run
+
+
+def main() -> None:
+    teachers = {f"teacher {name}": row for name, row in read(paths.TEACHER_METRICS).items()}
+    rows = {**teachers, "student": read(paths.EVAL_METRICS)}
+    width = max(map(len, rows))
+    print(f"{'':{width}}{'exact match':>13}{'F1':>8}{'span accuracy':>15}{'questions':>11}")
+    for name, row in rows.items():
+        scores = f"{row['exact_match']:13.2f}{row['f1']:8.2f}{row['span_accuracy']:15.2f}{row['questions']:11d}"
+        print(f"{name:{width}}{scores}")
+
+
+def read(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise InputError(f"{path} is missing; `dvc repro` makes it")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    run(main)

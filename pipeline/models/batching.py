@@ -1,0 +1,120 @@
+"""Which windows share a batch, and how a batch is padded.
+
+Padding costs as much as tokens, so windows of like length go together.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from pipeline.questions.features import Features
+
+BUCKET_BATCHES = 50
+
+
+def shuffled_batches(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """Every window once, in batches of like length and in an order that depends on seed and epoch.
+
+    The windows are shuffled and cut into buckets of 50 batches; each bucket is sorted by length and cut into
+    batches; the batches of all buckets are shuffled. So a window meets other neighbours in each epoch, and the
+    order of steps has no trend in length.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(len(lengths))
+    batches = []
+    for bucket in cut(order, batch_size * BUCKET_BATCHES):
+        batches += cut(bucket[np.argsort(lengths[bucket], kind="stable")], batch_size)
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def ordered_batches(n: int, batch_size: int) -> list[np.ndarray]:
+    """Every window once, in the data set's order."""
+    return cut(np.arange(n), batch_size)
+
+
+def token_budget_batches(lengths: np.ndarray, max_tokens: int) -> list[np.ndarray]:
+    """Every window once, longest first, in batches of at most `max_tokens` tokens with padding.
+
+    A window longer than the budget gets a batch of its own.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    batches, begin = [], 0
+    while begin < len(order):
+        size = max(1, max_tokens // int(lengths[order[begin]]))
+        batches.append(order[begin : begin + size])
+        begin += size
+    return batches
+
+
+def cut(indices: np.ndarray, size: int) -> list[np.ndarray]:
+    """The indices in their order, `size` at a time."""
+    return [indices[begin : begin + size] for begin in range(0, len(indices), size)]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B windows padded to the longest, L tokens.
+
+    Attributes:
+        input_ids, attention_mask, token_type_ids: (B, L) int64; 1 in the mask for a token, 0 for padding.
+        answer_mask: (B, L) bool, positions an answer may start or end at: the context's tokens and [CLS].
+        labels: (B, 2) int64, first and last answer position.
+        indices: (B,) the windows' places in their features.
+    """
+
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    token_type_ids: torch.Tensor
+    answer_mask: torch.Tensor
+    labels: torch.Tensor
+    indices: np.ndarray
+
+    def to(self, device: torch.device) -> "Batch":
+        return self._with(lambda tensor: moved(tensor, device))
+
+    def pinned(self) -> "Batch":
+        """In memory that a GPU can copy from while it computes."""
+        return self._with(torch.Tensor.pin_memory)
+
+    def _with(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Batch":
+        tensors = {name: change(value) for name, value in vars(self).items() if isinstance(value, torch.Tensor)}
+        return Batch(**tensors, indices=self.indices)
+
+
+def moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The tensor on a device; a GPU copies it while it computes."""
+    pinned = tensor.pin_memory() if device.type == "cuda" and not tensor.is_cuda else tensor
+    return pinned.to(device, non_blocking=True)
+
+
+def _places(features: Features, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(B, L) which places are tokens, and where each lies in the flat arrays; padding points at the first token."""
+    lengths = features.lengths[indices]
+    positions = np.arange(lengths.max())
+    is_token = positions < lengths[:, None]
+    return is_token, features.starts[indices][:, None] + np.where(is_token, positions, 0)
+
+
+def pad(features: Features, indices: np.ndarray, pad_token_id: int) -> Batch:
+    """The windows at `indices` as one batch."""
+    is_token, flat = _places(features, indices)
+    positions = np.arange(is_token.shape[1])
+    context = features.context[indices]
+    answer_mask = (positions >= context[:, :1]) & (positions < context[:, 1:])
+    answer_mask[:, 0] = True
+    return Batch(
+        input_ids=torch.from_numpy(np.where(is_token, features.input_ids[flat], pad_token_id).astype(np.int64)),
+        attention_mask=torch.from_numpy(is_token.astype(np.int64)),
+        token_type_ids=torch.from_numpy(np.where(is_token, features.token_type_ids[flat], 0).astype(np.int64)),
+        answer_mask=torch.from_numpy(answer_mask),
+        labels=torch.from_numpy(features.labels[indices].astype(np.int64)),
+        indices=indices,
+    )
+
+
+def pad_flat(flat: np.ndarray, features: Features, indices: np.ndarray) -> torch.Tensor:
+    """(B, L) float32: the stretches of `flat`, laid out as the features' tokens are, padded with zeros."""
+    is_token, places = _places(features, indices)
+    return torch.from_numpy(np.where(is_token, flat[places], 0).astype(np.float32))

@@ -1,0 +1,55 @@
+"""A student: an encoder and a span head as one model, saved and loaded as an ordinary model folder."""
+
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForQuestionAnswering, PretrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import QuestionAnsweringModelOutput
+
+from pipeline.models.heads import HEADS
+
+
+class StudentConfig(PretrainedConfig):
+    """The encoder's own config, and the head's name."""
+
+    model_type = "span_student"
+    sub_configs = {"encoder_config": AutoConfig}
+
+    def __init__(self, encoder_config: PretrainedConfig | dict | None = None, head: str = "linear", **kwargs):
+        if isinstance(encoder_config, dict):
+            encoder_config = AutoConfig.for_model(**encoder_config)
+        self.encoder_config = encoder_config
+        self.head = head
+        super().__init__(**kwargs)
+
+
+class Student(PreTrainedModel):
+    """An encoder under a span head; called as transformers' question-answering models are."""
+
+    config_class = StudentConfig
+    base_model_prefix = "encoder"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+
+    def __init__(self, config: StudentConfig):
+        super().__init__(config)
+        # the question-answering model's encoder is the one without a pooler, which no span head reads
+        self.encoder = AutoModelForQuestionAnswering.from_config(config.encoder_config).base_model
+        self.head = HEADS[config.head](config.encoder_config.hidden_size)
+        self.post_init()
+
+    @classmethod
+    def from_encoder(cls, encoder: PreTrainedModel, head: str, seed: int) -> "Student":
+        """A student on a trained encoder, with new weights in its head."""
+        torch.manual_seed(seed)
+        student = cls(StudentConfig(encoder.config, head))
+        student.encoder.load_state_dict(encoder.state_dict())
+        return student
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> QuestionAnsweringModelOutput:
+        """Start and end logits, each (B, L), of windows (B, L) padded to L tokens."""
+        segments = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **segments)[0]  # (B, L, H)
+        start_logits, end_logits = self.head(hidden, attention_mask).unbind(-1)
+        return QuestionAnsweringModelOutput(start_logits=start_logits, end_logits=end_logits)

@@ -1,0 +1,167 @@
+"""Question records -> token windows with offsets, labels and keys. Pure: no files, no model.
+
+A window is [CLS] question [SEP] a stretch of the context [SEP]. Neighbouring windows of one context share `stride`
+tokens, as in transformers' question-answering example.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedTokenizerFast
+
+from pipeline.errors import InputError
+from pipeline.questions.features import KEY_BYTES, UNLABELLED, Features
+from pipeline.questions.tokenization import has_segments
+
+NO_OFFSET = -1
+RECORDS_AT_ONCE = 1000
+
+
+@dataclass(frozen=True)
+class Window:
+    """One window of n tokens; positions count tokens from 0, and [CLS] is token 0.
+
+    Attributes:
+        record: index of its question record.
+        input_ids: (n,) int32.
+        token_type_ids: (n,) uint8, segment ids; zeros where the tokenizer has none.
+        offset_mapping: (n, 2) int32, first and past-the-last character in the context, -1 outside the context.
+        context: first and past-the-last position of the context's tokens.
+        label: first and last position of the answer; (0, 0) where the window does not hold all of it, `UNLABELLED`
+            where the record has no answer.
+    """
+
+    record: int
+    input_ids: np.ndarray
+    token_type_ids: np.ndarray
+    offset_mapping: np.ndarray
+    context: tuple[int, int]
+    label: tuple[int, int]
+
+    @property
+    def key(self) -> bytes:
+        """What the window is to a model: 16 bytes of BLAKE2b over token ids and segment ids."""
+        content = self.input_ids.astype("<i4").tobytes() + self.token_type_ids.astype("u1").tobytes()
+        return hashlib.blake2b(content, digest_size=KEY_BYTES).digest()
+
+
+def windows(
+    records: list[dict[str, Any]], tokenizer: PreTrainedTokenizerFast, max_length: int, stride: int
+) -> Iterator[Window]:
+    """The windows of each record, in the records' order.
+
+    Raises:
+        InputError: names the records whose question leaves the context no more than `stride` tokens of a window.
+    """
+    for begin in range(0, len(records), RECORDS_AT_ONCE):
+        chunk = records[begin : begin + RECORDS_AT_ONCE]
+        questions = [record["question"].strip() for record in chunk]
+        _refuse_long(chunk, questions, tokenizer, max_length, stride)
+        encoded = tokenizer(
+            questions,
+            [record["context"] for record in chunk],
+            truncation="only_second",
+            max_length=max_length,
+            stride=stride,
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
+        )
+        for encoding, index in zip(encoded.encodings, encoded["overflow_to_sample_mapping"], strict=True):
+            yield _window(encoding, begin + index, chunk[index], tokenizer)
+
+
+def _refuse_long(
+    records: list[dict[str, Any]],
+    questions: list[str],
+    tokenizer: PreTrainedTokenizerFast,
+    max_length: int,
+    stride: int,
+) -> None:
+    longest = max_length - tokenizer.num_special_tokens_to_add(pair=True) - stride - 1
+    lengths = [len(ids) for ids in tokenizer(questions, add_special_tokens=False)["input_ids"]]
+    problems = [
+        f"\n  question {record['id']}: {length} tokens"
+        for record, length in zip(records, lengths, strict=True)
+        if length > longest
+    ]
+    if problems:
+        raise InputError(
+            f"{len(problems)} questions leave no room for their context: with tokenize.max_length {max_length} and "
+            f"stride {stride} a question may have {longest} tokens; raise max_length, lower stride, or shorten:"
+            + "".join(problems[:20])
+        )
+
+
+def _window(encoding: Any, index: int, record: dict[str, Any], tokenizer: PreTrainedTokenizerFast) -> Window:
+    input_ids = np.array(encoding.ids, dtype=np.int32)
+    if input_ids[0] != tokenizer.cls_token_id:
+        raise InputError(f"this tokenizer does not put its [CLS] token first (question {record['id']}); labels need it")
+    in_context = np.array([sequence == 1 for sequence in encoding.sequence_ids])
+    first = int(in_context.argmax())
+    context = (first, first + int(in_context.sum()))
+    offsets = np.array(encoding.offsets, dtype=np.int32)
+    offsets[~in_context] = NO_OFFSET
+    return Window(
+        record=index,
+        input_ids=input_ids,
+        token_type_ids=np.array(
+            encoding.type_ids if has_segments(tokenizer) else np.zeros(len(input_ids)), dtype=np.uint8
+        ),
+        offset_mapping=offsets,
+        context=context,
+        label=_label(offsets, context, record),
+    )
+
+
+def _label(offsets: np.ndarray, context: tuple[int, int], record: dict[str, Any]) -> tuple[int, int]:
+    if not record["answers"]["text"]:
+        return UNLABELLED
+    start, text = record["answers"]["answer_start"][0], record["answers"]["text"][0]
+    return label(offsets, context, *_stripped(record["context"], start, start + len(text)))
+
+
+def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
+    """The range text[start:end] without white space at its ends, which no token holds."""
+    inside = text[start:end]
+    return start + len(inside) - len(inside.lstrip()), end - len(inside) + len(inside.rstrip())
+
+
+def label(offset_mapping: np.ndarray, context: tuple[int, int], start: int, end: int) -> tuple[int, int]:
+    """Positions of the tokens that hold characters `start` and `end - 1`; (0, 0) unless both lie in the window.
+
+    A character that the tokenizer dropped is in no token: then the next token starts the answer, or the one before
+    ends it.
+    """
+    first, past = context
+    begins, ends = offset_mapping[first:past, 0], offset_mapping[first:past, 1]
+    if past == first or begins[0] > start or ends[-1] < end:
+        return 0, 0
+    start_token = int(np.searchsorted(ends, start, side="right"))
+    end_token = int(np.searchsorted(begins, end, side="left")) - 1
+    if start_token > end_token:
+        return 0, 0
+    return first + start_token, first + end_token
+
+
+def pack(windows: Iterable[Window]) -> Features:
+    """Lay windows end to end.
+
+    Raises:
+        ValueError: there are none.
+    """
+    windows = list(windows)
+    if not windows:
+        raise ValueError("no windows")
+    return Features(
+        starts=np.concatenate([[0], np.cumsum([len(w.input_ids) for w in windows])]).astype(np.int64),
+        input_ids=np.concatenate([w.input_ids for w in windows]),
+        token_type_ids=np.concatenate([w.token_type_ids for w in windows]),
+        offset_mapping=np.concatenate([w.offset_mapping for w in windows]),
+        context=np.array([w.context for w in windows], dtype=np.int32),
+        labels=np.array([w.label for w in windows], dtype=np.int32),
+        record=np.array([w.record for w in windows], dtype=np.int32),
+        keys=np.stack([np.frombuffer(w.key, dtype=np.uint8) for w in windows]),
+    )

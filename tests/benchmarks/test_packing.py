@@ -1,0 +1,22 @@
+import numpy as np
+
+from benchmarks import packing
+from pipeline.models import encoders, inference
+from tests.tiny import TINY
+
+
+def test_windows_packed_without_padding_have_the_logits_of_padded_batches(features):
+    model = encoders.new_qa_model(TINY["teacher"]["config"], vocab_size=200, seed=0)
+    indices = np.random.default_rng(0).permutation(len(features))
+    padded = inference.predict(model, features, 0, indices)
+    for budget in (20, 60, 10000):
+        packed = packing.predict(model, features, indices, budget)
+        for one, other in zip(padded, packed, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_packs_keep_to_the_budget_and_leave_no_window_out():
+    lengths = np.array([5, 3, 9, 12, 4, 4, 1])
+    parts = packing.packs(lengths, 10)
+    assert np.concatenate(parts).tolist() == list(range(7))
+    assert [lengths[part].sum() for part in parts] == [8, 9, 12, 9]

@@ -1,0 +1,113 @@
+import os
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from pipeline import paths
+from pipeline.commands import cache as kept
+from pipeline.errors import InputError
+from pipeline.logits import store as logit_store
+from pipeline.logits.store import Identity, RowCache, Rows
+from pipeline.training.checkpoints import Checkpoint
+
+
+def rows(n):
+    rng = np.random.default_rng(n)
+    return Rows(
+        keys=rng.integers(0, 256, (n, 16), dtype=np.uint8),
+        starts=np.arange(n + 1, dtype=np.int64) * 3,
+        start_logits=rng.normal(size=3 * n).astype(np.float16),
+        end_logits=rng.normal(size=3 * n).astype(np.float16),
+        precision=("float32",),
+    )
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    """Two teachers, the first not used for ten days, and an unfinished training."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(paths.CACHE_VARIABLE, str(tmp_path / "cache"))
+    teachers = []
+    for name, n in (("a", 4), ("b", 7)):
+        cache = RowCache(paths.cache() / "logits", Identity(name, "tokenizer", "float16"))
+        cache.add(rows(n))
+        teachers.append(cache.folder)
+    then = time.time() - 10 * 86400
+    os.utime(teachers[0], (then, then))
+    checkpoint = Checkpoint(paths.cache() / "training", "a run")
+    checkpoint.write({}, {})
+    return [*teachers, checkpoint.folder]
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["kept", *arguments])
+        kept.main()
+        return capsys.readouterr().out
+
+    return command
+
+
+def test_list_names_teachers_and_trainings(folders, command):
+    out = command("list")
+    assert "2 teachers" in out and "1 unfinished trainings" in out
+    assert f"{folders[0].name}  float16, 4 windows, 1 shards, 0.0 MB, unused for 10.0 days" in out
+    assert f"{folders[1].name}  float16, 7 windows" in out and "a run  0.0 MB, unused for 0.0 days" in out
+
+
+def test_verify_exits_with_0_only_if_all_is_well(folders, command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        command("verify")
+    assert ended.value.code == 0
+    (shard,) = folders[1].glob("*.safetensors")
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(SystemExit) as ended:
+        command("verify")
+    assert ended.value.code == 1
+    assert str(shard) in capsys.readouterr().out
+
+
+def test_a_damaged_teacher_is_listed_and_a_foreign_folder_is_a_problem(folders, command, capsys):
+    (shard,) = folders[0].glob("*.safetensors")
+    shard.write_bytes(b"")
+    (paths.cache() / "logits" / "foreign").mkdir()
+    out = command("list")
+    assert "3 teachers" in out and f"{folders[0].name}  damaged, as `verify` shows" in out
+    with pytest.raises(SystemExit) as ended:
+        command("verify")
+    assert ended.value.code == 1
+    out = capsys.readouterr().out
+    assert "2 problems" in out and "foreign has no manifest.json" in out
+
+
+def test_what_a_run_is_using_is_not_pruned(folders, command):
+    with logit_store.lock(folders[0]):
+        assert "which a run is using" in command("prune", "--all")
+    assert [folder.exists() for folder in folders] == [True, False, False]
+
+
+@pytest.mark.parametrize("days", ["-1", "nan", "soon"])
+def test_a_number_of_days_that_is_none_is_refused(folders, command, days):
+    with pytest.raises(SystemExit) as ended:
+        command("prune", "--unused-days", days)
+    assert ended.value.code == 2
+    assert all(folder.exists() for folder in folders)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "left"),
+    [(["--unused-days", "5"], [1, 2]), (["--unused-days", "20"], [0, 1, 2]), (["--all"], [])],
+)
+def test_prune(folders, command, arguments, left):
+    command("prune", *arguments)
+    assert [i for i, folder in enumerate(folders) if folder.exists()] == left
+
+
+def test_prune_one_teacher_by_the_beginning_of_its_name(folders, command):
+    command("prune", "--teacher", folders[0].name[:8])
+    assert [folder.exists() for folder in folders] == [False, True, True]
+    with pytest.raises(InputError, match="0 kept teachers have a name that begins with 'none'"):
+        command("prune", "--teacher", "none")

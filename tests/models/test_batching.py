@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+
+from pipeline.models.batching import ordered_batches, pad, pad_flat, shuffled_batches, token_budget_batches
+from pipeline.models.inference import BATCH_TOKENS
+
+RNG = np.random.default_rng(0)
+LENGTHS = RNG.integers(30, 385, size=5000)
+
+
+def padding(lengths, batches):
+    """Share of a padded epoch's tokens that are padding."""
+    padded = sum(lengths[batch].max() * len(batch) for batch in batches)
+    return 1 - sum(lengths[batch].sum() for batch in batches) / padded
+
+
+@pytest.mark.parametrize(
+    "batches",
+    [
+        shuffled_batches(LENGTHS, 16, seed=0, epoch=0),
+        ordered_batches(len(LENGTHS), 16),
+        token_budget_batches(LENGTHS, 4096),
+    ],
+)
+def test_every_window_comes_once(batches):
+    assert sorted(np.concatenate(batches)) == list(range(len(LENGTHS)))
+
+
+def test_shuffled_batches_have_the_asked_size():
+    sizes = [len(batch) for batch in shuffled_batches(LENGTHS, 16, seed=0, epoch=0)]
+    assert sum(size != 16 for size in sizes) <= 1
+    assert len(sizes) == -(-5000 // 16)
+
+
+def test_padding_stays_low():
+    assert padding(LENGTHS, shuffled_batches(LENGTHS, 16, seed=0, epoch=0)) < 0.05
+    shard = LENGTHS[:4096]
+    for budget in (768, *BATCH_TOKENS.values()):
+        assert padding(shard, token_budget_batches(shard, budget)) < 0.03
+    assert padding(LENGTHS, ordered_batches(len(LENGTHS), 16)) > 0.3
+
+
+def test_the_order_depends_on_seed_and_epoch_alone():
+    def order(seed, epoch):
+        return np.concatenate(shuffled_batches(LENGTHS, 16, seed, epoch)).tolist()
+
+    assert order(0, 0) == order(0, 0)
+    assert len({tuple(order(*which)) for which in [(0, 0), (0, 1), (1, 0)]}) == 3
+
+
+def test_neighbours_differ_between_epochs():
+    def pairs(epoch):
+        batches = shuffled_batches(LENGTHS, 16, seed=0, epoch=epoch)
+        return {(a, b) for batch in batches for a in batch.tolist() for b in batch.tolist() if a < b}
+
+    first, second = pairs(0), pairs(1)
+    assert len(first & second) / len(first) < 0.15
+
+
+def test_the_order_of_steps_has_no_trend_in_length():
+    means = [LENGTHS[batch].mean() for batch in shuffled_batches(LENGTHS, 16, seed=0, epoch=0)]
+    assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.15
+
+
+def test_a_budget_bounds_padded_tokens_but_no_window_is_left_out():
+    batches = token_budget_batches(LENGTHS, 500)
+    assert all(len(batch) * LENGTHS[batch].max() <= 500 for batch in batches)
+    assert len(token_budget_batches(np.array([900, 10]), 500)) == 2
+
+
+def test_a_padded_batch_holds_its_windows(features):
+    indices = np.array([0, len(features) - 1, 2])
+    batch = pad(features, indices, pad_token_id=9)
+    logits = pad_flat(np.arange(len(features.input_ids), dtype=np.float16), features, indices)
+    assert batch.input_ids.shape == (3, features.lengths[indices].max()) == tuple(logits.shape)
+    for row, i in enumerate(indices):
+        length = features.lengths[i]
+        first, past = features.context[i]
+        assert batch.input_ids[row, :length].tolist() == features.input_ids[features.tokens(i)].tolist()
+        assert set(batch.input_ids[row, length:].tolist()) <= {9}
+        assert batch.attention_mask[row].tolist() == [1] * length + [0] * (batch.input_ids.shape[1] - length)
+        assert batch.answer_mask[row].nonzero().flatten().tolist() == [0, *range(first, past)]
+        assert batch.labels[row].tolist() == features.labels[i].tolist()
+        assert logits[row, :length].tolist() == list(range(features.starts[i], features.starts[i] + length))
+        assert not logits[row, length:].any()

@@ -1,0 +1,144 @@
+import pytest
+import torch
+from transformers import (
+    BertConfig,
+    BertForQuestionAnswering,
+    DistilBertConfig,
+    DistilBertForQuestionAnswering,
+    RobertaConfig,
+    RobertaForQuestionAnswering,
+)
+
+from pipeline.errors import InputError
+from pipeline.models import encoders
+from pipeline.models.heads import HEADS
+from pipeline.models.student import Student
+
+IDS = torch.tensor([[2, 7, 3, 9, 8, 3], [2, 11, 3, 5, 3, 0]])
+MASK = torch.tensor([[1] * 6, [1] * 5 + [0]])
+
+
+def bert(layers=3, **config):
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "vocab_size": 20}
+    return BertForQuestionAnswering(BertConfig(num_hidden_layers=layers, **sizes, **config)).eval()
+
+
+def distilbert():
+    return DistilBertForQuestionAnswering(DistilBertConfig(n_layers=2, dim=16, hidden_dim=32, n_heads=2, vocab_size=20))
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_saved_and_loaded_students_agree(head, tmp_path):
+    student = Student.from_encoder(bert().base_model, head, seed=1).eval()
+    student.save_pretrained(tmp_path)
+    loaded = Student.from_pretrained(tmp_path).eval()
+    assert loaded.config.head == head
+    assert student.state_dict().keys() == loaded.state_dict().keys()
+    assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in student.state_dict().items())
+    torch.testing.assert_close(loaded(IDS, MASK).start_logits, student(IDS, MASK).start_logits)
+    torch.testing.assert_close(loaded(IDS, MASK).end_logits, student(IDS, MASK).end_logits)
+
+
+@pytest.mark.parametrize("make", [bert, distilbert])
+def test_a_linear_student_with_the_teachers_output_is_the_teacher(make):
+    teacher = make().eval()
+    student = Student.from_encoder(teacher.base_model, "linear", seed=1).eval()
+    student.head.output.load_state_dict(teacher.qa_outputs.state_dict())
+    torch.testing.assert_close(student(IDS, MASK).end_logits, teacher(IDS, MASK).end_logits)
+
+
+def test_the_seed_decides_the_heads_weights():
+    first, again, other = (Student.from_encoder(bert().base_model, "mlp", seed).head.state_dict() for seed in (1, 1, 2))
+    assert torch.equal(first["inner.weight"], again["inner.weight"])
+    assert not torch.equal(first["inner.weight"], other["inner.weight"])
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_padding_does_not_change_a_students_logits(head):
+    student = Student.from_encoder(bert().base_model, head, seed=1).eval()
+    alone = student(IDS[1:, :5], MASK[1:, :5]).start_logits[0]
+    torch.testing.assert_close(student(IDS, MASK).start_logits[1, :5], alone, atol=1e-5, rtol=0)
+
+
+def test_kept_layers_compute_what_they_did():
+    whole = bert(layers=4).base_model
+    layers = list(whole.encoder.layer)
+    picked = encoders.keep_layers(whole, [0, 2])
+    assert list(picked.encoder.layer) == [layers[0], layers[2]]
+    assert picked.config.num_hidden_layers == 2
+    assert encoders.keep_layers(distilbert().base_model, [1]).config.n_layers == 1
+
+
+def test_a_layer_that_is_not_there_is_refused():
+    with pytest.raises(InputError, match="has layers 0 to 2"):
+        encoders.keep_layers(bert().base_model, [0, 3])
+
+
+def test_only_models_with_segment_embeddings_read_segments():
+    assert encoders.uses_segments(bert())
+    assert encoders.uses_segments(Student.from_encoder(bert().base_model, "linear", 0))
+    assert not encoders.uses_segments(distilbert())
+    assert not encoders.uses_segments(bert(type_vocab_size=1))
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_windows_that_a_model_cannot_read_are_refused(features, kind):
+    longest, vocabulary = int(features.lengths.max()), int(features.input_ids.max()) + 1
+    sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "num_hidden_layers": 1}
+
+    def model(positions=longest, vocab_size=vocabulary):
+        if kind == "bert":
+            return BertForQuestionAnswering(
+                BertConfig(vocab_size=vocab_size, max_position_embeddings=positions, **sizes)
+            )
+        # positions begin behind the padding's
+        config = RobertaConfig(vocab_size=vocab_size, max_position_embeddings=positions + 2, pad_token_id=1, **sizes)
+        return RobertaForQuestionAnswering(config)
+
+    encoders.refuse_unreadable(model(), features)
+    with pytest.raises(InputError, match=f"a window has {longest} tokens, .* has positions for {longest - 1}"):
+        encoders.refuse_unreadable(model(positions=longest - 1), features)
+    with pytest.raises(InputError, match=f"token {vocabulary - 1}, .* knows {vocabulary - 1}"):
+        encoders.refuse_unreadable(model(vocab_size=vocabulary - 1), features)
+
+
+def test_the_fingerprint_is_of_weights_and_config_not_of_files(tmp_path):
+    model = bert()
+    model.save_pretrained(tmp_path / "one")
+    model.save_pretrained(tmp_path / "split", max_shard_size="5KB")
+    assert len(list((tmp_path / "split").glob("*.safetensors"))) > 1
+    original = encoders.fingerprint(tmp_path / "one")
+    assert encoders.fingerprint(tmp_path / "split") == original
+    model.qa_outputs.bias.data[0] += 1e-3
+    model.save_pretrained(tmp_path / "weights")
+    model.qa_outputs.bias.data[0] -= 1e-3
+    model.config.hidden_act = "relu"
+    model.save_pretrained(tmp_path / "config")
+    assert len({original, *(encoders.fingerprint(tmp_path / name) for name in ("weights", "config"))}) == 3
+
+
+def test_a_model_without_a_trained_output_is_refused_as_a_teacher(tmp_path):
+    bert().base_model.save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="no trained question-answering output"):
+        encoders.load_qa_model(tmp_path)
+    assert encoders.load_qa_model(tmp_path, trained_output=False).qa_outputs.out_features == 2
+
+
+def test_a_model_in_a_pickle_is_refused(tmp_path):
+    model = bert()
+    model.config.save_pretrained(tmp_path)
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(InputError, match="safetensors"):
+        encoders.load_qa_model(tmp_path)
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no question-answering model"):
+        encoders.load_qa_model(tmp_path)
+
+
+@pytest.mark.parametrize("config", [{"hidden": 16}, {"hidden_size": 10, "num_attention_heads": 3}])
+def test_an_impossible_new_model_is_refused(config):
+    with pytest.raises(InputError, match=r"teacher\.config"):
+        encoders.new_qa_model(config, vocab_size=20, seed=0)

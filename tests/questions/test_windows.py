@@ -1,0 +1,141 @@
+import itertools
+import json
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.questions import squad
+from pipeline.questions.tokenization import learn
+from pipeline.questions.windows import label, pack, windows
+
+REAL = Path(__file__).parents[3] / "shared/squad/train.json"
+
+
+def texts(features, records):
+    """Each window's question and the text between its labelled tokens, or None."""
+    for i in range(len(features)):
+        first, last = features.starts[i] + features.labels[i]
+        begin, end = features.offset_mapping[first, 0], features.offset_mapping[last, 1]
+        record = records[features.record[i]]
+        yield record, record["context"][begin:end] if features.labels[i, 1] else None
+
+
+def test_the_labelled_tokens_hold_the_answer(features, records):
+    found = [(record["id"], text) for record, text in texts(features, records) if text is not None]
+    assert {identifier for identifier, _ in found} == {record["id"] for record in records}
+    assert all(text == record["answers"]["text"][0] for record, text in texts(features, records) if text is not None)
+
+
+def test_a_window_is_cls_question_sep_context_sep(features, records, tokenizer):
+    for i in range(len(features)):
+        ids = features.input_ids[features.tokens(i)]
+        first, past = features.context[i]
+        question = tokenizer(records[features.record[i]]["question"], add_special_tokens=False)["input_ids"]
+        assert ids.tolist()[:first] == [tokenizer.cls_token_id, *question, tokenizer.sep_token_id]
+        assert ids.tolist()[past:] == [tokenizer.sep_token_id]
+        assert len(ids) <= 26
+        segments = features.token_type_ids[features.tokens(i)]
+        assert segments.tolist() == [0] * first + [1] * (len(ids) - first)
+        offsets = features.offset_mapping[features.tokens(i)]
+        assert (offsets[:first] == -1).all() and (offsets[past:] == -1).all() and (offsets[first:past] >= 0).all()
+
+
+def test_windows_of_a_context_share_stride_tokens_and_cover_it(features, records, tokenizer):
+    for r, record in enumerate(records):
+        mine = np.flatnonzero(features.record == r)
+        spans = [features.offset_mapping[features.tokens(i)][slice(*features.context[i])] for i in mine]
+        for before, after in itertools.pairwise(spans):
+            np.testing.assert_array_equal(before[-6:], after[:6])
+        whole = tokenizer(record["context"], add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        assert sorted({tuple(pair) for span in spans for pair in span.tolist()}) == whole
+
+
+def test_a_window_without_the_whole_answer_is_labelled_cls(features, records):
+    for i, (record, text) in enumerate(texts(features, records)):
+        offsets = features.offset_mapping[features.tokens(i)][slice(*features.context[i])]
+        start = record["answers"]["answer_start"][0]
+        whole = offsets[0, 0] <= start and offsets[-1, 1] >= start + len(record["answers"]["text"][0])
+        assert (text is not None) == whole
+
+
+OFFSETS = np.array([[-1, -1], [0, 3], [3, 7], [8, 12], [-1, -1]])
+
+
+@pytest.mark.parametrize(
+    "start, end, expected",
+    [
+        (0, 3, (1, 1)),
+        (0, 12, (1, 3)),
+        (4, 6, (2, 2)),  # inside a token: the token that holds it, not the next
+        (1, 4, (1, 2)),
+        (7, 9, (3, 3)),  # begins with a character that no token holds
+        (8, 13, (0, 0)),  # ends behind the window
+    ],
+)
+def test_a_label_is_the_tokens_that_hold_the_first_and_the_last_character(start, end, expected):
+    assert label(OFFSETS, (1, 4), start, end) == expected
+
+
+def test_a_label_counts_from_the_windows_own_beginning():
+    offsets = np.array([[-1, -1], [20, 24], [25, 30], [-1, -1]])
+    assert label(offsets, (1, 3), 25, 30) == (2, 2)
+    assert label(offsets, (1, 3), 19, 24) == (0, 0)
+
+
+def test_a_key_is_the_windows_content_wherever_it_stands(records, tokenizer):
+    def keys(records):
+        return {(records[w.record]["id"], w.key) for w in windows(records, tokenizer, 26, 6)}
+
+    assert keys(records[::-1]) == keys(records)
+    asked_twice = [{**records[0], "id": "again"}]
+    assert {key for _, key in keys(asked_twice)} == {key for _, key in keys(records[:1])}
+    assert len({key for _, key in keys(records)}) == len(keys(records))
+
+
+def test_a_long_question_is_refused_with_its_id(records, tokenizer):
+    records[2]["question"] = "where " * 40
+    with pytest.raises(InputError, match=r"1 questions leave no room .* may have 16 tokens(.|\n)*question mill-1: "):
+        pack(windows(records, tokenizer, 26, 6))
+
+
+def test_white_space_around_an_answer_is_no_part_of_it(tokenizer):
+    context = "Tea and 12 cakes."
+    record = {"id": "q", "question": "How many?", "context": context}
+    record["answers"] = {"text": [" 12 "], "answer_start": [7]}
+    features = pack(windows([record], tokenizer, 26, 6))
+    assert [text for _, text in texts(features, [record])] == ["12"]
+
+
+def test_composed_and_decomposed_accents(tokenizer):
+    context = unicodedata.normalize("NFD", "Its owner was Zoë Grün of Oak Lane.")
+    answer = unicodedata.normalize("NFD", "Zoë Grün")
+    record = {"id": "q", "question": "Who?", "context": context}
+    record["answers"] = {"text": [answer], "answer_start": [context.index(answer)]}
+    features = pack(windows([record], tokenizer, 64, 6))
+    assert [text for _, text in texts(features, [record])] == [answer]
+
+
+def test_no_windows_cannot_be_packed():
+    with pytest.raises(ValueError, match="no windows"):
+        pack([])
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the real questions of ../shared/squad are not there")
+def test_real_answers_lie_between_the_labelled_tokens():
+    records = squad.checked(squad.read_json(REAL)[0], REAL.name, 1000)
+    tokenizer = learn((text for record in records for text in (record["context"], record["question"])), 8000)
+    features = pack(windows(records, tokenizer, 384, 128))
+    answered, equal, held = set(), 0, 0
+    for record, text in texts(features, records):
+        if text is not None:
+            answered.add(record["id"])
+            equal += text == record["answers"]["text"][0]
+            held += record["answers"]["text"][0].strip() in text
+    labelled = int((features.labels[:, 1] > 0).sum())
+    print(json.dumps({"windows": len(features), "labelled": labelled, "equal": equal, "held": held}))
+    assert answered == {record["id"] for record in records}
+    assert held == labelled
+    assert equal / labelled > 0.98

@@ -1,0 +1,96 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from pipeline.scores.spans import answers, best_spans, window_accuracy
+
+RNG = np.random.default_rng(0)
+
+
+def brute_force(start_logits, end_logits, n, max_length):
+    spans = [
+        (np.float32(start_logits[i]) + np.float32(end_logits[j]), i, j)
+        for i, j in itertools.product(range(len(start_logits)), repeat=2)
+        if i <= j < i + max_length
+    ]
+    return [(float(s), i, j) for s, i, j in sorted(spans, key=lambda span: (-span[0], span[1], span[2]))[:n]]
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 7, 40])
+@pytest.mark.parametrize("n, max_length", [(1, 1), (5, 3), (20, 30), (2000, 100)])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_the_best_spans_are_the_best_of_all_spans(tokens, n, max_length, dtype):
+    start_logits, end_logits = RNG.normal(size=(2, tokens)).astype(dtype)
+    assert best_spans(start_logits, end_logits, n, max_length) == brute_force(start_logits, end_logits, n, max_length)
+
+
+def test_a_window_without_context_has_no_span():
+    assert best_spans(np.empty(0, np.float32), np.empty(0, np.float32), 3, 30) == []
+
+
+def test_of_equal_scores_the_earlier_span_comes_first():
+    assert best_spans(np.zeros(3), np.zeros(3), 4, 2) == [(0, 0, 0), (0, 0, 1), (0, 1, 1), (0, 1, 2)]
+
+
+def test_the_longest_answer_is_max_length_tokens_inclusive():
+    start_logits, end_logits = np.array([9.0, 0, 0, 0]), np.array([0, 0, 5.0, 9.0])
+    assert best_spans(start_logits, end_logits, 1, 4) == [(18, 0, 3)]
+    assert best_spans(start_logits, end_logits, 1, 3) == [(14, 0, 2)]
+
+
+def planted(features, window, span, height):
+    """Zeros but for one span of one window, places counted within the context."""
+    logits = np.zeros((2, len(features.input_ids)), dtype=np.float32)
+    first = features.starts[window] + features.context[window, 0]
+    logits[0, first + span[0]] = logits[1, first + span[1]] = height
+    return logits
+
+
+def text(features, contexts, window, span):
+    first = features.starts[window] + features.context[window, 0]
+    begin, end = features.offset_mapping[first + span[0], 0], features.offset_mapping[first + span[1], 1]
+    return contexts[features.record[window]][begin:end]
+
+
+def test_answers_are_pooled_over_a_questions_windows(features, records):
+    contexts = [record["context"] for record in records]
+    mine = np.flatnonzero(features.record == 1)
+    assert len(mine) == 2
+    logits = planted(features, mine[0], (0, 1), 3.0) + planted(features, mine[1], (2, 3), 5.0)
+    found = answers(features, contexts, *logits, n_best=4, max_answer_length=2)
+    assert [answer.score for answer in found[1][:2]] == [10, 6]
+    assert found[1][0].text == text(features, contexts, mine[1], (2, 3))
+    assert found[1][1].text == text(features, contexts, mine[0], (0, 1))
+    for answer in itertools.chain(*found):
+        assert answer.text == contexts[found.index(next(f for f in found if answer in f))][answer.start : answer.end]
+
+
+def test_a_span_in_two_windows_counts_once_with_its_higher_score(features, records):
+    contexts = [record["context"] for record in records]
+    first, second = np.flatnonzero(features.record == 0)[:2]
+    overlap = int(features.offset_mapping[features.starts[second] + features.context[second, 0], 0])
+    begin = features.starts[first] + features.context[first, 0]
+    place = int(np.flatnonzero(features.offset_mapping[features.tokens(first), 0] == overlap)[0])
+    place -= features.context[first, 0]
+    logits = planted(features, first, (place, place), 2.0) + planted(features, second, (0, 0), 4.0)
+    assert begin + place < features.starts[second]
+    found = answers(features, contexts, *logits, n_best=50, max_answer_length=1)[0]
+    assert [answer.score for answer in found if answer.start == overlap] == [8]
+
+
+def test_a_question_without_a_window_has_no_answer(features, records):
+    contexts = [record["context"] for record in records] + ["no window of mine"]
+    logits = np.zeros((2, len(features.input_ids)), dtype=np.float32)
+    assert answers(features, contexts, *logits, n_best=3, max_answer_length=3)[-1] == []
+
+
+def test_window_accuracy_counts_cls_for_windows_without_an_answer_and_no_question_tokens(features):
+    logits = np.zeros((2, len(features.input_ids)), dtype=np.float32)
+    for i in range(len(features)):
+        logits[0, features.starts[i] + features.labels[i, 0]] = 1
+        logits[1, features.starts[i] + features.labels[i, 1]] = 1
+        logits[:, features.starts[i] + 1] = 9  # a question's token, which cannot answer
+    assert window_accuracy(features, *logits) == 100
+    logits[1, features.starts[0] + features.context[0, 1] - 1] = 5
+    assert window_accuracy(features, *logits) == pytest.approx(100 * (1 - 1 / len(features)))

@@ -1,0 +1,290 @@
+"""The stages, one after another, on a very small corpus."""
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+import torch
+from transformers import RobertaConfig, RobertaForQuestionAnswering
+
+from pipeline import paths
+from pipeline.errors import InputError, run
+from pipeline.logits import store as logit_store
+from pipeline.models import encoders
+from pipeline.questions import tokenization
+from pipeline.questions.records import read_records, write_records
+from pipeline.stages import backbone, dataset, evaluate, logits, tokenize, train
+from tests.tiny import ALL_STAGES, byte_level, content, run_all, write_params
+
+
+def counts(capsys):
+    """(different windows, from the cache, to compute), as the logits stage printed them."""
+    line = next(line for line in capsys.readouterr().out.splitlines() if "from the cache" in line)
+    return tuple(int(word) for word in line.replace(",", "").split() if word.isdigit())
+
+
+def test_the_same_inputs_give_the_same_bytes(workspace, monkeypatch):
+    made = (paths.DATASET, paths.TOKENIZER, paths.FEATURES, paths.TEACHER, paths.LOGITS, paths.BACKBONE)
+    run_all(*ALL_STAGES)
+    first = content(*made, paths.STUDENT, paths.PREDICTIONS)
+    monkeypatch.setenv(paths.CACHE_VARIABLE, str(workspace / "another cache"))
+    run_all(*ALL_STAGES)
+    again = content(*made, paths.STUDENT, paths.PREDICTIONS)
+    assert [name for name in first if first[name] != again.get(name)] == []
+    assert first.keys() == again.keys()
+    assert not [name for name, value in first.items() if str(workspace).encode() in value]
+
+
+def test_scores_and_predictions_cover_every_question(with_logits):
+    run_all(train, evaluate)
+    scores = json.loads(paths.EVAL_METRICS.read_text())
+    assert scores.keys() == {
+        "exact_match", "f1", "span_accuracy", "questions", "loss", "agreement", "teacher_kl",
+        "parameters", "nonzero_parameters", "bytes",
+    }  # fmt: skip
+    assert scores["questions"] == 8
+    assert scores["nonzero_parameters"] < scores["parameters"]
+    predictions = json.loads((paths.PREDICTIONS / "predictions.json").read_text())
+    rows = [json.loads(line) for line in (paths.PREDICTIONS / "nbest.jsonl").read_text().splitlines()]
+    assert list(predictions) == [row["id"] for row in rows]
+    assert len(rows) == 8
+    for row in rows:
+        best = [answer["score"] for answer in row["answers"]]
+        assert best == sorted(best, reverse=True) and len(best) <= 5
+        assert predictions[row["id"]] == row["answers"][0]["text"]
+
+
+def test_pruned_weights_are_zero_in_the_saved_student(with_logits):
+    train.main()
+    tensors = {path: logit_store.safe_open(path, "pt") for path in paths.STUDENT.glob("*.safetensors")}
+    for file in tensors.values():
+        for name in file.keys():
+            weight = file.get_tensor(name)
+            if weight.dim() == 2 and "embeddings" not in name:
+                assert (weight == 0).sum() == round(0.3 * weight.numel()), name
+
+
+def test_the_teacher_is_not_asked_twice(with_logits, capsys):
+    capsys.readouterr()
+    before = content(paths.LOGITS)
+    logits.main()
+    windows, cached, computed = counts(capsys)
+    assert (cached, computed) == (windows, 0)
+    assert content(paths.LOGITS) == before
+
+
+def test_growing_computes_only_what_is_new_and_shrinking_nothing(with_logits, capsys):
+    logits.main()
+    small, _, _ = counts(capsys)
+    write_params(dataset={"train_size": 40})
+    run_all(dataset, tokenize, logits)
+    large, cached, computed = counts(capsys)
+    assert large > small and (cached, computed) == (small, large - small)
+    write_params()
+    run_all(dataset, tokenize, logits)
+    assert counts(capsys) == (small, small, 0)
+
+
+def test_another_shard_size_is_not_another_teacher(with_logits, capsys):
+    capsys.readouterr()
+    write_params(logits={"shard_size": 7})
+    logits.main()
+    assert counts(capsys)[2] == 0
+    assert list(logit_store.problems(paths.LOGITS / "large")) == []
+
+
+def kept_shards():
+    """(path, time of writing) of every shard in the cache."""
+    return {(path, path.stat().st_mtime_ns) for path in paths.cache().rglob("*.safetensors")}
+
+
+def test_killed_extractions_lose_at_most_a_shard_and_end_with_the_same_bytes(with_logits, start, monkeypatch, capsys):
+    # many moments between shards; both runs begin with nothing, as what shares a batch can move a logit's last bit
+    write_params(dataset={"train_size": 600}, logits={"shard_size": 2})
+    monkeypatch.setenv(paths.CACHE_VARIABLE, str(with_logits / "uninterrupted"))
+    shutil.rmtree(paths.LOGITS)
+    run_all(dataset, tokenize, logits)
+    expected = content(paths.LOGITS)
+    shutil.rmtree(paths.LOGITS)
+    monkeypatch.setenv(paths.CACHE_VARIABLE, str(with_logits / "killed"))
+    rng, shards = random.Random(0), set()
+    for _ in range(10):
+        process = start(logits)
+        while process.is_alive() and len(kept_shards()) == len(shards):
+            time.sleep(0.005)
+        process.join(rng.uniform(0, 0.1))
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        assert shards < kept_shards(), "a finished shard was written again, or nothing was finished"
+        shards = kept_shards()
+    capsys.readouterr()
+    logits.main()
+    windows, cached, _ = counts(capsys)
+    assert 0 < cached == sum(logit_store.count_rows(path) for path, _ in shards) < windows
+    assert content(paths.LOGITS) == expected
+
+
+def test_an_interrupted_extraction_says_how_far_it_came_and_goes_on(with_logits, start, monkeypatch, capsys):
+    write_params(dataset={"train_size": 600}, logits={"shard_size": 2})
+    run_all(dataset, tokenize)
+    monkeypatch.setenv(paths.CACHE_VARIABLE, str(with_logits / "interrupted"))
+    shutil.rmtree(paths.LOGITS)
+    process = start(logits)
+    while process.is_alive() and len(kept_shards()) < 5:
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGINT)
+    process.join(120)
+    assert process.exitcode == 130
+    said = re.search(r"interrupted: (\d+) of \d+ windows are kept", (with_logits / "stderr.txt").read_text())
+    kept = sum(logit_store.count_rows(path) for path, _ in kept_shards())
+    assert int(said[1]) == kept >= 10
+    capsys.readouterr()
+    logits.main()
+    assert counts(capsys)[1] == kept
+
+
+@pytest.fixture
+def mount(tmp_path):
+    """Mounts a file system of a size at a folder, with further options; several times over the same one."""
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+
+    def mount(*options):
+        command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(folder)]
+        if subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("only root may mount a small file system")
+        return folder
+
+    yield mount
+    subprocess.run(["umount", str(folder)], capture_output=True)
+
+
+def test_a_full_disk_loses_nothing_that_was_finished(with_logits, mount, monkeypatch, capsys):
+    expected = content(paths.LOGITS)
+    shutil.rmtree(paths.LOGITS)
+    monkeypatch.setenv(paths.CACHE_VARIABLE, str(mount("size=96k")))
+    with pytest.raises(SystemExit, match=r"error: .*No space left on device.*; what was finished is kept"):
+        run(logits.main)
+    kept = {path for path, _ in kept_shards()}
+    assert len(kept) > 3
+    (folder,) = {path.parent for path in kept}
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+    mount("remount", "size=10m")
+    capsys.readouterr()
+    logits.main()
+    assert counts(capsys)[1] == sum(map(logit_store.count_rows, kept))
+    assert content(paths.LOGITS) == expected
+
+
+def test_a_checkpoint_that_does_not_fit_is_named(with_logits, mount, monkeypatch):
+    monkeypatch.setenv(paths.CACHE_VARIABLE, str(mount("size=64k")))
+    write_params(train={"checkpoint_minutes": 1e-9})
+    with pytest.raises(SystemExit, match=r"error: the checkpoint .*mounted/training/.* cannot be written: .*No space"):
+        run(train.main)
+    assert not [path for path in (with_logits / "mounted").rglob("*") if path.is_file()]
+
+
+def test_a_read_only_cache_is_named(with_logits, mount, monkeypatch):
+    monkeypatch.setenv(paths.CACHE_VARIABLE, str(mount("ro")))
+    with pytest.raises(SystemExit, match=r"error: .*Read-only file system: '.*mounted/logits'"):
+        run(logits.main)
+
+
+def test_validation_windows_without_an_answer_are_refused_before_any_training(with_logits):
+    records = read_records(paths.DATASET / "validation.parquet")
+    for record in records:
+        record["context"] *= 20
+        record["answers"] = {"text": [record["context"]], "answer_start": [0]}
+    write_records(records, paths.DATASET / "validation.parquet")
+    with pytest.raises(InputError, match="no validation window holds a whole answer"):
+        tokenize.main()
+
+
+def test_another_order_of_questions_is_not_another_teacher(with_logits, capsys):
+    file = paths.DATASET / "train.parquet"
+    write_records(read_records(file)[::-1], file)
+    capsys.readouterr()
+    run_all(tokenize, logits)
+    assert counts(capsys)[2] == 0
+
+
+def test_a_damaged_shard_of_the_cache_is_mended_from_the_store(with_logits, capsys):
+    expected = content(paths.LOGITS)
+    for path, _ in kept_shards():
+        path.write_bytes(path.read_bytes()[:-1])
+    capsys.readouterr()
+    logits.main()
+    assert counts(capsys)[2] == 0
+    assert content(paths.LOGITS) == expected
+
+
+def test_a_setting_taken_back_finds_the_rows_that_were_pulled(with_logits, monkeypatch, capsys):
+    monkeypatch.setenv(paths.CACHE_VARIABLE, str(with_logits / "a new machine's cache"))
+    expected = content(paths.LOGITS)
+    write_params(logits={"dtype": "float32"})
+    logits.main()
+    write_params()
+    capsys.readouterr()
+    logits.main()
+    assert counts(capsys)[2] == 0
+    assert content(paths.LOGITS) == expected
+
+
+def test_a_teacher_that_is_not_finite_stops_with_the_question(with_logits, monkeypatch):
+    model = encoders.load_qa_model(paths.TEACHER / "large")
+    model.qa_outputs.bias.data[0] = torch.inf
+    model.save_pretrained(paths.TEACHER / "large")
+    with pytest.raises(InputError, match=r"question synthetic-train-\S+ are not finite"):
+        logits.main()
+
+
+def test_plain_fine_tuning_does_not_read_the_logits(with_logits):
+    shutil.rmtree(paths.LOGITS)
+    with pytest.raises(InputError, match="data/logits/large has no logits; `dvc repro logits` makes it"):
+        train.main()
+    write_params(distill={"alpha": 0.0})
+    train.main()
+    assert (paths.STUDENT / "model.safetensors").exists()
+
+
+def test_a_student_with_a_tokenizer_of_its_own_is_taught_by_characters(with_logits, capsys):
+    folder = paths.RAW / "student"
+    records = read_records(paths.DATASET / "train.parquet")
+    tokenizer = byte_level([record["context"] for record in records], 500, trim_offsets=True)
+    tokenizer.save_pretrained(folder)
+    sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "num_hidden_layers": 1}
+    places = {"max_position_embeddings": 70, "pad_token_id": tokenizer.pad_token_id, "type_vocab_size": 1}
+    config = RobertaConfig(vocab_size=len(tokenizer), **sizes, **places)
+    RobertaForQuestionAnswering(config).save_pretrained(folder)
+    before = content(paths.LOGITS)
+    write_params(backbone={"model": "data/raw/student"}, train={"epochs": 1})
+    capsys.readouterr()
+    run_all(tokenize, logits, backbone, train, evaluate)
+    out = capsys.readouterr().out
+    assert "student, train: 24 questions" in out
+    assert ", 0 to compute" in out
+    assert out.count("0.000 % of the teacher's probability has no place among the student's tokens") == 2
+    assert content(paths.LOGITS) == before
+    assert json.loads(paths.EVAL_METRICS.read_text())["questions"] == 8
+    saved = tokenization.load(str(paths.STUDENT))
+    assert tokenization.fingerprint(saved) == tokenization.fingerprint(tokenizer)
+
+    write_params()
+    run_all(tokenize, backbone, train, evaluate)
+    out = capsys.readouterr().out
+    assert "has no place" not in out and "student has the tokenizer of large" in out
+
+
+def test_a_wrong_parameter_stops_the_first_stage(workspace):
+    write_params(train={"epocs": 3})
+    with pytest.raises(SystemExit) as stopped:
+        run(dataset.main)
+    assert str(stopped.value).startswith("error: params.yaml: train.epocs is not a parameter; train takes epochs, ")
+    assert not paths.DATASET.exists()

@@ -1,0 +1,253 @@
+"""Several teachers, and questions that nobody has answered, through the stages."""
+
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from transformers import (
+    DistilBertConfig,
+    DistilBertForQuestionAnswering,
+    DistilBertTokenizer,
+    RobertaConfig,
+    RobertaForQuestionAnswering,
+)
+
+from pipeline import paths
+from pipeline.commands import cache as kept
+from pipeline.errors import InputError
+from pipeline.logits import store as logit_store
+from pipeline.logits import teaching
+from pipeline.models import encoders, inference
+from pipeline.questions import synthetic, tokenization
+from pipeline.questions.features import read_features
+from pipeline.questions.records import read_records
+from pipeline.stages import backbone, dataset, evaluate, logits, teacher, tokenize, train
+from tests.tiny import TINY, byte_level, content, run_all, write_params
+
+LARGE = {"model": "new", "revision": None}
+TWO = {"large": LARGE, "other": {**LARGE, "seed": 7}}
+
+
+@pytest.fixture
+def two_teachers(with_logits, monkeypatch):
+    """With the logits of `large`, and `other` fine-tuned."""
+    write_params(teacher={"models": TWO})
+    monkeypatch.setattr(sys, "argv", ["stage", "other"])
+    run_all(tokenize, teacher)
+    return with_logits
+
+
+def computed(out):
+    """{teacher: windows to compute}, as the logits stage printed them."""
+    lines = [line.split() for line in out.splitlines() if "from the cache" in line]
+    return {line[0].removesuffix(":"): int(line[-3]) for line in lines}
+
+
+def test_one_more_teacher_computes_its_own_windows_alone(two_teachers, capsys):
+    before = content(paths.LOGITS / "large")
+    capsys.readouterr()
+    logits.main()
+    counts = computed(capsys.readouterr().out)
+    assert counts["large"] == 0 and counts["other"] == len(logit_store.unique_keys(windows("other"))) + len(
+        logit_store.unique_keys(windows("other", "validation"))
+    )
+    assert content(paths.LOGITS / "large") == before
+    assert (paths.LOGITS / "other/manifest.json").exists()
+    scores = json.loads(paths.TEACHER_METRICS.read_text())
+    assert scores.keys() == {"large", "other", "mean"}
+    assert scores["mean"].keys() == scores["large"].keys()
+
+    run_all(backbone, train, evaluate)
+    both = content(paths.STUDENT)
+    write_params()
+    capsys.readouterr()
+    run_all(tokenize, logits, train)
+    for folder in (paths.TEACHER, paths.FEATURES, paths.TOKENIZER, paths.LOGITS):
+        assert not (folder / "other").exists()
+    assert set(computed(capsys.readouterr().out).values()) == {0}
+    assert content(paths.LOGITS) == before
+    assert both != content(paths.STUDENT)
+
+
+def windows(reader, split="train"):
+    return read_features(paths.features(reader, split))
+
+
+def test_verify_looks_at_the_store_of_each_teacher(two_teachers, monkeypatch, capsys):
+    logits.main()
+    monkeypatch.setattr(sys, "argv", ["kept", "verify", "data/logits"])
+    with pytest.raises(SystemExit) as ended:
+        kept.main()
+    assert ended.value.code == 0
+    shard = next((paths.LOGITS / "other").glob("*.safetensors"))
+    shard.unlink()
+    with pytest.raises(SystemExit) as ended:
+        kept.main()
+    assert ended.value.code == 1
+    assert str(shard) in capsys.readouterr().out
+
+
+def test_teachers_of_different_tokenizers_teach_one_student(with_logits, monkeypatch, capsys):
+    folder = paths.RAW / "roberta"
+    texts = [record["context"] for record in read_records(paths.DATASET / "train.parquet")]
+    tokenizer = byte_level(texts, 400, trim_offsets=True)
+    tokenizer.save_pretrained(folder)
+    sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "num_hidden_layers": 1}
+    places = {"max_position_embeddings": 70, "pad_token_id": tokenizer.pad_token_id, "type_vocab_size": 1}
+    RobertaForQuestionAnswering(RobertaConfig(vocab_size=len(tokenizer), **sizes, **places)).save_pretrained(folder)
+    write_params(teacher={"models": {"large": LARGE, "roberta": {"model": "data/raw/roberta", "revision": None}}})
+    monkeypatch.setattr(sys, "argv", ["stage", "roberta"])
+    capsys.readouterr()
+    run_all(tokenize, teacher, logits, backbone, train, evaluate)
+    out = capsys.readouterr().out
+    assert "student has the tokenizer of large" in out
+    assert "roberta has the tokenizer" not in out
+    assert out.count("has no place among the student's tokens") == 3  # for the mean's scores, the training, the student
+    assert not np.array_equal(windows("roberta").keys[:8], windows("large").keys[:8])
+    assert json.loads(paths.EVAL_METRICS.read_text())["questions"] == 8
+
+
+def test_students_learn_from_the_teachers_of_the_parameters_alone(two_teachers):
+    write_params()
+    run_all(backbone, train)
+    expected = content(paths.STUDENT)
+    shutil.copytree(paths.LOGITS / "large", paths.LOGITS / "a copy")
+    train.main()
+    assert content(paths.STUDENT) == expected
+    write_params(teacher={"models": TWO})
+    with pytest.raises(InputError, match="data/logits/other has no logits"):
+        train.main()
+
+
+def test_each_reader_has_the_segments_that_its_model_reads(with_logits, monkeypatch, capsys):
+    """A BERT and a DistilBERT of one vocabulary: other windows, and what one said is the other's as it is."""
+    config = {**TINY["teacher"]["config"], "vocab_size": len(tokenization.load(paths.tokenizer("large")))}
+    tokenizer = DistilBertTokenizer.from_pretrained(
+        paths.tokenizer("large"), model_input_names=["input_ids", "attention_mask"]
+    )
+    tokenizer.save_pretrained(paths.RAW / "distilbert")
+    sizes = {"dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 32, "max_position_embeddings": 64}
+    DistilBertForQuestionAnswering(DistilBertConfig(vocab_size=config["vocab_size"], **sizes)).save_pretrained(
+        paths.RAW / "distilbert"
+    )
+    write_params(backbone={"model": "data/raw/distilbert", "layers": None})
+    capsys.readouterr()
+    run_all(tokenize, logits, backbone, train, evaluate)
+    out = capsys.readouterr().out
+    assert "has the tokenizer of" not in out and "has no place" not in out
+    assert windows("large").token_type_ids.any() and not windows("student").token_type_ids.any()
+    reading = teaching.read(*paths.reading("large", "train"), read_records(paths.DATASET / "train.parquet"))
+    assert teaching.targets([reading], windows("student")) is reading[1]
+
+
+def test_a_teacher_that_is_not_in_the_parameters_is_refused(with_logits, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["stage", "small"])
+    with pytest.raises(InputError, match=r"no teacher 'small'; teacher\.models has large"):
+        teacher.main()
+
+
+def test_pulled_logits_are_not_computed_again(with_logits, monkeypatch, capsys):
+    expected = content(paths.LOGITS)
+    monkeypatch.setenv(paths.CACHE_VARIABLE, str(with_logits / "a new machine's cache"))
+    capsys.readouterr()
+    logits.main()
+    assert computed(capsys.readouterr().out) == {"large": 0}
+    assert content(paths.LOGITS) == expected
+
+    # those of another teacher do not count
+    model = encoders.load_qa_model(paths.TEACHER / "large")
+    model.qa_outputs.bias.data[0] += 1
+    model.save_pretrained(paths.TEACHER / "large")
+    logits.main()
+    assert computed(capsys.readouterr().out)["large"] > 24
+    assert not content(paths.LOGITS).keys() & expected.keys() - {"data/logits/large/manifest.json"}
+
+
+def test_shards_and_manifest_say_which_precision_computed_them(with_logits, monkeypatch, capsys):
+    same_tokenizer = {"vocab_records": 20}
+    write_params(dataset={"train_size": 20}, tokenize=same_tokenizer)
+    shutil.rmtree(paths.LOGITS)
+    run_all(dataset, tokenize, logits)
+    write_params(tokenize=same_tokenizer)
+    monkeypatch.setenv(inference.PRECISION_VARIABLE, "bfloat16")
+    run_all(dataset, tokenize, logits)
+    manifest = json.loads((paths.LOGITS / "large/manifest.json").read_text())
+    said = {shard["file"]: shard["precision"] for shard in manifest["shards"]}
+    for name, precision in said.items():
+        with safe_open(paths.LOGITS / "large" / name, "numpy") as file:
+            assert json.loads(file.metadata()["span_distill"])["precision"] == precision
+    assert [precision for precision in said.values() if precision == ["float32"]]
+    assert [precision for precision in said.values() if "bfloat16" in precision]
+    assert list(logit_store.problems(paths.LOGITS / "large")) == []
+
+
+def unlabelled_questions(train_labelled=8, validation_labelled=6):
+    """SQuAD JSON in data/raw: 24 training and 8 validation questions, of which only the first so many have answers."""
+    paths.RAW.mkdir(parents=True, exist_ok=True)
+    for split, size, labelled in (("train", 24, train_labelled), ("validation", 8, validation_labelled)):
+        paragraphs = []
+        for i, record in enumerate(synthetic.corpus(split, size, seed=0)):
+            answers = record["answers"]
+            pairs = zip(answers["text"], answers["answer_start"], strict=True)
+            question = {"id": record["id"], "question": record["question"]}
+            if i < labelled:
+                question["answers"] = [{"text": text, "answer_start": start} for text, start in pairs]
+            paragraphs.append({"context": record["context"], "qas": [question]})
+        document = {"data": [{"title": "invented", "paragraphs": paragraphs}]}
+        (paths.RAW / f"{split}.json").write_text(json.dumps(document))
+    return {
+        "source": "files",
+        "train_file": "data/raw/train.json",
+        "validation_file": "data/raw/validation.json",
+        "train_size": None,
+        "validation_size": None,
+    }
+
+
+def test_questions_without_answers_train_and_are_not_scored(workspace, capsys):
+    files = unlabelled_questions()
+    learnt = {"vocab_records": 8}
+    write_params(dataset=files, tokenize=learnt, distill={"alpha": 0.5, "temperature": 2.0})
+    run_all(dataset, tokenize, teacher, logits, backbone, train, evaluate)
+    out = capsys.readouterr().out
+    assert "train: 24 questions from data/raw/train.json; 16 without an answer" in out
+    assert "validation: 6 questions from data/raw/validation.json; 2 without an answer, left out" in out
+    assert json.loads(paths.EVAL_METRICS.read_text())["questions"] == 6
+    assert json.loads(paths.TEACHER_METRICS.read_text())["large"]["questions"] == 6
+    features = windows("student")
+    assert len(set(features.record[~features.labelled])) == 16
+    trained = json.loads(paths.TRAIN_METRICS.read_text())
+    assert trained["windows"] == 2 * len(features)
+
+    # the teacher learnt from the eight labelled questions alone
+    of_all = content(paths.TEACHER)
+    write_params(dataset={**files, "train_size": 8}, tokenize=learnt)
+    run_all(dataset, tokenize, teacher)
+    assert content(paths.TEACHER) == of_all
+
+    # from the labels alone, the others are left out
+    write_params(dataset=files, tokenize=learnt, distill={"alpha": 0.0, "temperature": 1.0})
+    run_all(dataset, tokenize, teacher, backbone, train)
+    assert "16 questions without an answer are left out, since distill.alpha is 0" in capsys.readouterr().out
+    assert json.loads(paths.TRAIN_METRICS.read_text())["windows"] == 2 * features.labelled.sum()
+
+
+def test_without_any_answer_only_a_finished_teacher_can_teach(with_logits, monkeypatch):
+    shutil.copytree(paths.TEACHER / "large", paths.RAW / "teacher")
+    shutil.copytree(paths.tokenizer("large"), paths.RAW / "teacher", dirs_exist_ok=True)
+    finished = {"models": {"large": {"model": "data/raw/teacher", "revision": None}}, "config": None}
+    settings = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3, "keep": "last"}
+    files = unlabelled_questions(train_labelled=0, validation_labelled=8)
+    write_params(dataset=files, teacher={**finished, "train": settings})
+    run_all(dataset, tokenize)
+    with pytest.raises(InputError, match="no training question has an answer to fine-tune the teacher on"):
+        teacher.main()
+    write_params(dataset=files, teacher={**finished, "train": {**settings, "epochs": 0}})
+    run_all(teacher, logits, backbone, train, evaluate)
+    assert json.loads(paths.EVAL_METRICS.read_text())["questions"] == 8
+    write_params(dataset=files, distill={"alpha": 0.0, "temperature": 1.0})
+    with pytest.raises(InputError, match=r"nothing to learn from with distill\.alpha 0"):
+        train.main()
