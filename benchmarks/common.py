@@ -17,7 +17,8 @@ import psutil
 import torch
 from transformers import PreTrainedModel
 
-from pipeline.models import encoders, inference
+from pipeline.models import encoders
+from pipeline.models.hardware import device
 from pipeline.questions import squad, synthetic, tokenization
 from pipeline.questions.features import Features, read_features
 from pipeline.questions.windows import pack, windows
@@ -59,7 +60,7 @@ def model_of(args: argparse.Namespace) -> PreTrainedModel:
         sizes = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
         config = dict(zip(sizes, SHAPES[args.shape], strict=True))
         model = encoders.new_qa_model({**config, "max_position_embeddings": 512}, VOCABULARY, seed=0)
-    return model.to(inference.device())
+    return model.to(device())
 
 
 def questions(file: Path | None, split: str, size: int | None) -> tuple[str, list[dict]]:

@@ -14,8 +14,10 @@ from torch import nn
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from benchmarks import common, packing
-from pipeline.logits.store import Identity, RowCache, Rows, chunks
-from pipeline.models import encoders, inference
+from pipeline.logits.cache import RowCache, chunks
+from pipeline.logits.shards import Identity, Rows
+from pipeline.models import encoders
+from pipeline.models.hardware import batch_tokens, device
 from pipeline.questions.features import Features, write_features
 from pipeline.stages.logits import as_rows, teacher_rows
 
@@ -63,7 +65,7 @@ def ours(args: argparse.Namespace, folder: Path) -> dict:
 def packed(args: argparse.Namespace, folder: Path) -> dict:
     def rows(model: PreTrainedModel, features: Features, indices: np.ndarray) -> Rows:
         threads = 1 if model.device.type == "cuda" else torch.get_num_threads()
-        logits = packing.predict(model, features, indices, threads * inference.batch_tokens(model))
+        logits = packing.predict(model, features, indices, threads * batch_tokens(model))
         return as_rows(features, indices, logits, STORED, args.dtype)
 
     return measure(args, folder, keeping(rows), args.windows, in_precision=ready)
@@ -176,7 +178,7 @@ def useful_flops(model: PreTrainedModel, lengths: np.ndarray) -> float:
 
 def matrix_flops(dtype: str, seconds: float = 0.5) -> float:
     """Operations a second of products of square matrices: 2048 wide on a CPU, 8192 on a GPU."""
-    where = inference.device()
+    where = device()
     size = 2048 if where.type == "cpu" else 8192
     a, b = (torch.randn(size, size, device=where, dtype=getattr(torch, dtype)) for _ in range(2))
     out = a @ b

@@ -8,10 +8,11 @@ import json
 import numpy as np
 
 from pipeline import paths
-from pipeline.errors import run
+from pipeline.cli import report_errors
 from pipeline.logits import teaching
 from pipeline.models import encoders, inference
 from pipeline.models.batching import pad, pad_flat, token_budget_batches
+from pipeline.models.hardware import device
 from pipeline.params import load
 from pipeline.questions import tokenization
 from pipeline.questions.features import Features
@@ -29,9 +30,9 @@ def main() -> None:
 
 def report(name: str, records: list[dict], longest: int) -> dict:
     """A teacher's logits as they are stored, and as bfloat16 computes and float16 stores them, against float32."""
-    features, stored = teaching.read(*paths.reading(name, "validation"), records)
+    features, stored = teaching.read(*paths.teacher_paths(name, "validation"), records)
     pad_token_id = tokenization.load(paths.tokenizer(name)).pad_token_id
-    teacher = encoders.load_qa_model(paths.TEACHER / name).to(inference.device())
+    teacher = encoders.load_qa_model(paths.TEACHER / name).to(device())
     exact = inference.predict(teacher, features, pad_token_id)
     rough = inference.predict(encoders.bfloat16_encoder(teacher), features, pad_token_id)
     several = {"stored": stored, "bfloat16, stored as float16": tuple(end.astype(np.float16) for end in rough)}
@@ -69,4 +70,4 @@ def differences(features: Features, exact: metrics.Logits, other: metrics.Logits
 
 
 if __name__ == "__main__":
-    run(main)
+    report_errors(main)

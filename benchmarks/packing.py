@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
-from pipeline.models.batching import moved
+from pipeline.models.batching import to_device
 from pipeline.questions.features import Features
 
 NAME = "packed"
@@ -78,13 +78,13 @@ def predict(
         position_ids = np.arange(len(places)) - np.repeat(bounds[:-1], lengths)
         ids = (features.input_ids[places], features.token_type_ids[places], position_ids)
         input_ids, token_type_ids, position_ids = (
-            moved(torch.from_numpy(one.astype(np.int64)), model.device)[None] for one in ids
+            to_device(torch.from_numpy(one.astype(np.int64)), model.device)[None] for one in ids
         )
         output = model(
             input_ids=input_ids,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
-            bounds=moved(torch.from_numpy(bounds), model.device),
+            bounds=to_device(torch.from_numpy(bounds), model.device),
             longest=int(lengths.max()),
         )
         computed.append((output.start_logits[0].float(), output.end_logits[0].float()))

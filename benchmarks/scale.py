@@ -12,7 +12,8 @@ import numpy as np
 import psutil
 
 from benchmarks import common
-from pipeline.logits.store import Identity, RowCache, Rows, chunks
+from pipeline.logits.cache import RowCache, chunks
+from pipeline.logits.shards import Identity, Rows
 
 SHARD_SIZE = 4096
 IDENTITY = Identity("benchmark", "benchmark", "float16")

@@ -10,7 +10,9 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from benchmarks import common
-from pipeline.logits.store import Identity, LogitStore, RowCache, Rows, chunks, write_store
+from pipeline.logits.cache import RowCache, chunks, write_store
+from pipeline.logits.shards import Identity, Rows
+from pipeline.logits.store import LogitStore
 from pipeline.questions.features import Features, key_list, write_features
 
 SHARD_SIZE = 4096

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForQuestionAnswering, Trainer, TrainerCallback, TrainingArguments
 
 from benchmarks import common
-from pipeline.models import inference
+from pipeline.models import hardware, inference
 from pipeline.models.batching import Batch, pad
 from pipeline.models.inference import model_inputs
 from pipeline.models.student import Student
@@ -151,7 +151,7 @@ def trainer(args: argparse.Namespace, folder: Path) -> dict:
         weight_decay=ours.weight_decay,
         max_grad_norm=ours.max_grad_norm,
         seed=SEED,
-        bf16=inference.has_bfloat16(),  # as ours
+        bf16=hardware.has_bfloat16(),  # as ours
         dataloader_pin_memory=torch.cuda.is_available(),
         save_strategy="no",
         report_to="none",

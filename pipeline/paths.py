@@ -20,7 +20,7 @@ STUDENT = Path("data/student")
 CURVES = Path("data/curves")
 PREDICTIONS = Path("data/predictions")
 
-# reads beside the teachers, which have names of their own
+# windows beside the teachers, which have names of their own
 STUDENTS = "student"
 
 TEACHER_METRICS = Path("metrics/teacher.json")
@@ -36,29 +36,41 @@ def cache() -> Path:
     return Path(said).expanduser() if said else Path(platformdirs.user_cache_dir("span-distill", appauthor=False))
 
 
-def tokenizer(reader: str) -> Path:
+def logits_cache() -> Path:
+    """The folder of all teachers' cached rows; made if it is missing."""
+    folder = cache() / "logits"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def training_cache() -> Path:
+    """The folder of the checkpoints of unfinished trainings."""
+    return cache() / "training"
+
+
+def tokenizer(model: str) -> Path:
     """The tokenizer of a teacher, by its name, or of the `STUDENTS`."""
-    return TOKENIZER / reader
+    return TOKENIZER / model
 
 
-def features(reader: str, split: str) -> Path:
+def features(model: str, split: str) -> Path:
     """The windows that a teacher or the student reads."""
-    return FEATURES / reader / f"{split}.safetensors"
+    return FEATURES / model / f"{split}.safetensors"
 
 
-def reading(teacher: str, split: str) -> tuple[Path, Path, Path]:
+def teacher_paths(teacher: str, split: str) -> tuple[Path, Path, Path]:
     """A teacher's logits, tokenizer and windows."""
     return LOGITS / teacher, tokenizer(teacher), features(teacher, split)
 
 
-def keep_only(folder: Path, names: Collection[str]) -> None:
+def remove_others(folder: Path, names: Collection[str]) -> None:
     """Remove what teachers that are in the parameters no more have left in a folder."""
     for path in folder.glob("*/"):
         if path.name not in names:
             shutil.rmtree(path)
 
 
-def fresh(folder: Path) -> Path:
+def empty_folder(folder: Path) -> Path:
     """An empty folder in the place of whatever is there. DVC removes outputs itself; a run by hand needs this."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import shutil
-import sys
 from pathlib import Path
 
 # tiny tensors: a second thread costs more than it does
@@ -51,7 +50,6 @@ def features(records, tokenizer):
 def workspace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(tmp_path / "cache"))
-    monkeypatch.setattr(sys, "argv", ["stage", "large"])  # of which the teacher stage is told
     tiny.write_params()
     return tmp_path
 
@@ -63,7 +61,6 @@ def made_once(tmp_path_factory):
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(folder)
         monkeypatch.setenv(paths.CACHE_VARIABLE, str(folder / "cache"))
-        monkeypatch.setattr(sys, "argv", ["stage", "large"])
         tiny.write_params()
         tiny.run_all(*tiny.DATA_STAGES)
     return folder
@@ -82,7 +79,7 @@ def start():
     context.set_forkserver_preload(["pipeline.stages.train", "pipeline.stages.teacher", "pipeline.stages.logits"])
 
     def start(stage):
-        process = context.Process(target=tiny.run_with_cache, args=(str(paths.cache()), stage.main), daemon=True)
+        process = context.Process(target=tiny.run_with_cache, args=(str(paths.cache()), stage.__name__), daemon=True)
         process.start()
         return process
 

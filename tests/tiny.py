@@ -1,13 +1,14 @@
 """A very small experiment, for tests that run stages."""
 
 import contextlib
+import importlib
 import os
 
 import yaml
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from pipeline import errors, paths
+from pipeline import cli, paths
 from pipeline.stages import backbone, dataset, evaluate, logits, teacher, tokenize, train
 
 TINY = {
@@ -45,20 +46,21 @@ def write_params(**changes):
     paths.PARAMS.write_text(yaml.safe_dump(values))
 
 
-def run_all(*stages):
+def run_all(*stages, name="large"):
+    """Run stages; `name` is the teacher's that the teacher stage is asked for."""
     for stage in stages:
-        stage.main()
+        stage.main(*([name] if stage is teacher else []))
 
 
 def content(*folders):
     return {str(path): path.read_bytes() for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def run_with_cache(cache, command):
-    """Run a stage's command as its module does, in a process that does not know this one's environment or output."""
+def run_with_cache(cache, module):
+    """Run a stage as its command line does, in a process that does not know this one's environment or output."""
     os.environ[paths.CACHE_VARIABLE] = cache
     with open("stderr.txt", "w") as file, contextlib.redirect_stderr(file):
-        errors.run(command)
+        cli.report_errors(lambda: run_all(importlib.import_module(module)))
 
 
 def byte_level(texts, vocab_size, trim_offsets):

@@ -1,4 +1,8 @@
-"""`python -m pipeline.commands.cache`: lists, verifies and prunes teachers' logits and checkpoints in the cache."""
+"""cache: list, verify and prune the user's cache of teachers' logits and training checkpoints.
+
+Reads the cache folder, which SPAN_DISTILL_CACHE moves; `verify` reads data/logits too.
+`list` and `verify` change nothing. `prune` deletes from the cache, never from data.
+"""
 
 import argparse
 import shutil
@@ -8,38 +12,48 @@ from pathlib import Path
 
 from filelock import Timeout
 
-from pipeline import paths
-from pipeline.errors import InputError, run
-from pipeline.logits import store as logit_store
+from pipeline import cli, paths
+from pipeline.errors import InputError
+from pipeline.logits.cache import lock
+from pipeline.logits.manifest import read_description, stores
+from pipeline.logits.shards import count_rows, shard_files
+from pipeline.logits.verify import problems
 
 DAY = 86400
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m pipeline.commands.cache",
-        description="Teachers' logits and unfinished trainings are kept for later runs in a folder of yours. "
-        f"{paths.CACHE_VARIABLE} moves it.",
-    )
+def arguments() -> argparse.ArgumentParser:
+    parser = cli.parser("pipeline.commands.cache", __doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="each teacher's windows, bytes and days since it was used; unfinished trainings")
-    verify = commands.add_parser("verify", help="read every row and say what is wrong; exit code 1 if anything is")
-    verify.add_argument("folder", nargs="*", type=Path, help="data/logits, say; left out: every kept teacher, and it")
-    prune = commands.add_parser("prune", help="delete kept teachers and trainings; nothing in data/ changes")
+    commands.add_parser("list", help="print each teacher's windows, size and days since last use, and the checkpoints")
+    verify = commands.add_parser("verify", help="read every row, print what is wrong; exit code 1 if anything is")
+    verify.add_argument(
+        "folders", nargs="*", metavar="FOLDER", type=Path, help="of shards; by default the cache and data/logits"
+    )
+    prune = commands.add_parser("prune", help="delete cached logits and checkpoints; data/ does not change")
     choice = prune.add_mutually_exclusive_group(required=True)
-    choice.add_argument("--teacher", help="beginning of the name that `list` prints")
-    choice.add_argument("--unused-days", type=days, help="those not used for so many days")
-    choice.add_argument("--all", action="store_true", help="every one")
-    arguments = parser.parse_args()
-    if arguments.command == "list":
+    choice.add_argument("--teacher", metavar="NAME", help="one teacher's logits: the beginning of a name in `list`")
+    choice.add_argument("--unused-days", metavar="DAYS", type=days, help="whatever was not used for so many days")
+    choice.add_argument("--all", action="store_true", help="everything")
+    return parser
+
+
+def main(
+    command: str,
+    folders: list[Path] | None = None,
+    teacher: str | None = None,
+    unused_days: float | None = None,
+    all: bool = False,
+) -> None:
+    if command == "list":
         show(teachers())
-    elif arguments.command == "verify":
-        folders = arguments.folder or [*teachers(), *([paths.LOGITS] if paths.LOGITS.exists() else [])]
-        check([store for folder in folders for store in logit_store.stores(folder)])
+    elif command == "verify":
+        default = [*teachers(), *([paths.LOGITS] if paths.LOGITS.exists() else [])]
+        verify([store for folder in folders or default for store in stores(folder)])
     else:
-        delete_teachers(chosen(arguments.teacher, arguments.unused_days))
-        if arguments.teacher is None:
-            delete([run for run in trainings() if days_unused(run) >= (arguments.unused_days or 0)])
+        delete_teachers(chosen(teacher, unused_days))
+        if teacher is None:
+            delete([run for run in trainings() if days_unused(run) >= (unused_days or 0)])
 
 
 def days(text: str) -> float:
@@ -55,13 +69,13 @@ def days(text: str) -> float:
 
 
 def teachers() -> list[Path]:
-    """The folders of kept teachers."""
-    return folders_in(paths.cache() / "logits")
+    """The folders of cached teachers."""
+    return folders_in(paths.logits_cache())
 
 
 def trainings() -> list[Path]:
-    """The folders of unfinished trainings."""
-    return folders_in(paths.cache() / "training")
+    """The folders of checkpoints."""
+    return folders_in(paths.training_cache())
 
 
 def folders_in(folder: Path) -> list[Path]:
@@ -69,38 +83,38 @@ def folders_in(folder: Path) -> list[Path]:
 
 
 def days_unused(folder: Path) -> float:
-    """Since the last run that read or wrote a teacher's folder, each of which writes a file anew; or a training's."""
+    """Since the last run that read or wrote the folder, each of which writes a file in it."""
     return (time.time() - folder.stat().st_mtime) / DAY
 
 
 def show(folders: list[Path]) -> None:
-    print(f"{paths.cache() / 'logits'}: {len(folders)} teachers")
+    print(f"{paths.logits_cache()}: {len(folders)} teachers")
     for folder in folders:
-        shards = logit_store.shard_files(folder)
+        shards = shard_files(folder)
         size = sum(path.stat().st_size for path in shards) / 1e6
         print(
             f"{folder.name}  {contents(folder, shards)}, {len(shards)} shards, {size:.1f} MB, "
-            f"unused for {days_unused(folder):.1f} days"
+            f"last used {days_unused(folder):.1f} days ago"
         )
-    print(f"{paths.cache() / 'training'}: {len(trainings())} unfinished trainings")
+    print(f"{paths.training_cache()}: {len(trainings())} checkpoints")
     for folder in trainings():
         size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6
-        print(f"{folder.name}  {size:.1f} MB, unused for {days_unused(folder):.1f} days")
+        print(f"{folder.name}  {size:.1f} MB, last used {days_unused(folder):.1f} days ago")
 
 
 def contents(folder: Path, shards: list[Path]) -> str:
     try:
-        windows = sum(logit_store.count_rows(path) for path in shards)
-        return f"{logit_store.read_description(folder).dtype}, {windows} windows"
+        windows = sum(count_rows(path) for path in shards)
+        return f"{read_description(folder).dtype}, {windows} windows"
     except InputError:
-        return "damaged, as `verify` shows"
+        return "damaged, see `verify`"
 
 
-def check(folders: list[Path]) -> None:
-    found = [problem for folder in folders for problem in logit_store.problems(folder)]
+def verify(folders: list[Path]) -> None:
+    found = [problem for folder in folders for problem in problems(folder)]
     for problem in found:
         print(problem)
-    print(f"{len(folders)} folders read, {len(found)} problems")
+    print(f"{len(folders)} folders verified, {len(found)} problems")
     sys.exit(1 if found else 0)
 
 
@@ -110,18 +124,18 @@ def chosen(name: str | None, days: float | None) -> list[Path]:
     if name is not None:
         folders = [folder for folder in folders if folder.name.startswith(name)]
         if len(folders) != 1:
-            raise InputError(f"{len(folders)} kept teachers have a name that begins with '{name}'; `list` shows them")
+            raise InputError(f"{len(folders)} cached teachers have a name that begins with '{name}'; see `list`")
     return [folder for folder in folders if days is None or days_unused(folder) >= days]
 
 
 def delete_teachers(folders: list[Path]) -> None:
-    """Delete teachers' folders, but for those that a run is using."""
+    """Delete teachers' folders, except those in use."""
     for folder in folders:
         try:
-            with logit_store.lock(folder).acquire(timeout=0):
+            with lock(folder).acquire(timeout=0):
                 delete([folder])
         except Timeout:
-            print(f"left {folder}, which a run is using")
+            print(f"left {folder}: a run is using it")
 
 
 def delete(folders: list[Path]) -> None:
@@ -131,4 +145,4 @@ def delete(folders: list[Path]) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    cli.run(main, arguments())

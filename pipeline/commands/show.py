@@ -1,11 +1,14 @@
-"""`python -m pipeline.commands.show`: the teachers' and the student's scores side by side."""
+"""show: print the scores of the teachers and of the student side by side.
+
+Reads metrics/teacher.json and metrics/eval.json. Computes and writes nothing.
+"""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from pipeline import paths
-from pipeline.errors import InputError, run
+from pipeline import cli, paths
+from pipeline.errors import InputError
 
 
 def main() -> None:
@@ -19,10 +22,15 @@ def main() -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
+    """A metrics file.
+
+    Raises:
+        InputError: it is missing.
+    """
     if not path.exists():
         raise InputError(f"{path} is missing; `dvc repro` makes it")
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":
-    run(main)
+    cli.run(main, cli.parser("pipeline.commands.show", __doc__))

@@ -12,12 +12,12 @@ from pipeline.questions.features import Features, read_features
 from pipeline.scores.metrics import Logits
 
 # a teacher's windows, and its logits laid end to end as their tokens are
-Reading = tuple[Features, Logits]
+TeacherOutput = tuple[Features, Logits]
 # what says where each token of each window lies; segment ids do not matter, which a DistilBERT has not and a BERT has
 LAYOUT = ("starts", "record", "context", "offset_mapping")
 
 
-def read(logits: Path, tokenizer: Path, features: Path, records: list[dict[str, Any]]) -> Reading:
+def read(logits: Path, tokenizer: Path, features: Path, records: list[dict[str, Any]]) -> TeacherOutput:
     """A teacher's reading of the records.
 
     Args:
@@ -33,12 +33,12 @@ def read(logits: Path, tokenizer: Path, features: Path, records: list[dict[str, 
     return windows, store.aligned(windows, [records[i]["id"] for i in windows.record])
 
 
-def targets(readings: list[Reading], students: Features) -> Logits:
+def targets(outputs: list[TeacherOutput], students: Features) -> Logits:
     """Start and end logits over the student's tokens, laid end to end: one teacher's, or the teachers' mean.
 
     Prints the share of each teacher's mass that could not be carried.
     """
-    carried = [_carried(*reading, students) for reading in readings]
+    carried = [_carried(*reading, students) for reading in outputs]
     return carried[0] if len(carried) == 1 else mean(carried, students)
 
 

@@ -72,7 +72,7 @@ class Batch:
     indices: np.ndarray
 
     def to(self, device: torch.device) -> "Batch":
-        return self._with(lambda tensor: moved(tensor, device))
+        return self._with(lambda tensor: to_device(tensor, device))
 
     def pinned(self) -> "Batch":
         """In memory that a GPU can copy from while it computes."""
@@ -83,7 +83,7 @@ class Batch:
         return Batch(**tensors, indices=self.indices)
 
 
-def moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     """The tensor on a device; a GPU copies it while it computes."""
     pinned = tensor.pin_memory() if device.type == "cuda" and not tensor.is_cuda else tensor
     return pinned.to(device, non_blocking=True)

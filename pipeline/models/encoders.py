@@ -124,6 +124,18 @@ def _last_hidden_state_in_float32(encoder: nn.Module, inputs: tuple, output: Mod
     return output
 
 
+def checkpoint_activations(model: PreTrainedModel) -> None:
+    """Have the backward pass compute activations again.
+
+    Raises:
+        InputError: the model cannot.
+    """
+    try:
+        model.activation_checkpointing_enable()
+    except ValueError as error:
+        raise InputError(f"train.gradient_checkpointing: {error}") from None
+
+
 def refuse_unreadable(model: PreTrainedModel, features: Features) -> None:
     """Refuse windows that a model cannot read.
 

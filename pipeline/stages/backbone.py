@@ -1,7 +1,11 @@
-"""backbone: a teacher's encoder, a hub model or a folder, some or all of its layers -> data/backbone."""
+"""backbone: take the student's encoder before training.
 
-from pipeline import paths
-from pipeline.errors import run
+Reads data/teacher (or a model folder in data/raw, or a hub model, as `backbone` in params.yaml says).
+Picks the layers of backbone.layers.
+Writes data/backbone.
+"""
+
+from pipeline import cli, paths
 from pipeline.models import encoders
 from pipeline.params import load
 
@@ -11,8 +15,8 @@ def main() -> None:
     backbone = params.backbone
     source = paths.TEACHER / backbone.model if backbone.model in params.teacher.models else backbone.model
     encoder = encoders.load_qa_model(source, backbone.revision, trained_output=False).base_model
-    encoders.keep_layers(encoder, backbone.layers).save_pretrained(paths.fresh(paths.BACKBONE))
+    encoders.keep_layers(encoder, backbone.layers).save_pretrained(paths.empty_folder(paths.BACKBONE))
 
 
 if __name__ == "__main__":
-    run(main)
+    cli.run(main, cli.parser("pipeline.stages.backbone", __doc__))

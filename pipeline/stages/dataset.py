@@ -1,9 +1,13 @@
-"""dataset: a synthetic corpus, SQuAD JSON or a hub data set -> data/dataset, checked question records."""
+"""dataset: read questions and check every one of them.
+
+Reads a synthetic corpus, SQuAD JSON in data/raw, or a hub data set, as `dataset` in params.yaml says.
+Refuses a data set with a bad record, and lists the first of them.
+Writes data/dataset.
+"""
 
 from pathlib import Path
 
-from pipeline import paths
-from pipeline.errors import run
+from pipeline import cli, paths
 from pipeline.params import Dataset, load
 from pipeline.questions import squad, synthetic
 from pipeline.questions.records import write_records
@@ -12,7 +16,7 @@ from pipeline.questions.records import write_records
 def main() -> None:
     params = load(paths.PARAMS).dataset
     splits = {split: read(params, split) for split in ("train", "validation")}
-    folder = paths.fresh(paths.DATASET)
+    folder = paths.empty_folder(paths.DATASET)
     for split, records in splits.items():
         write_records(records, folder / f"{split}.parquet")
 
@@ -46,4 +50,4 @@ def read(params: Dataset, split: str) -> list[squad.Record]:
 
 
 if __name__ == "__main__":
-    run(main)
+    cli.run(main, cli.parser("pipeline.stages.dataset", __doc__))

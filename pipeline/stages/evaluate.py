@@ -1,4 +1,9 @@
-"""evaluate: data/student over the validation questions -> metrics/eval.json and data/predictions."""
+"""evaluate: score the student on the validation questions.
+
+Reads data/student, data/features, data/tokenizer, data/dataset and data/logits.
+Compares its answers with the references and with the teachers'.
+Writes metrics/eval.json and data/predictions.
+"""
 
 import json
 from pathlib import Path
@@ -7,11 +12,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline import paths
-from pipeline.errors import run
+from pipeline import cli, paths
 from pipeline.logits import teaching
 from pipeline.models import inference
 from pipeline.models.batching import pad, pad_flat, token_budget_batches
+from pipeline.models.hardware import device
 from pipeline.models.student import Student
 from pipeline.params import load
 from pipeline.questions import tokenization
@@ -28,9 +33,9 @@ def main() -> None:
     features = read_features(paths.features(paths.STUDENTS, "validation"))
     records = read_records(paths.DATASET / "validation.parquet")
     names = sorted(params.teacher.models)
-    readings = [teaching.read(*paths.reading(name, "validation"), records) for name in names]
-    teacher = teaching.targets(readings, features)
-    student = Student.from_pretrained(paths.STUDENT).to(inference.device())
+    outputs = [teaching.read(*paths.teacher_paths(name, "validation"), records) for name in names]
+    teacher = teaching.targets(outputs, features)
+    student = Student.from_pretrained(paths.STUDENT).to(device())
 
     logits = inference.predict(student, features, tokenizer.pad_token_id)
     scores, found = metrics.scores(features, records, logits, params.evaluate.max_answer_length, params.evaluate.n_best)
@@ -46,7 +51,7 @@ def main() -> None:
         },
         paths.EVAL_METRICS,
     )
-    write_predictions(records, found, paths.fresh(paths.PREDICTIONS))
+    write_predictions(records, found, paths.empty_folder(paths.PREDICTIONS))
 
 
 def agreement(ours: list[list[Answer]], theirs: list[list[Answer]]) -> float:
@@ -87,4 +92,4 @@ def write_predictions(records: list[dict], found: list[list[Answer]], folder: Pa
 
 
 if __name__ == "__main__":
-    run(main)
+    cli.run(main, cli.parser("pipeline.stages.evaluate", __doc__))

@@ -1,32 +1,35 @@
-"""teacher NAME: a hub model, a folder or new weights -> data/teacher/NAME, fine-tuned on the labels if asked to."""
+"""teacher: take a teacher, and fine-tune it on the labels if teacher.train.epochs is 1 or more.
 
-import sys
+Reads a hub model, a model folder in data/raw or new weights; data/features and data/tokenizer where it trains.
+Resumes from its checkpoint if it was interrupted.
+Writes data/teacher/NAME.
+"""
 
 import numpy as np
 
-from pipeline import paths
-from pipeline.errors import InputError, run
-from pipeline.models import encoders, inference
+from pipeline import cli, paths
+from pipeline.errors import InputError
+from pipeline.models import encoders
+from pipeline.models.hardware import device, run_environment
 from pipeline.params import Teacher, load
 from pipeline.processes import processes
 from pipeline.questions import tokenization
 from pipeline.questions.features import read_features
 from pipeline.questions.records import read_records
 from pipeline.training.checkpoints import Checkpoint, run_key
-from pipeline.training.loop import circumstances, train
+from pipeline.training.loop import train
 from pipeline.training.losses import span_cross_entropy
 
 
-def main() -> None:
+def main(name: str) -> None:
     params = load(paths.PARAMS).teacher
-    name = " ".join(sys.argv[1:])
     if name not in params.models:
         raise InputError(f"there is no teacher '{name}'; teacher.models has {', '.join(params.models)}")
     tokenizer = tokenization.load(paths.tokenizer(name))
-    model = untrained(params, name, len(tokenizer)).to(inference.device())
+    model = untrained(params, name, len(tokenizer)).to(device())
     checkpoint = fine_tune(model, params, name, tokenizer.pad_token_id) if params.train.epochs else None
     if processes().is_main_process:
-        model.save_pretrained(paths.fresh(paths.TEACHER / name))
+        model.save_pretrained(paths.empty_folder(paths.TEACHER / name))
         if checkpoint:
             checkpoint.remove()
 
@@ -43,9 +46,9 @@ def fine_tune(model: encoders.PreTrainedModel, params: Teacher, name: str, pad_t
     encoders.refuse_unreadable(model, features)
     records = read_records(paths.DATASET / "train.parquet")
     seed = params.models[name].seed
-    settings = {"seed": seed, "train": params.train.model_dump(), **circumstances(model)}
+    settings = {"seed": seed, "train": params.train.model_dump(), **run_environment(model)}
     key = run_key(settings, model, features.keys, features.context, features.labels)
-    checkpoint = Checkpoint(paths.cache() / "training", key)
+    checkpoint = Checkpoint(paths.training_cache(), key)
     train(
         model,
         features,
@@ -70,4 +73,6 @@ def untrained(params: Teacher, name: str, vocab_size: int) -> encoders.PreTraine
 
 
 if __name__ == "__main__":
-    run(main)
+    arguments = cli.parser("pipeline.stages.teacher", __doc__)
+    arguments.add_argument("name", metavar="NAME", help="a key of teacher.models in params.yaml")
+    cli.run(main, arguments)

@@ -1,9 +1,14 @@
-"""tokenize: data/dataset -> data/tokenizer and data/features: for each teacher, and for the student, what it reads."""
+"""tokenize: cut the questions into the windows that each teacher and the student read.
+
+Reads data/dataset, and the tokenizers of teacher.models and backbone in params.yaml.
+Labels each window with the answer it holds.
+Writes data/tokenizer and data/features.
+"""
 
 import shutil
 
-from pipeline import paths
-from pipeline.errors import InputError, run
+from pipeline import cli, paths
+from pipeline.errors import InputError
 from pipeline.params import Params, Tokenize, load
 from pipeline.questions import tokenization
 from pipeline.questions.features import write_features
@@ -14,9 +19,11 @@ from pipeline.questions.windows import pack, windows
 def main() -> None:
     params = load(paths.PARAMS)
     records = {split: read_records(paths.DATASET / f"{split}.parquet") for split in ("train", "validation")}
-    paths.keep_only(paths.TEACHER, params.teacher.models)  # DVC does not, and data/teacher is what later stages track
-    paths.fresh(paths.TOKENIZER)
-    paths.fresh(paths.FEATURES)
+    paths.remove_others(
+        paths.TEACHER, params.teacher.models
+    )  # DVC does not, and data/teacher is what later stages track
+    paths.empty_folder(paths.TOKENIZER)
+    paths.empty_folder(paths.FEATURES)
     first_with: dict[str, str] = {}
     for reader, tokenizer in tokenizers(params, records["train"]).items():
         tokenizer.save_pretrained(paths.tokenizer(reader))
@@ -68,4 +75,4 @@ def write_windows(
 
 
 if __name__ == "__main__":
-    run(main)
+    cli.run(main, cli.parser("pipeline.stages.tokenize", __doc__))

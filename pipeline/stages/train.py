@@ -1,13 +1,19 @@
-"""train: data/backbone under a head, taught by data/logits and the labels -> data/student and data/curves."""
+"""train: train a student, data/backbone under a head, on the teachers' logits and the labels.
+
+Reads data/backbone, data/features, data/tokenizer, data/logits and data/dataset.
+Resumes from its checkpoint if it was interrupted.
+Writes data/student, data/curves and metrics/train.json.
+"""
 
 import numpy as np
 from torch import nn
 
-from pipeline import paths
-from pipeline.errors import InputError, run
+from pipeline import cli, paths
+from pipeline.errors import InputError
 from pipeline.logits import teaching
 from pipeline.models import encoders, inference
-from pipeline.models.batching import Batch, moved, pad_flat
+from pipeline.models.batching import Batch, pad_flat, to_device
+from pipeline.models.hardware import device, run_environment
 from pipeline.models.student import Student
 from pipeline.params import Distill, Params, load
 from pipeline.processes import processes
@@ -16,9 +22,10 @@ from pipeline.questions.features import Features, read_features
 from pipeline.questions.records import read_records
 from pipeline.scores import metrics
 from pipeline.training.checkpoints import Checkpoint, run_key
-from pipeline.training.loop import Losses, Row, Run, circumstances, train
+from pipeline.training.loop import Losses, train
 from pipeline.training.losses import Pair, distillation
 from pipeline.training.pruning import Pruning
+from pipeline.training.run import Row, Run
 
 # columns that dvc.yaml's plots draw; `soft` is empty where nothing is distilled
 TRAIN_CURVE = ("step", "minutes", "learning_rate", "loss", "hard", "soft", "gradient_norm")
@@ -34,20 +41,20 @@ def main() -> None:
     teacher = None
     if params.distill.alpha:
         names = sorted(params.teacher.models)
-        readings = [teaching.read(*paths.reading(name, "train"), records["train"]) for name in names]
-        teacher = teaching.targets(readings, features["train"])
+        outputs = [teaching.read(*paths.teacher_paths(name, "train"), records["train"]) for name in names]
+        teacher = teaching.targets(outputs, features["train"])
     else:
         features["train"] = with_labels(features["train"])
 
     backbone = encoders.load_qa_model(paths.BACKBONE, trained_output=False).base_model
-    student = Student.from_encoder(backbone, params.head, params.seed).to(inference.device())
+    student = Student.from_encoder(backbone, params.head, params.seed).to(device())
     for windows in features.values():
         encoders.refuse_unreadable(student, windows)
     pruning = Pruning(student, params.prune.amount)
-    checkpoint = Checkpoint(paths.cache() / "training", key(params, student, features, records, teacher))
+    checkpoint = Checkpoint(paths.training_cache(), key(params, student, features, records, teacher))
     is_main = processes().is_main_process
     if is_main:
-        paths.fresh(paths.CURVES)
+        paths.empty_folder(paths.CURVES)
 
     def evaluate(model: nn.Module) -> Row:
         logits = inference.predict_together(model, features["validation"], tokenizer.pad_token_id)
@@ -71,7 +78,7 @@ def main() -> None:
     )
     if is_main:
         print(f"kept the student of step {result.saved_step} of {result.steps}, stopped by {result.stopped_by}")
-        student.save_pretrained(paths.fresh(paths.STUDENT))
+        student.save_pretrained(paths.empty_folder(paths.STUDENT))
         tokenizer.save_pretrained(paths.STUDENT)
         write_curves(result)
         metrics.write_json(summary(result), paths.TRAIN_METRICS)
@@ -102,7 +109,7 @@ def key(
 ) -> str:
     """What defines the run, for its checkpoint."""
     sections = ("seed", "distill", "prune", "train", "evaluate")
-    settings = {**params.model_dump(include=set(sections)), **circumstances(student)}
+    settings = {**params.model_dump(include=set(sections)), **run_environment(student)}
     settings["references"] = [record["answers"]["text"] for record in records["validation"]]
     arrays = [array for split in features.values() for array in (split.keys, split.context, split.labels)]
     return run_key(settings, student, *arrays, *(teacher or ()))
@@ -133,9 +140,9 @@ def student_loss(
 ) -> Losses:
     """The distillation loss of a batch, with the teacher's logits for the same windows."""
     where = batch.labels.device
-    targets = teacher and tuple(moved(pad_flat(end, features, batch.indices), where) for end in teacher)
+    targets = teacher and tuple(to_device(pad_flat(end, features, batch.indices), where) for end in teacher)
     return distillation(logits, targets, batch.labels, batch.answer_mask, settings.alpha, settings.temperature)
 
 
 if __name__ == "__main__":
-    run(main)
+    cli.run(main, cli.parser("pipeline.stages.train", __doc__))

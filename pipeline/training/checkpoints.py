@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from pipeline.errors import InputError
-from pipeline.files import replacing
+from pipeline.files import atomic_write
 
 METADATA = "span_distill"
 State = dict[str, Tensor]
@@ -63,8 +62,8 @@ class Checkpoint:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            with replacing(self.path) as temporary:
-                save_file(_apart(tensors), temporary, metadata={METADATA: json.dumps(values)})
+            with atomic_write(self.path) as temporary:
+                save_file(_detached(tensors), temporary, metadata={METADATA: json.dumps(values)})
         except SafetensorError as error:  # a full disk, too
             raise InputError(f"the checkpoint {self.path} cannot be written: {error}") from None
 
@@ -84,7 +83,7 @@ class Checkpoint:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _apart(tensors: State) -> State:
+def _detached(tensors: State) -> State:
     """The tensors on the CPU, each in memory of its own, as safetensors needs them; tied weights share theirs."""
     apart: State = {}
     taken: set[int] = set()
@@ -93,18 +92,3 @@ def _apart(tensors: State) -> State:
         apart[name] = tensor.clone() if tensor.data_ptr() in taken else tensor
         taken.add(tensor.data_ptr())
     return apart
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> State:
-    """Adam's state, by parameter number and name."""
-    state = optimizer.state_dict()["state"]
-    return {f"{i}.{name}": value for i, entry in state.items() for name, value in entry.items()}
-
-
-def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: State) -> None:
-    """Put back what `optimizer_tensors` gave."""
-    state: dict[int, State] = {}
-    for key, value in tensors.items():
-        i, name = key.split(".")
-        state.setdefault(int(i), {})[name] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

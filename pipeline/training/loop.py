@@ -1,17 +1,15 @@
 """The training loop, for teachers and students alike: on one device or several, and able to go on where it was killed.
 
-The order of windows and the random numbers of a step depend on the seed, the number of the step and `circumstances`
+The order of windows and the random numbers of a step depend on the seed, the number of the step and `run_environment`
 alone. So a run that goes on from a checkpoint takes the steps that the uninterrupted one would have taken.
 """
 
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from dataclasses import asdict
 
 import numpy as np
 import torch
@@ -19,88 +17,24 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast, gather
 from torch import Tensor, nn
 from tqdm import tqdm
-from transformers import PreTrainedModel
 
-from pipeline.errors import InputError, is_of_lost_processes
-from pipeline.models.batching import Batch, cut, ordered_batches, pad, shuffled_batches, token_budget_batches
-from pipeline.models.inference import batch_tokens, has_bfloat16, is_out_of_memory, model_inputs
+from pipeline.errors import InputError, is_lost_process
+from pipeline.models.batching import Batch
+from pipeline.models.encoders import checkpoint_activations
+from pipeline.models.hardware import in_bfloat16, is_out_of_memory, matrix_products
+from pipeline.models.inference import model_inputs
 from pipeline.params import Train
 from pipeline.processes import processes
 from pipeline.questions.features import Features
-from pipeline.training.checkpoints import Checkpoint, State, load_optimizer_tensors, optimizer_tensors
+from pipeline.training.checkpoints import Checkpoint, State
+from pipeline.training.loading import StepLoader
+from pipeline.training.optimizer import load_optimizer_tensors, new_optimizer, optimizer_tensors
+from pipeline.training.plan import Plan
+from pipeline.training.run import Row, Run, is_evaluation_due, reason_to_stop
+from pipeline.training.signals import DeferSignals
 
 LOG_STEPS = 10
 Losses = dict[str, Tensor]
-Row = dict[str, float]
-
-
-@dataclass
-class Run:
-    """What happened in a training run so far.
-
-    Attributes:
-        steps, windows: optimiser steps taken and windows seen.
-        seconds: spent on steps; evaluation, checkpoints and start-up are not counted.
-        stopped_by: `epochs`, `max_steps` or `time_limit`; empty while it runs.
-        saved_step: the step after which the model that is kept stood.
-        best_f1: the highest so far.
-        recent: rows of the steps since the last row of the curve.
-        curve: a row every `LOG_STEPS` steps, means over those steps.
-        evaluations: a row an evaluation.
-    """
-
-    steps: int = 0
-    windows: int = 0
-    seconds: float = 0.0
-    stopped_by: str = ""
-    saved_step: int = 0
-    best_f1: float | None = None
-    recent: list[Row] = field(default_factory=list)
-    curve: list[Row] = field(default_factory=list)
-    evaluations: list[Row] = field(default_factory=list)
-
-
-class Plan:
-    """Which windows each step takes, and where epochs end; everything that is known before the first step."""
-
-    def __init__(self, features: Features, settings: Train, seed: int):
-        self.features, self.settings, self.seed = features, settings, seed
-        self.ends = np.cumsum([len(self.epoch(epoch)) for epoch in range(settings.epochs)])
-        self.steps = int(min(self.ends[-1], settings.max_steps or np.inf))
-        self.warmup = round(settings.warmup_ratio * self.steps)
-        if settings.schedule == "linear" and self.warmup >= self.steps:
-            raise InputError(
-                f"train.warmup_ratio {settings.warmup_ratio} makes {self.warmup} of {self.steps} steps warm-up, which "
-                "leaves none to train at the full rate; lower it, or train longer"
-            )
-
-    def epoch(self, epoch: int) -> list[np.ndarray]:
-        """The windows of each step of an epoch."""
-        lengths, size, tokens = self.features.lengths, self.settings.batch_size, self.settings.batch_tokens
-        if self.settings.shuffle:
-            batches = shuffled_batches(lengths, size, self.seed, epoch)
-        else:
-            batches = ordered_batches(len(lengths), size)
-        if tokens is None:
-            return batches
-        return [batch[part] for batch in batches for part in token_budget_batches(lengths[batch], tokens)]
-
-    def batches(self, step: int) -> Iterator[np.ndarray]:
-        """The windows of each step after the first `step` of them."""
-        for epoch in range(int(np.searchsorted(self.ends, step, side="right")), self.settings.epochs):
-            batches = self.epoch(epoch)
-            begin = int(self.ends[epoch]) - len(batches)
-            yield from batches[max(0, step - begin) :]
-
-    def rate(self, step: int) -> float:
-        """What the learning rate is multiplied with at a step, counted from 0."""
-        if self.settings.schedule == "constant":
-            return 1.0
-        if self.settings.schedule == "exponential":
-            return self.settings.gamma ** int(np.searchsorted(self.ends, step, side="right"))
-        if step < self.warmup:
-            return (step + 1) / (self.warmup + 1)
-        return (self.steps - step) / (self.steps - self.warmup)
 
 
 def train(
@@ -138,12 +72,12 @@ def train(
     """
     loop = _Loop(model, features, pad_token_id, settings, seed, loss, evaluate, after_step, checkpoint, report, names)
     try:
-        return loop.run_to_the_end()
+        return loop.run_until_stopped()
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(loop.keep_for_good()) from None
+        raise KeyboardInterrupt(loop.save_checkpoint_shielded()) from None
     except OSError:
         with suppress(OSError, InputError):
-            loop.keep_for_good()
+            loop.save_checkpoint_shielded()
         raise
     except RuntimeError as error:
         if is_out_of_memory(error):
@@ -152,12 +86,12 @@ def train(
                 f"(windows at a time on a device; a step stays {settings.batch_size} windows) or "
                 "train.gradient_checkpointing"
             ) from None
-        if not is_of_lost_processes(error):
+        if not is_lost_process(error):
             raise
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torch's launcher sends one now, and this process ends anyway
         raise InputError(
             f"the run's processes lost each other at step {loop.run.steps + 1} "
-            f"({str(error).splitlines()[0]}); {loop.keep_for_good()}, the same command goes on from there"
+            f"({str(error).splitlines()[0]}); {loop.save_checkpoint_shielded()}, the same command goes on from there"
         ) from None
 
 
@@ -168,32 +102,33 @@ class _Loop:
         self, model, features, pad_token_id, settings, seed, loss, evaluate, after_step, checkpoint, report, names
     ):
         self.plan = Plan(features, settings, seed)
-        self.features, self.pad_token_id, self.settings, self.seed = features, pad_token_id, settings, seed
+        self.settings, self.seed = settings, seed
         self.loss, self.evaluate, self.after_step = loss, evaluate, after_step
         self.checkpoint, self.report, self.names = checkpoint, report, names
         processes()
         self.accelerator = Accelerator(mixed_precision="no")  # what a launcher is set to does not decide it
-        self.bfloat16 = in_bfloat16(settings)
+        self.bfloat16 = in_bfloat16(settings.precision)
         self.float32 = "high" if self.accelerator.device.type == "cuda" else "highest"  # TF32 for what stays float32
         self.plain = model.to(self.accelerator.device)
         if settings.gradient_checkpointing:
-            keep_few_activations(self.plain)
+            checkpoint_activations(self.plain)
         compiled = torch.compile(self.plain, dynamic=True) if settings.compile else self.plain
         self.model, self.optimizer = self.accelerator.prepare(compiled, new_optimizer(self.plain, settings))
+        self.loader = StepLoader(features, pad_token_id, settings.micro_batch_size, self.plain)
         self.run, self.best = Run(), None
         # steps whose losses are still on the device
-        self.unchecked: list[tuple[np.ndarray, Row, dict[str, Tensor]]] = []
-        self.whole = True  # false while an optimiser step changes weights
+        self.pending: list[tuple[np.ndarray, Row, dict[str, Tensor]]] = []
+        self.between_steps = True  # false while an optimiser step changes weights
         self.checkpoint_seconds = 0.0
         self.resume()
 
-    def run_to_the_end(self) -> Run:
+    def run_until_stopped(self) -> Run:
         run, main = self.run, self.accelerator.is_main_process
-        steps = self.prefetched(self.plan.batches(run.steps))
+        steps = self.loader.prefetched(self.plan.batches(run.steps))
         with tqdm(total=self.plan.steps, initial=run.steps, unit="step", smoothing=0.05, disable=not main) as progress:
             while True:
                 stopped_by = reason_to_stop(run, self.settings, self.plan.steps)
-                if stopped_by or len(run.recent) + len(self.unchecked) >= LOG_STEPS:
+                if stopped_by or len(run.recent) + len(self.pending) >= LOG_STEPS:
                     self.log(progress, flush=bool(stopped_by))
                 if stopped_by:
                     self.refuse_weights_not_finite()
@@ -203,15 +138,15 @@ class _Loop:
                     break
                 if run.seconds - self.checkpoint_seconds >= 60 * self.settings.checkpoint_minutes:
                     self.timed(self.check)
-                    self.keep()
+                    self.save_checkpoint()
                 began = time.perf_counter()
                 indices, parts = next(steps)
-                with Shield(), matrix_products(self.float32):
+                with DeferSignals(), matrix_products(self.float32):
                     self.step(indices, parts, began)
                 progress.update()
         run.stopped_by = stopped_by
         try:
-            self.keep()  # until the caller has saved the result
+            self.save_checkpoint()  # until the caller has saved the result
         except (OSError, InputError) as error:
             print(f"warning: {error}; the result is not kept until it is saved", file=sys.stderr)
         if self.best is None:
@@ -226,7 +161,7 @@ class _Loop:
         Args:
             began: when the wait for the windows began, which counts as training.
         """
-        torch.manual_seed(_mixed(self.seed, self.run.steps, self.accelerator.process_index))
+        torch.manual_seed(_combined_seed(self.seed, self.run.steps, self.accelerator.process_index))
         self.model.train()
         rate = self.settings.learning_rate * self.plan.rate(self.run.steps)
         for group in self.optimizer.param_groups:
@@ -245,19 +180,19 @@ class _Loop:
         if self.accelerator.num_processes > 1:
             sums = dict(zip(sums, self.accelerator.reduce(torch.stack([*sums.values()])).unbind(), strict=True))
         norm = nn.utils.clip_grad_norm_(self.plain.parameters(), self.settings.max_grad_norm or torch.inf)
-        self.whole = False
+        self.between_steps = False
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.after_step()
         self.run.steps += 1
         self.run.windows += len(indices)
-        self.whole = True
-        self.unchecked.append((indices, {"learning_rate": rate}, {**sums, "gradient_norm": norm}))
+        self.between_steps = True
+        self.pending.append((indices, {"learning_rate": rate}, {**sums, "gradient_norm": norm}))
         if self.accelerator.device.type == "cpu":
             self.check()
-        self.run.seconds = self.agreed(self.run.seconds + time.perf_counter() - began)
+        self.run.seconds = self.synchronized(self.run.seconds + time.perf_counter() - began)
 
-    def agreed(self, seconds: float) -> float:
+    def synchronized(self, seconds: float) -> float:
         """The main process's clock, where a decision of all depends on it."""
         timed = self.settings.time_limit_minutes or self.settings.evaluate_minutes
         if self.accelerator.num_processes == 1 or not timed:
@@ -271,7 +206,7 @@ class _Loop:
             InputError: one is not finite, or its gradient.
         """
         rows = []
-        for number, (indices, known, values) in enumerate(self.unchecked, self.run.steps - len(self.unchecked) + 1):
+        for number, (indices, known, values) in enumerate(self.pending, self.run.steps - len(self.pending) + 1):
             row = {**known, **{name: value.item() for name, value in values.items()}}
             for name, what in (("loss", "loss"), ("gradient_norm", "gradient")):
                 if not np.isfinite(row[name]):
@@ -282,7 +217,7 @@ class _Loop:
                     )
             rows.append(row)
         self.run.recent += rows
-        self.unchecked.clear()
+        self.pending.clear()
 
     def refuse_weights_not_finite(self) -> None:
         for name, weight in self.plain.named_parameters():
@@ -301,7 +236,7 @@ class _Loop:
             if self.settings.time_limit_minutes:
                 shown["minutes_left"] = f"{self.settings.time_limit_minutes - run.seconds / 60:.1f}"
             progress.set_postfix(shown)
-            self.told()
+            self.report_progress()
 
     def score(self) -> None:
         """Evaluate the model as it is, in float32; remember it if it is the best."""
@@ -310,14 +245,14 @@ class _Loop:
         if run.evaluations and run.evaluations[-1]["step"] == run.steps:
             return
         row = {"step": run.steps, "minutes": run.seconds / 60, **self.evaluate(self.plain)}
-        with Shield():
+        with DeferSignals():
             if self.settings.keep == "best" and (run.best_f1 is None or row["f1"] > run.best_f1):
                 self.best = {name: value.detach().clone() for name, value in self.plain.state_dict().items()}
                 run.best_f1, run.saved_step = row["f1"], run.steps
             run.evaluations.append(row)
-        self.told()
+        self.report_progress()
 
-    def told(self) -> None:
+    def report_progress(self) -> None:
         if self.accelerator.is_main_process:
             self.report(self.run)
 
@@ -325,11 +260,11 @@ class _Loop:
         """Work that waits for the steps' results, and so counts as training."""
         began = time.perf_counter()
         work()
-        self.run.seconds = self.agreed(self.run.seconds + time.perf_counter() - began)
+        self.run.seconds = self.synchronized(self.run.seconds + time.perf_counter() - began)
 
-    def keep(self) -> str:
+    def save_checkpoint(self) -> str:
         """Write a checkpoint, where one is asked for; returns what can be said about it."""
-        if self.checkpoint is None or not self.whole:
+        if self.checkpoint is None or not self.between_steps:
             return "nothing more is kept of this run than before"
         self.check()
         self.checkpoint_seconds = self.run.seconds
@@ -342,11 +277,11 @@ class _Loop:
             self.checkpoint.write(tensors, asdict(self.run))
         return f"a checkpoint of step {self.run.steps} is kept"
 
-    def keep_for_good(self) -> str:
+    def save_checkpoint_shielded(self) -> str:
         """As `keep`, and no signal disturbs it: an ending run gets several."""
         said = ""
-        with suppress(KeyboardInterrupt), Shield():
-            said = self.keep()
+        with suppress(KeyboardInterrupt), DeferSignals():
+            said = self.save_checkpoint()
         return said
 
     def resume(self) -> None:
@@ -368,129 +303,17 @@ class _Loop:
         tensors, values = found
         self.run = Run(**values)
         self.checkpoint_seconds = self.run.seconds
-        self.plain.load_state_dict(_below("model", tensors))
-        load_optimizer_tensors(self.optimizer, _below("optimizer", tensors))
-        self.best = _below("best", tensors) or None
+        self.plain.load_state_dict(_with_prefix("model", tensors))
+        load_optimizer_tensors(self.optimizer, _with_prefix("optimizer", tensors))
+        self.best = _with_prefix("best", tensors) or None
         if self.accelerator.is_main_process:
             print(f"going on from a checkpoint of step {self.run.steps} of {self.plan.steps}", flush=True)
 
-    def prefetched(self, steps: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, list[tuple[float, Batch]]]]:
-        """Each step's windows and padded batches; the next step's are made while the device computes this one's."""
-        with ThreadPoolExecutor(1) as thread:
-            waiting = thread.submit(self.prepared, next(steps))
-            for indices in steps:
-                ready, waiting = waiting, thread.submit(self.prepared, indices)
-                yield ready.result()
-            yield waiting.result()
 
-    def prepared(self, indices: np.ndarray) -> tuple[np.ndarray, list[tuple[float, Batch]]]:
-        """This process's share of a step's windows in micro-batches, each with its share of the step's weight."""
-        mine = indices[self.accelerator.process_index :: self.accelerator.num_processes]
-        if len(mine) == 0:  # all processes must take part
-            parts = [(0.0, indices[:1])]
-        else:
-            parts = [(len(part) / len(indices), part) for part in self.micro_batches(mine)]
-        batches = [(weight, pad(self.features, part, self.pad_token_id)) for weight, part in parts]
-        if self.accelerator.device.type == "cuda":
-            batches = [(weight, batch.pinned()) for weight, batch in batches]
-        return indices, batches
-
-    def micro_batches(self, indices: np.ndarray) -> list[np.ndarray]:
-        """What the device takes at a time: with no setting all on a GPU, and on a CPU as much as suits its caches."""
-        size = self.settings.micro_batch_size
-        if size is None and self.accelerator.device.type == "cpu":
-            tokens = torch.get_num_threads() * batch_tokens(self.plain)
-            budgeted = token_budget_batches(self.features.lengths[indices], tokens)
-            return [indices[part] for part in budgeted]
-        return cut(indices, size or len(indices))
-
-
-def _mixed(*numbers: int) -> int:
+def _combined_seed(*numbers: int) -> int:
     """One seed from several numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
-def _below(prefix: str, tensors: State) -> State:
+def _with_prefix(prefix: str, tensors: State) -> State:
     return {name.removeprefix(f"{prefix}."): value for name, value in tensors.items() if name.startswith(f"{prefix}.")}
-
-
-class Shield:
-    """Holds Ctrl-C and SIGTERM back until the block is done, so that no step is left half taken."""
-
-    def __enter__(self) -> None:
-        self.received = False
-        self.handlers = {number: signal.signal(number, self.note) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def note(self, number: int, frame: Any) -> None:
-        self.received = True
-
-    def __exit__(self, kind: type | None, *_) -> None:
-        for number, handler in self.handlers.items():
-            signal.signal(number, handler)
-        if self.received and kind is None:
-            raise KeyboardInterrupt
-
-
-def in_bfloat16(settings: Train) -> bool:
-    """Whether matrix products are in bfloat16."""
-    return settings.precision == "bfloat16" or (settings.precision == "auto" and has_bfloat16())
-
-
-@contextmanager
-def matrix_products(precision: str) -> Iterator[None]:
-    """With torch's precision of float32 matrix products, `highest` or, for TF32, `high`."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(precision)
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
-def circumstances(model: nn.Module) -> dict[str, int]:
-    """What of the machine decides how a step is computed, and so belongs to what defines a run."""
-    found = {"processes": processes().num_processes}
-    if next(model.parameters()).device.type == "cpu":
-        found |= {"threads": torch.get_num_threads(), "tokens": batch_tokens(model)}
-    return found
-
-
-def keep_few_activations(model: PreTrainedModel) -> None:
-    """Have the backward pass compute activations again.
-
-    Raises:
-        InputError: the model cannot.
-    """
-    try:
-        model.activation_checkpointing_enable()
-    except ValueError as error:
-        raise InputError(f"train.gradient_checkpointing: {error}") from None
-
-
-def new_optimizer(model: nn.Module, settings: Train) -> torch.optim.Optimizer:
-    """Adam, or AdamW (Loshchilov and Hutter 2019) that decays matrices only, not biases and norms."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if settings.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=settings.learning_rate, fused=True)
-    groups = [
-        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
-
-
-def reason_to_stop(run: Run, settings: Train, total: int) -> str | None:
-    """Which limit the run has reached, if any."""
-    if settings.time_limit_minutes and run.seconds >= 60 * settings.time_limit_minutes:
-        return "time_limit"
-    if run.steps >= total:
-        return "max_steps" if run.steps == settings.max_steps else "epochs"
-    return None
-
-
-def is_evaluation_due(run: Run, settings: Train, epoch_ends: np.ndarray) -> bool:
-    """Whether the interval since the last evaluation, in minutes or else an epoch, has passed."""
-    if settings.evaluate_minutes:
-        last = run.evaluations[-1]["minutes"] if run.evaluations else 0.0
-        return run.seconds / 60 - last >= settings.evaluate_minutes
-    return run.steps in epoch_ends

@@ -1,15 +1,14 @@
 import os
-import sys
 import time
 
 import numpy as np
 import pytest
 
 from pipeline import paths
-from pipeline.commands import cache as kept
+from pipeline.commands import cache
 from pipeline.errors import InputError
-from pipeline.logits import store as logit_store
-from pipeline.logits.store import Identity, RowCache, Rows
+from pipeline.logits.cache import RowCache, lock
+from pipeline.logits.shards import Identity, Rows
 from pipeline.training.checkpoints import Checkpoint
 
 
@@ -31,21 +30,20 @@ def folders(tmp_path, monkeypatch):
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(tmp_path / "cache"))
     teachers = []
     for name, n in (("a", 4), ("b", 7)):
-        cache = RowCache(paths.cache() / "logits", Identity(name, "tokenizer", "float16"))
-        cache.add(rows(n))
-        teachers.append(cache.folder)
+        rows_cache = RowCache(paths.logits_cache(), Identity(name, "tokenizer", "float16"))
+        rows_cache.add(rows(n))
+        teachers.append(rows_cache.folder)
     then = time.time() - 10 * 86400
     os.utime(teachers[0], (then, then))
-    checkpoint = Checkpoint(paths.cache() / "training", "a run")
+    checkpoint = Checkpoint(paths.training_cache(), "a run")
     checkpoint.write({}, {})
     return [*teachers, checkpoint.folder]
 
 
 @pytest.fixture
-def command(monkeypatch, capsys):
+def command(capsys):
     def command(*arguments):
-        monkeypatch.setattr(sys, "argv", ["kept", *arguments])
-        kept.main()
+        cache.main(**vars(cache.arguments().parse_args(arguments)))
         return capsys.readouterr().out
 
     return command
@@ -53,9 +51,9 @@ def command(monkeypatch, capsys):
 
 def test_list_names_teachers_and_trainings(folders, command):
     out = command("list")
-    assert "2 teachers" in out and "1 unfinished trainings" in out
-    assert f"{folders[0].name}  float16, 4 windows, 1 shards, 0.0 MB, unused for 10.0 days" in out
-    assert f"{folders[1].name}  float16, 7 windows" in out and "a run  0.0 MB, unused for 0.0 days" in out
+    assert "2 teachers" in out and "1 checkpoints" in out
+    assert f"{folders[0].name}  float16, 4 windows, 1 shards, 0.0 MB, last used 10.0 days ago" in out
+    assert f"{folders[1].name}  float16, 7 windows" in out and "a run  0.0 MB, last used 0.0 days ago" in out
 
 
 def test_verify_exits_with_0_only_if_all_is_well(folders, command, capsys):
@@ -73,9 +71,9 @@ def test_verify_exits_with_0_only_if_all_is_well(folders, command, capsys):
 def test_a_damaged_teacher_is_listed_and_a_foreign_folder_is_a_problem(folders, command, capsys):
     (shard,) = folders[0].glob("*.safetensors")
     shard.write_bytes(b"")
-    (paths.cache() / "logits" / "foreign").mkdir()
+    (paths.logits_cache() / "foreign").mkdir()
     out = command("list")
-    assert "3 teachers" in out and f"{folders[0].name}  damaged, as `verify` shows" in out
+    assert "3 teachers" in out and f"{folders[0].name}  damaged, see `verify`" in out
     with pytest.raises(SystemExit) as ended:
         command("verify")
     assert ended.value.code == 1
@@ -84,8 +82,8 @@ def test_a_damaged_teacher_is_listed_and_a_foreign_folder_is_a_problem(folders, 
 
 
 def test_what_a_run_is_using_is_not_pruned(folders, command):
-    with logit_store.lock(folders[0]):
-        assert "which a run is using" in command("prune", "--all")
+    with lock(folders[0]):
+        assert "a run is using it" in command("prune", "--all")
     assert [folder.exists() for folder in folders] == [True, False, False]
 
 
@@ -109,5 +107,5 @@ def test_prune(folders, command, arguments, left):
 def test_prune_one_teacher_by_the_beginning_of_its_name(folders, command):
     command("prune", "--teacher", folders[0].name[:8])
     assert [folder.exists() for folder in folders] == [False, True, True]
-    with pytest.raises(InputError, match="0 kept teachers have a name that begins with 'none'"):
+    with pytest.raises(InputError, match="0 cached teachers have a name that begins with 'none'"):
         command("prune", "--teacher", "none")

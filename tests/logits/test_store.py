@@ -9,17 +9,11 @@ from safetensors.numpy import load_file, save_file
 from pipeline import files
 from pipeline.errors import InputError
 from pipeline.logits import store as logit_store
-from pipeline.logits.store import (
-    Identity,
-    LogitStore,
-    RowCache,
-    Rows,
-    count_rows,
-    problems,
-    read_shard,
-    write_shard,
-    write_store,
-)
+from pipeline.logits.cache import RowCache, write_store
+from pipeline.logits.manifest import MANIFEST, stores
+from pipeline.logits.shards import Identity, Rows, count_rows, read_shard, write_shard
+from pipeline.logits.store import LogitStore
+from pipeline.logits.verify import problems
 from pipeline.questions.features import Features
 
 IDENTITY = Identity(teacher="t" * 64, tokenizer="k" * 64, dtype="float16")
@@ -202,7 +196,7 @@ def test_a_damaged_shard_of_the_cache_is_dropped_with_a_warning(tmp_path, capsys
     cache = RowCache(tmp_path, IDENTITY)
     cache.add(rows("ab"))
     cache.add(rows("c"))
-    path = cache.folder / logit_store.write_shard(cache.folder, IDENTITY, rows("ab"))
+    path = cache.folder / write_shard(cache.folder, IDENTITY, rows("ab"))
     path.write_bytes(path.read_bytes()[:-1])
     again = RowCache(tmp_path, IDENTITY)
     assert [key in again for key in keys("abc")] == [False, False, True]
@@ -212,15 +206,15 @@ def test_a_damaged_shard_of_the_cache_is_dropped_with_a_warning(tmp_path, capsys
 def test_what_a_store_holds_is_adopted_unless_it_is_damaged_or_anothers(store, tmp_path):
     cache_of = partial(RowCache, tmp_path / "new")
     other = cache_of(Identity("u" * 64, "k" * 64, "float16"))
-    other.adopt(store)
+    other.import_shards(store)
     assert len(other) == 0 and not list(other.folder.glob("*.safetensors"))
     damaged = next(path for path in store.glob("*.safetensors") if count_rows(path) == 1)  # d
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    cache_of(IDENTITY).adopt(store)
+    cache_of(IDENTITY).import_shards(store)
     again = cache_of(IDENTITY)
     assert [key in again for key in keys("abcdef")] == [True, True, True, False, True, True]
     shards = content(again.folder)
-    again.adopt(store)
+    again.import_shards(store)
     assert content(again.folder) == shards
 
 
@@ -270,7 +264,7 @@ def test_a_shard_whose_header_was_changed_is_refused(store):
 def test_a_failed_write_leaves_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.setattr(files.os, "fsync", lambda _: (_ for _ in ()).throw(OSError("no space left")))
     with pytest.raises(OSError, match="no space"):
-        logit_store.write_shard(tmp_path, IDENTITY, rows("a"))
+        write_shard(tmp_path, IDENTITY, rows("a"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -358,7 +352,7 @@ def test_a_fault_is_one_of_the_problems_and_names_the_file(store, fault):
     ],
 )
 def test_a_damaged_manifest_is_one_problem_and_refused(store, change):
-    manifest = store / logit_store.MANIFEST
+    manifest = store / MANIFEST
     manifest.write_text(change(manifest.read_text()), errors="surrogatepass")
     (line,) = problems(store)
     assert str(manifest) in line
@@ -370,7 +364,7 @@ def test_a_folder_beside_stores_that_is_none_is_looked_at_too(store):
     (store.parent / "logits of all").mkdir()
     store.rename(store.parent / "logits of all" / "large")
     (store.parent / "logits of all" / "other").mkdir()
-    found = [line for folder in logit_store.stores(store.parent / "logits of all") for line in problems(folder)]
+    found = [line for folder in stores(store.parent / "logits of all") for line in problems(folder)]
     assert len(found) == 1 and "other has no manifest.json" in found[0]
 
 

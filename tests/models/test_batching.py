@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.models.batching import ordered_batches, pad, pad_flat, shuffled_batches, token_budget_batches
-from pipeline.models.inference import BATCH_TOKENS
+from pipeline.models.hardware import BATCH_TOKENS
 
 RNG = np.random.default_rng(0)
 LENGTHS = RNG.integers(30, 385, size=5000)

@@ -9,7 +9,8 @@ from torch import nn
 from transformers import BertConfig, BertForQuestionAnswering
 
 from pipeline.errors import InputError
-from pipeline.models import encoders, inference
+from pipeline.models import encoders, hardware, inference
+from pipeline.models.hardware import BATCH_TOKENS_VARIABLE, PRECISION_VARIABLE, batch_tokens, teacher_precision
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def model():
 @pytest.mark.parametrize("budget", ["20", "60", "100000"])
 def test_logits_do_not_depend_on_how_windows_are_batched(model, features, monkeypatch, budget):
     together = inference.predict(model, features, pad_token_id=0)
-    monkeypatch.setenv(inference.BATCH_TOKENS_VARIABLE, budget)
+    monkeypatch.setenv(BATCH_TOKENS_VARIABLE, budget)
     order = np.random.default_rng(0).permutation(len(features))
     start, end = inference.predict(model, features, 0, order)
     tokens = features.places(order)
@@ -31,7 +32,7 @@ def test_logits_do_not_depend_on_how_windows_are_batched(model, features, monkey
 
 
 def test_progress_is_told_of_every_window_and_every_token_with_its_padding(model, features, monkeypatch):
-    monkeypatch.setenv(inference.BATCH_TOKENS_VARIABLE, "60")
+    monkeypatch.setenv(BATCH_TOKENS_VARIABLE, "60")
     told = []
     inference.predict(model, features, 0, progress=lambda windows, tokens: told.append((windows, tokens)))
     windows, tokens = np.array(told).T
@@ -53,7 +54,7 @@ def threads_of_a_new_thread():
 
 
 def test_logits_are_the_same_to_the_bit_whatever_the_number_of_threads(model, features, monkeypatch, threads):
-    monkeypatch.setenv(inference.BATCH_TOKENS_VARIABLE, "60")
+    monkeypatch.setenv(BATCH_TOKENS_VARIABLE, "60")
     threads(1)
     alone = inference.predict(model, features, 0)
     threads(3)
@@ -64,14 +65,14 @@ def test_logits_are_the_same_to_the_bit_whatever_the_number_of_threads(model, fe
 
 
 def test_a_thread_that_fails_ends_the_computing(model, features, monkeypatch, threads):
-    monkeypatch.setenv(inference.BATCH_TOKENS_VARIABLE, "60")
+    monkeypatch.setenv(BATCH_TOKENS_VARIABLE, "60")
     threads(2)
 
     def exhausted(*_, **__):
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
 
     model.forward = exhausted
-    with pytest.raises(InputError, match=f"out of memory on cpu; set {inference.BATCH_TOKENS_VARIABLE} below 60"):
+    with pytest.raises(InputError, match=f"out of memory on cpu; set {BATCH_TOKENS_VARIABLE} below 60"):
         inference.predict(model, features, 0)
     assert threads_of_a_new_thread() == 2
 
@@ -90,25 +91,25 @@ def test_in_bfloat16_the_output_layer_stays_float32(model, features, monkeypatch
 
 
 def test_a_wide_model_gets_smaller_batches_on_a_cpu(monkeypatch):
-    monkeypatch.delenv(inference.BATCH_TOKENS_VARIABLE, raising=False)
-    budgets = [inference.batch_tokens(nn.Linear(2, width)) for width in (16, 1536, 4096)]
+    monkeypatch.delenv(BATCH_TOKENS_VARIABLE, raising=False)
+    budgets = [batch_tokens(nn.Linear(2, width)) for width in (16, 1536, 4096)]
     assert budgets == [2048, 1024, 384]
 
 
 @pytest.mark.parametrize("said", ["many", "-5", "1e4", "0"])
 def test_a_budget_that_is_no_number_is_refused(model, monkeypatch, said):
-    monkeypatch.setenv(inference.BATCH_TOKENS_VARIABLE, said)
+    monkeypatch.setenv(BATCH_TOKENS_VARIABLE, said)
     with pytest.raises(InputError, match=f"SPAN_DISTILL_BATCH_TOKENS is '{said}'; it must be a whole number"):
-        inference.batch_tokens(model)
+        batch_tokens(model)
 
 
 def test_the_precision_is_what_the_environment_says_or_what_the_device_has(monkeypatch):
-    monkeypatch.delenv(inference.PRECISION_VARIABLE, raising=False)
+    monkeypatch.delenv(PRECISION_VARIABLE, raising=False)
     for there, precision in ((False, "float32"), (True, "bfloat16")):
-        monkeypatch.setattr(inference, "has_bfloat16", lambda there=there: there)
-        assert inference.teacher_precision() == precision
-    monkeypatch.setenv(inference.PRECISION_VARIABLE, "float32")
-    assert inference.teacher_precision() == "float32"
-    monkeypatch.setenv(inference.PRECISION_VARIABLE, "half")
+        monkeypatch.setattr(hardware, "has_bfloat16", lambda there=there: there)
+        assert teacher_precision() == precision
+    monkeypatch.setenv(PRECISION_VARIABLE, "float32")
+    assert teacher_precision() == "float32"
+    monkeypatch.setenv(PRECISION_VARIABLE, "half")
     with pytest.raises(InputError, match="SPAN_DISTILL_PRECISION is 'half'; it may be float32 or bfloat16"):
-        inference.teacher_precision()
+        teacher_precision()

@@ -11,11 +11,14 @@ import time
 
 import pytest
 import torch
+from safetensors import safe_open
 from transformers import RobertaConfig, RobertaForQuestionAnswering
 
 from pipeline import paths
-from pipeline.errors import InputError, run
-from pipeline.logits import store as logit_store
+from pipeline.cli import report_errors
+from pipeline.errors import InputError
+from pipeline.logits.shards import count_rows
+from pipeline.logits.verify import problems
 from pipeline.models import encoders
 from pipeline.questions import tokenization
 from pipeline.questions.records import read_records, write_records
@@ -62,7 +65,7 @@ def test_scores_and_predictions_cover_every_question(with_logits):
 
 def test_pruned_weights_are_zero_in_the_saved_student(with_logits):
     train.main()
-    tensors = {path: logit_store.safe_open(path, "pt") for path in paths.STUDENT.glob("*.safetensors")}
+    tensors = {path: safe_open(path, "pt") for path in paths.STUDENT.glob("*.safetensors")}
     for file in tensors.values():
         for name in file.keys():
             weight = file.get_tensor(name)
@@ -96,7 +99,7 @@ def test_another_shard_size_is_not_another_teacher(with_logits, capsys):
     write_params(logits={"shard_size": 7})
     logits.main()
     assert counts(capsys)[2] == 0
-    assert list(logit_store.problems(paths.LOGITS / "large")) == []
+    assert list(problems(paths.LOGITS / "large")) == []
 
 
 def kept_shards():
@@ -106,7 +109,7 @@ def kept_shards():
 
 def test_killed_extractions_lose_at_most_a_shard_and_end_with_the_same_bytes(with_logits, start, monkeypatch, capsys):
     # many moments between shards; both runs begin with nothing, as what shares a batch can move a logit's last bit
-    write_params(dataset={"train_size": 600}, logits={"shard_size": 2})
+    write_params(dataset={"train_size": 1500}, logits={"shard_size": 2})
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(with_logits / "uninterrupted"))
     shutil.rmtree(paths.LOGITS)
     run_all(dataset, tokenize, logits)
@@ -127,12 +130,12 @@ def test_killed_extractions_lose_at_most_a_shard_and_end_with_the_same_bytes(wit
     capsys.readouterr()
     logits.main()
     windows, cached, _ = counts(capsys)
-    assert 0 < cached == sum(logit_store.count_rows(path) for path, _ in shards) < windows
+    assert 0 < cached == sum(count_rows(path) for path, _ in shards) < windows
     assert content(paths.LOGITS) == expected
 
 
 def test_an_interrupted_extraction_says_how_far_it_came_and_goes_on(with_logits, start, monkeypatch, capsys):
-    write_params(dataset={"train_size": 600}, logits={"shard_size": 2})
+    write_params(dataset={"train_size": 1500}, logits={"shard_size": 2})
     run_all(dataset, tokenize)
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(with_logits / "interrupted"))
     shutil.rmtree(paths.LOGITS)
@@ -142,8 +145,8 @@ def test_an_interrupted_extraction_says_how_far_it_came_and_goes_on(with_logits,
     os.kill(process.pid, signal.SIGINT)
     process.join(120)
     assert process.exitcode == 130
-    said = re.search(r"interrupted: (\d+) of \d+ windows are kept", (with_logits / "stderr.txt").read_text())
-    kept = sum(logit_store.count_rows(path) for path, _ in kept_shards())
+    said = re.search(r"interrupted: (\d+) of \d+ windows are cached", (with_logits / "stderr.txt").read_text())
+    kept = sum(count_rows(path) for path, _ in kept_shards())
     assert int(said[1]) == kept >= 10
     capsys.readouterr()
     logits.main()
@@ -170,8 +173,8 @@ def test_a_full_disk_loses_nothing_that_was_finished(with_logits, mount, monkeyp
     expected = content(paths.LOGITS)
     shutil.rmtree(paths.LOGITS)
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(mount("size=96k")))
-    with pytest.raises(SystemExit, match=r"error: .*No space left on device.*; what was finished is kept"):
-        run(logits.main)
+    with pytest.raises(SystemExit, match=r"error: .*No space left on device.*; what was finished is cached"):
+        report_errors(logits.main)
     kept = {path for path, _ in kept_shards()}
     assert len(kept) > 3
     (folder,) = {path.parent for path in kept}
@@ -179,7 +182,7 @@ def test_a_full_disk_loses_nothing_that_was_finished(with_logits, mount, monkeyp
     mount("remount", "size=10m")
     capsys.readouterr()
     logits.main()
-    assert counts(capsys)[1] == sum(map(logit_store.count_rows, kept))
+    assert counts(capsys)[1] == sum(map(count_rows, kept))
     assert content(paths.LOGITS) == expected
 
 
@@ -187,14 +190,14 @@ def test_a_checkpoint_that_does_not_fit_is_named(with_logits, mount, monkeypatch
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(mount("size=64k")))
     write_params(train={"checkpoint_minutes": 1e-9})
     with pytest.raises(SystemExit, match=r"error: the checkpoint .*mounted/training/.* cannot be written: .*No space"):
-        run(train.main)
+        report_errors(train.main)
     assert not [path for path in (with_logits / "mounted").rglob("*") if path.is_file()]
 
 
 def test_a_read_only_cache_is_named(with_logits, mount, monkeypatch):
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(mount("ro")))
     with pytest.raises(SystemExit, match=r"error: .*Read-only file system: '.*mounted/logits'"):
-        run(logits.main)
+        report_errors(logits.main)
 
 
 def test_validation_windows_without_an_answer_are_refused_before_any_training(with_logits):
@@ -285,6 +288,6 @@ def test_a_student_with_a_tokenizer_of_its_own_is_taught_by_characters(with_logi
 def test_a_wrong_parameter_stops_the_first_stage(workspace):
     write_params(train={"epocs": 3})
     with pytest.raises(SystemExit) as stopped:
-        run(dataset.main)
+        report_errors(dataset.main)
     assert str(stopped.value).startswith("error: params.yaml: train.epocs is not a parameter; train takes epochs, ")
     assert not paths.DATASET.exists()

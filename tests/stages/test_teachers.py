@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 
 import numpy as np
 import pytest
@@ -16,11 +15,13 @@ from transformers import (
 )
 
 from pipeline import paths
-from pipeline.commands import cache as kept
+from pipeline.commands import cache
 from pipeline.errors import InputError
-from pipeline.logits import store as logit_store
 from pipeline.logits import teaching
-from pipeline.models import encoders, inference
+from pipeline.logits.cache import unique_keys
+from pipeline.logits.verify import problems
+from pipeline.models import encoders
+from pipeline.models.hardware import PRECISION_VARIABLE
 from pipeline.questions import synthetic, tokenization
 from pipeline.questions.features import read_features
 from pipeline.questions.records import read_records
@@ -35,8 +36,7 @@ TWO = {"large": LARGE, "other": {**LARGE, "seed": 7}}
 def two_teachers(with_logits, monkeypatch):
     """With the logits of `large`, and `other` fine-tuned."""
     write_params(teacher={"models": TWO})
-    monkeypatch.setattr(sys, "argv", ["stage", "other"])
-    run_all(tokenize, teacher)
+    run_all(tokenize, teacher, name="other")
     return with_logits
 
 
@@ -51,8 +51,8 @@ def test_one_more_teacher_computes_its_own_windows_alone(two_teachers, capsys):
     capsys.readouterr()
     logits.main()
     counts = computed(capsys.readouterr().out)
-    assert counts["large"] == 0 and counts["other"] == len(logit_store.unique_keys(windows("other"))) + len(
-        logit_store.unique_keys(windows("other", "validation"))
+    assert counts["large"] == 0 and counts["other"] == len(unique_keys(windows("other"))) + len(
+        unique_keys(windows("other", "validation"))
     )
     assert content(paths.LOGITS / "large") == before
     assert (paths.LOGITS / "other/manifest.json").exists()
@@ -78,14 +78,13 @@ def windows(reader, split="train"):
 
 def test_verify_looks_at_the_store_of_each_teacher(two_teachers, monkeypatch, capsys):
     logits.main()
-    monkeypatch.setattr(sys, "argv", ["kept", "verify", "data/logits"])
     with pytest.raises(SystemExit) as ended:
-        kept.main()
+        cache.main("verify", [paths.LOGITS])
     assert ended.value.code == 0
     shard = next((paths.LOGITS / "other").glob("*.safetensors"))
     shard.unlink()
     with pytest.raises(SystemExit) as ended:
-        kept.main()
+        cache.main("verify", [paths.LOGITS])
     assert ended.value.code == 1
     assert str(shard) in capsys.readouterr().out
 
@@ -99,9 +98,8 @@ def test_teachers_of_different_tokenizers_teach_one_student(with_logits, monkeyp
     places = {"max_position_embeddings": 70, "pad_token_id": tokenizer.pad_token_id, "type_vocab_size": 1}
     RobertaForQuestionAnswering(RobertaConfig(vocab_size=len(tokenizer), **sizes, **places)).save_pretrained(folder)
     write_params(teacher={"models": {"large": LARGE, "roberta": {"model": "data/raw/roberta", "revision": None}}})
-    monkeypatch.setattr(sys, "argv", ["stage", "roberta"])
     capsys.readouterr()
-    run_all(tokenize, teacher, logits, backbone, train, evaluate)
+    run_all(tokenize, teacher, logits, backbone, train, evaluate, name="roberta")
     out = capsys.readouterr().out
     assert "student has the tokenizer of large" in out
     assert "roberta has the tokenizer" not in out
@@ -139,14 +137,13 @@ def test_each_reader_has_the_segments_that_its_model_reads(with_logits, monkeypa
     out = capsys.readouterr().out
     assert "has the tokenizer of" not in out and "has no place" not in out
     assert windows("large").token_type_ids.any() and not windows("student").token_type_ids.any()
-    reading = teaching.read(*paths.reading("large", "train"), read_records(paths.DATASET / "train.parquet"))
+    reading = teaching.read(*paths.teacher_paths("large", "train"), read_records(paths.DATASET / "train.parquet"))
     assert teaching.targets([reading], windows("student")) is reading[1]
 
 
-def test_a_teacher_that_is_not_in_the_parameters_is_refused(with_logits, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["stage", "small"])
+def test_a_teacher_that_is_not_in_the_parameters_is_refused(with_logits):
     with pytest.raises(InputError, match=r"no teacher 'small'; teacher\.models has large"):
-        teacher.main()
+        teacher.main("small")
 
 
 def test_pulled_logits_are_not_computed_again(with_logits, monkeypatch, capsys):
@@ -172,7 +169,7 @@ def test_shards_and_manifest_say_which_precision_computed_them(with_logits, monk
     shutil.rmtree(paths.LOGITS)
     run_all(dataset, tokenize, logits)
     write_params(tokenize=same_tokenizer)
-    monkeypatch.setenv(inference.PRECISION_VARIABLE, "bfloat16")
+    monkeypatch.setenv(PRECISION_VARIABLE, "bfloat16")
     run_all(dataset, tokenize, logits)
     manifest = json.loads((paths.LOGITS / "large/manifest.json").read_text())
     said = {shard["file"]: shard["precision"] for shard in manifest["shards"]}
@@ -181,7 +178,7 @@ def test_shards_and_manifest_say_which_precision_computed_them(with_logits, monk
             assert json.loads(file.metadata()["span_distill"])["precision"] == precision
     assert [precision for precision in said.values() if precision == ["float32"]]
     assert [precision for precision in said.values() if "bfloat16" in precision]
-    assert list(logit_store.problems(paths.LOGITS / "large")) == []
+    assert list(problems(paths.LOGITS / "large")) == []
 
 
 def unlabelled_questions(train_labelled=8, validation_labelled=6):
@@ -244,7 +241,7 @@ def test_without_any_answer_only_a_finished_teacher_can_teach(with_logits, monke
     write_params(dataset=files, teacher={**finished, "train": settings})
     run_all(dataset, tokenize)
     with pytest.raises(InputError, match="no training question has an answer to fine-tune the teacher on"):
-        teacher.main()
+        teacher.main("large")
     write_params(dataset=files, teacher={**finished, "train": {**settings, "epochs": 0}})
     run_all(teacher, logits, backbone, train, evaluate)
     assert json.loads(paths.EVAL_METRICS.read_text())["questions"] == 8

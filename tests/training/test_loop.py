@@ -7,14 +7,19 @@ import torch
 from transformers import BertConfig, BertForQuestionAnswering
 
 from pipeline.errors import InputError
-from pipeline.models.inference import BATCH_TOKENS_VARIABLE, predict
+from pipeline.models.hardware import BATCH_TOKENS_VARIABLE
+from pipeline.models.inference import predict
 from pipeline.params import Train
 from pipeline.questions.features import Features
 from pipeline.training import loop as training
 from pipeline.training.checkpoints import Checkpoint
-from pipeline.training.loop import Plan, Run, reason_to_stop, train
+from pipeline.training.loading import StepLoader
+from pipeline.training.loop import train
 from pipeline.training.losses import span_cross_entropy
+from pipeline.training.optimizer import new_optimizer
+from pipeline.training.plan import Plan
 from pipeline.training.pruning import Pruning
+from pipeline.training.run import Run, reason_to_stop
 
 SETTINGS = Train(epochs=4, batch_size=8, learning_rate=3e-3, schedule="constant")
 
@@ -169,7 +174,7 @@ def test_schedules(features, schedule, expected):
 
 
 def test_weight_decay_spares_biases_and_norms():
-    groups = training.new_optimizer(model(), SETTINGS.model_copy(update={"weight_decay": 0.1})).param_groups
+    groups = new_optimizer(model(), SETTINGS.model_copy(update={"weight_decay": 0.1})).param_groups
     assert [group["weight_decay"] for group in groups] == [0.1, 0.0]
     assert {p.dim() for p in groups[0]["params"]} == {2}
     assert {p.dim() for p in groups[1]["params"]} == {1}
@@ -354,14 +359,14 @@ def test_a_launchers_settings_do_not_change_the_steps(features, monkeypatch):
 def test_waiting_for_windows_counts_as_training(features, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(training.time, "perf_counter", lambda: clock[0])
-    as_usual = training._Loop.prefetched
+    as_usual = StepLoader.prefetched
 
     def slow(loop, steps):
         for step in as_usual(loop, steps):
             clock[0] += 6.0
             yield step
 
-    monkeypatch.setattr(training._Loop, "prefetched", slow)
+    monkeypatch.setattr(StepLoader, "prefetched", slow)
     _, result = run(features, SETTINGS.model_copy(update={"time_limit_minutes": 1.0}))
     assert (result.stopped_by, result.steps, result.seconds) == ("time_limit", 10, 60.0)
 

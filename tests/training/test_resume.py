@@ -17,14 +17,16 @@ from transformers import BertConfig, BertForQuestionAnswering
 
 from pipeline import paths
 from pipeline.errors import InputError
-from pipeline.logits.store import count_rows, problems
+from pipeline.logits.shards import count_rows
+from pipeline.logits.verify import problems
 from pipeline.models import encoders
 from pipeline.models.heads import HEADS
 from pipeline.models.student import Student
 from pipeline.params import load
 from pipeline.questions.records import read_records
 from pipeline.stages import backbone, logits, teacher, train
-from pipeline.training.checkpoints import Checkpoint, load_optimizer_tensors, optimizer_tensors, run_key
+from pipeline.training.checkpoints import Checkpoint, run_key
+from pipeline.training.optimizer import load_optimizer_tensors, optimizer_tensors
 from tests.tiny import TINY, content, run_all, write_params
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +63,7 @@ def kill_after_a_checkpoint(start, stage):
 def test_killed_runs_end_with_the_bytes_of_an_uninterrupted_one(with_logits, start, capsys, stage, made):
     long = {**LONG, "epochs": 100}  # the kills are over before it ends
     write_params(train=long, teacher={"train": {**long, "batch_size": 8, "learning_rate": 1e-3, "keep": "last"}})
-    stage.main()
+    run_all(stage)
     expected = content(*made)
     assert checkpoints() == []
     rng, before = random.Random(0), []
@@ -73,7 +75,7 @@ def test_killed_runs_end_with_the_bytes_of_an_uninterrupted_one(with_logits, sta
         process.join()
         assert process.exitcode == -signal.SIGKILL
     capsys.readouterr()
-    stage.main()
+    run_all(stage)
     assert "going on from a checkpoint of step " in capsys.readouterr().out
     assert content(*made) == expected
     assert checkpoints() == []
@@ -258,8 +260,8 @@ def test_two_processes_take_the_steps_of_one(with_logits, launch):
 # the second process opens the cache when the first could have added shards to it
 LATE = """
 import time
-from pipeline.errors import run
-from pipeline.logits.store import RowCache
+from pipeline.cli import report_errors
+from pipeline.logits.cache import RowCache
 from pipeline.processes import processes
 from pipeline.stages import logits
 
@@ -270,7 +272,7 @@ def late(self, *arguments):
     on_time(self, *arguments)
 
 RowCache.__init__ = late
-run(logits.main)
+report_errors(logits.main)
 """
 
 
@@ -278,7 +280,7 @@ run(logits.main)
 SLOW = """
 import time
 from pipeline.models import inference
-from pipeline.errors import run
+from pipeline.cli import report_errors
 from pipeline.stages import logits
 
 at_once = inference.predict
@@ -288,7 +290,7 @@ def slow(*arguments):
     return at_once(*arguments)
 
 inference.predict = slow
-run(logits.main)
+report_errors(logits.main)
 """
 
 

@@ -1,0 +1,89 @@
+"""Runs a teacher over windows, a shard at a time, into the cache."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedModel
+
+from pipeline.errors import InputError
+from pipeline.logits.cache import RowCache
+from pipeline.logits.shards import Rows
+from pipeline.models import inference
+from pipeline.questions.features import Features
+
+Logits = tuple[np.ndarray, np.ndarray]
+# the windows of a shard: indices into features, whose `record` points into records
+Shard = tuple[Features, np.ndarray, list[dict[str, Any]]]
+
+
+def add_shards(
+    cache: RowCache,
+    teacher: PreTrainedModel,
+    shards: list[Shard],
+    pad_token_id: int,
+    progress: Callable[[int], Any] = lambda windows: None,
+) -> float:
+    """Compute shards and add them to the cache.
+
+    Args:
+        progress: called with the number of windows of each batch.
+
+    Returns:
+        The share of padding among the tokens computed, from 0 to 1.
+
+    Raises:
+        InputError: a logit is not finite in the cache's dtype; names the question.
+    """
+    with_padding = 0
+
+    def advance(windows: int, tokens: int) -> None:
+        nonlocal with_padding
+        with_padding += tokens
+        progress(windows)
+
+    def computed() -> Iterator[Rows]:
+        for features, indices, records in shards:
+            rows = teacher_rows(teacher, features, indices, pad_token_id, cache.identity.dtype, advance)
+            refuse_not_finite(rows, [records[i]["id"] for i in features.record[indices]])
+            yield rows
+
+    cache.add_all(computed())
+    return 1 - sum(int(features.lengths[indices].sum()) for features, indices, _ in shards) / with_padding
+
+
+def teacher_rows(
+    teacher: PreTrainedModel,
+    features: Features,
+    indices: np.ndarray,
+    pad_token_id: int,
+    dtype: str,
+    progress: Callable[[int, int], None] = lambda windows, tokens: None,
+) -> Rows:
+    """The teacher's logits for the windows at `indices`."""
+    logits = inference.predict(teacher, features, pad_token_id, indices, progress)
+    return as_rows(features, indices, logits, dtype, str(teacher.dtype).removeprefix("torch."))
+
+
+def as_rows(features: Features, indices: np.ndarray, logits: Logits, dtype: str, precision: str) -> Rows:
+    """Logits of the windows at `indices`, laid end to end, as the rows that a shard stores."""
+    with np.errstate(over="ignore"):  # a value too large for the dtype is refused by its question
+        start_logits, end_logits = (end.astype(dtype) for end in logits)
+    return Rows(
+        keys=features.keys[indices],
+        starts=np.concatenate([[0], np.cumsum(features.lengths[indices])]),
+        start_logits=start_logits,
+        end_logits=end_logits,
+        precision=(precision,),
+    )
+
+
+def refuse_not_finite(rows: Rows, questions: list[str]) -> None:
+    """Refuse rows with a logit that is not finite; `questions` are the rows' question ids."""
+    finite = np.isfinite(rows.start_logits) & np.isfinite(rows.end_logits)
+    if not finite.all():
+        row = np.searchsorted(rows.starts, np.flatnonzero(~finite)[0], side="right") - 1
+        raise InputError(
+            f"the teacher's logits for question {questions[row]} are not finite as {rows.start_logits.dtype}; "
+            "try logits.dtype float32, or another teacher"
+        )
