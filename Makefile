@@ -3,23 +3,43 @@ PYTHON ?= python3
 SHELL := /bin/bash
 BIN := .venv/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+# FAST=1 leaves out the tests that start processes of their own
+PYTEST := python -m pytest -n 2 --dist loadscope $(if $(FAST),-m "not slow")
 
-.PHONY: repro test lint format
+.PHONY: help repro test lint format bench hooks
+
+help:
+	@echo "make repro        run the pipeline, print the scores"
+	@echo "make test         run the tests; FAST=1 leaves out the slow ones"
+	@echo "make lint         ruff, formatting and types"
+	@echo "make format       format the code"
+	@echo "make bench        run every benchmark at a small size"
+	@echo "make hooks        have git run 'make lint' before each commit"
 
 repro: .venv/installed
 	$(RUN) python -m dvc repro
 	$(RUN) python -m pipeline.commands.show
 
 test: .venv/installed
-	$(RUN) python -m pytest
+	$(RUN) $(PYTEST)
 
 lint: .venv/installed
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
+	$(RUN) pyrefly check
 
 format: .venv/installed
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
+
+bench: .venv/installed
+	$(RUN) python -m benchmarks.store --windows 2000
+	$(RUN) python -m benchmarks.extraction --shape minilm --windows 200 --peer-windows 50
+	$(RUN) python -m benchmarks.training --shape minilm --train-size 200 --validation-size 50
+
+hooks:
+	printf '#!/bin/sh\nexec make --silent lint\n' > "$$(git rev-parse --git-path hooks)/pre-commit"
+	chmod +x "$$(git rev-parse --git-path hooks)/pre-commit"
 
 .venv/installed: requirements.txt constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; make PYTHON=...")'

@@ -1,4 +1,4 @@
-"""What the benchmarks share: models and questions, a process of its own for each peer, memory, and the report."""
+"""Shared by the benchmarks: models and questions, a separate process for each peer, memory sampling, the report."""
 
 import argparse
 import json
@@ -30,7 +30,7 @@ SHAPES = {
     "tiny": (64, 2, 4, 128),
 }
 SQUAD = {split: Path(f"../shared/squad/{split}.json") for split in ("train", "validation")}
-# memory is looked at this often, and more rarely in a process that has run for longer than 10 s
+# interval between memory samples; longer in a process that has run for more than 10 s
 SAMPLE_SECONDS = 0.002
 SAMPLE_SHARE = 1 / 5000
 MB = 1e6
@@ -38,22 +38,24 @@ WITHOUT_RATIO = {"windows", "exact_match", "f1"}
 
 
 def model_options(parser: argparse.ArgumentParser) -> None:
-    """The options that say which model and which windows."""
+    """Add the options that select the model and the windows."""
     model = parser.add_mutually_exclusive_group()
-    model.add_argument("--model", help="model folder; an output layer that it lacks gets random weights")
-    model.add_argument("--shape", choices=SHAPES, default="tiny", help="random weights of this shape (default: tiny)")
-    parser.add_argument("--max-length", type=int, default=384, help="tokens of a window at most; a third overlaps")
+    model.add_argument("--model", help="model folder; a missing output layer gets random weights")
+    model.add_argument("--shape", choices=SHAPES, default="tiny", help="random weights in this shape (default: tiny)")
+    parser.add_argument("--max-length", type=int, default=384, help="maximum tokens of a window; a third overlaps")
 
 
 def peer_options(parser: argparse.ArgumentParser, peers: dict[str, Callable]) -> None:
-    """The options that say which peers run and how often; `--child` is how a peer's own process is started."""
-    parser.add_argument("--peers", default=",".join(peers), help="which to run (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=1, help="run all peers so often in turn; the fastest counts")
+    """Add the options that select the peers and rounds; `--child` starts the process of one peer."""
+    parser.add_argument("--peers", default=",".join(peers), help="peers to run (default: %(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=1, help="how often to run all peers in turn; the fastest run counts"
+    )
     parser.add_argument("--child", nargs=2, metavar=("PEER", "FOLDER"), help=argparse.SUPPRESS)
 
 
 def model_of(args: argparse.Namespace) -> PreTrainedModel:
-    """The question-answering model that the options name, float32, on the device."""
+    """The question-answering model that the options select, in float32, on the device."""
     if args.model:
         model = encoders.load_qa_model(args.model, trained_output=False)
     else:
@@ -64,9 +66,9 @@ def model_of(args: argparse.Namespace) -> PreTrainedModel:
 
 
 def questions(file: Path | None, split: str, size: int | None) -> tuple[str, list[dict]]:
-    """Where questions come from, and `size` of them (all for None), drawn from the whole file in a fixed order.
+    """The source of the questions, and `size` of them (None: all), sampled from the whole file in a fixed order.
 
-    Without a file: the real questions beside the project where they are, else 1,000 of the synthetic corpus.
+    Without `file`: the real questions in ../shared if they exist, else 1,000 of the synthetic corpus.
     """
     file = file or (SQUAD[split] if SQUAD[split].exists() else None)
     if file is None:
@@ -77,19 +79,19 @@ def questions(file: Path | None, split: str, size: int | None) -> tuple[str, lis
 
 
 def tokenizer_of(args: argparse.Namespace, records: list[dict]) -> tokenization.PreTrainedTokenizerFast:
-    """The model's own tokenizer; for random weights, one learnt from the questions."""
+    """The model's own tokenizer; for random weights, one trained on the questions."""
     if args.model:
         return tokenization.load(args.model)
-    return tokenization.learn((text for r in records for text in (r["context"], r["question"])), VOCABULARY)
+    return tokenization.train((text for r in records for text in (r["context"], r["question"])), VOCABULARY)
 
 
 def features_of(records: list[dict], tokenizer, max_length: int) -> Features:
-    """The windows of the records; a third of `max_length` is the overlap, 128 of 384 as in transformers' example."""
+    """The windows of the records; they overlap by a third of `max_length`, 128 of 384 as in transformers' example."""
     return pack(windows(records, tokenizer, max_length, max_length // 3))
 
 
 def padded(features: Features, indices, max_length: int, labels: bool = False) -> dict[str, list]:
-    """The windows as columns of lists, padded to `max_length`: the data set of transformers' example."""
+    """The windows as columns of lists, padded to `max_length`, as in transformers' example."""
     columns = {"input_ids": [], "token_type_ids": [], "attention_mask": []}
     for i in indices:
         tokens, ids = features.tokens(i), features.input_ids[features.tokens(i)].tolist()
@@ -110,7 +112,7 @@ def synchronize() -> None:
 
 @contextmanager
 def measured(result: dict):
-    """Note when the block began and ended, and the memory before and after it, for `run_peer` to compare."""
+    """Add to `result` the start and end time of the block and the memory before and after it, for `run_peer`."""
     process = psutil.Process()
     synchronize()
     if torch.cuda.is_available():
@@ -125,9 +127,9 @@ def measured(result: dict):
 
 
 def run_peer(peer: str, folder: Path) -> dict:
-    """Run this command for one peer in a process of its own, and watch its resident memory from outside.
+    """Run this command for one peer in a separate process, and sample the resident memory of that process.
 
-    Adds `rss_growth_mb`: the most that the process held in the measured block, less what it held before.
+    Adds `rss_growth_mb`: peak memory in the measured block minus the memory before it.
     """
     print(f"{peer} ...", file=sys.stderr, flush=True)
     command = [sys.executable, "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]]
@@ -148,11 +150,11 @@ def run_peer(peer: str, folder: Path) -> dict:
 
 
 def run_peers(args: argparse.Namespace, folder: Path, known: dict[str, Callable]) -> list[dict]:
-    """Every peer, `rounds` times in turn: each one's fastest run, with the seconds of all."""
+    """Run all peers in turn, `rounds` times; returns the fastest run of each, with the seconds of all its runs."""
     chosen = args.peers.split(",")
     unknown = sorted(set(chosen) - set(known))
     if unknown:
-        sys.exit(f"error: no peer {', '.join(unknown)}; there are {', '.join(known)}")
+        sys.exit(f"error: unknown peer {', '.join(unknown)}; the peers are {', '.join(known)}")
     runs = {peer: [] for peer in chosen}
     for _ in range(args.rounds):
         for peer in chosen:
@@ -167,12 +169,12 @@ def run_benchmark(
     prepare: Callable[[argparse.Namespace, Path], dict],
     columns: dict[str, tuple[str, int]],
 ) -> None:
-    """In the parent: prepare a temporary folder, run the peers, print the report. In a child: measure one peer.
+    """Prepare a temporary folder, run the peers and print the report; in a child process, measure one peer.
 
     Args:
         peers: by name, (options, folder) -> result with `seconds`.
-        prepare: (options, folder) -> what to say about the input.
-        columns: of the table, by key of the results: heading and decimals.
+        prepare: (options, folder) -> description of the input for the report.
+        columns: columns of the table: key of the results -> heading and number of decimals.
     """
     if args.child:
         peer, folder = args.child[0], Path(args.child[1])
@@ -186,7 +188,7 @@ def run_benchmark(
 
 
 def machine() -> dict:
-    """What the figures depend on."""
+    """Hardware and versions that the figures depend on."""
     return {
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {platform.machine()}",
         "threads": torch.get_num_threads(),
@@ -196,7 +198,7 @@ def machine() -> dict:
 
 
 def describe(args: argparse.Namespace, source: str, features: Features) -> dict:
-    """The model by its name alone, and the windows."""
+    """Description of the model, without its path, and of the windows."""
     return {
         "model": Path(args.model).name if args.model else f"{args.shape}, random weights",
         "questions": source,
@@ -207,7 +209,7 @@ def describe(args: argparse.Namespace, source: str, features: Features) -> dict:
 
 
 def rounded(value):
-    """Floats to four significant digits, wherever they are."""
+    """Round all floats in a JSON value to four significant digits."""
     if isinstance(value, dict):
         return {key: rounded(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -216,7 +218,7 @@ def rounded(value):
 
 
 def table(rows: list[dict], columns: dict[str, tuple[str, int]]) -> str:
-    """A Markdown table; behind each figure how many times that of the first row it is."""
+    """A Markdown table; the ratio to the first row follows each figure."""
     lines = ["| peer | " + " | ".join(heading for heading, _ in columns.values()) + " |"]
     lines.append("|---|" + "---|" * len(columns))
     for row in rows:

@@ -1,4 +1,4 @@
-"""A teacher's logits: ours against Trainer.predict and against the way of a notebook. See README.md."""
+"""Computing a teacher's logits: ours against Trainer.predict and against a notebook's code. See README.md."""
 
 import argparse
 import pickle
@@ -15,23 +15,23 @@ from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from benchmarks import common, packing
 from pipeline.logits.cache import RowCache, chunks
+from pipeline.logits.extraction import as_rows, teacher_rows
 from pipeline.logits.shards import Identity, Rows
 from pipeline.models import encoders
 from pipeline.models.hardware import batch_tokens, device
 from pipeline.questions.features import Features, write_features
-from pipeline.stages.logits import as_rows, teacher_rows
 
 SHARD_SIZE = 4096
-STORED = "float16"
+STORED_DTYPE = "float16"
 NOTEBOOK_BATCH = 4
 COLUMNS = {
     "windows": ("windows", 0),
     "windows_per_second": ("windows/s", 2),
     "rss_growth_mb": ("memory, MB", 0),
     "cuda_growth_mb": ("GPU memory, MB", 0),
-    "bytes_per_window": ("bytes a window", 0),
+    "bytes_per_window": ("bytes per window", 0),
     "useful_gflops": ("useful GFLOP/s", 1),
-    "matrix_share": ("of a matrix product's", 3),
+    "matrix_share": ("share of a matrix product's", 3),
 }
 
 
@@ -39,12 +39,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.extraction", description=__doc__)
     common.model_options(parser)
     common.peer_options(parser, PEERS)
-    parser.add_argument("--squad", type=Path, help="SQuAD JSON (default: the real questions beside the project)")
-    parser.add_argument("--windows", type=int, help="windows for ours; more than there are: some again (default: all)")
-    parser.add_argument("--peer-windows", type=int, help="windows for the other peers (default: as many)")
-    parser.add_argument("--trainer-batch", type=int, default=8, help="batch of Trainer.predict (default: its own, 8)")
-    parser.add_argument("--warm-up", type=int, default=16, help="windows before the clock starts (default: 16)")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of the encoder")
+    parser.add_argument("--squad", type=Path, help="SQuAD JSON (default: ../shared/squad if it exists)")
+    parser.add_argument("--windows", type=int, help="windows for ours, repeated if there are fewer (default: all)")
+    parser.add_argument("--peer-windows", type=int, help="windows for the other peers (default: the same number)")
+    parser.add_argument(
+        "--trainer-batch", type=int, default=8, help="batch size of Trainer.predict (default: its own, 8)"
+    )
+    parser.add_argument("--warm-up", type=int, default=16, help="windows that run before the measurement (default: 16)")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="precision of the encoder")
     common.run_benchmark(parser.parse_args(), PEERS, prepare, COLUMNS)
 
 
@@ -57,32 +59,32 @@ def prepare(args: argparse.Namespace, folder: Path) -> dict:
 
 def ours(args: argparse.Namespace, folder: Path) -> dict:
     def rows(model: PreTrainedModel, features: Features, indices: np.ndarray) -> Rows:
-        return teacher_rows(model, features, indices, 0, STORED)
+        return teacher_rows(model, features, indices, 0, STORED_DTYPE)
 
-    return measure(args, folder, keeping(rows), args.windows, in_precision=ready)
+    return measure(args, folder, caching(rows), args.windows, convert=with_bfloat16_encoder)
 
 
 def packed(args: argparse.Namespace, folder: Path) -> dict:
     def rows(model: PreTrainedModel, features: Features, indices: np.ndarray) -> Rows:
         threads = 1 if model.device.type == "cuda" else torch.get_num_threads()
         logits = packing.predict(model, features, indices, threads * batch_tokens(model))
-        return as_rows(features, indices, logits, STORED, args.dtype)
+        return as_rows(features, indices, logits, STORED_DTYPE, args.dtype)
 
-    return measure(args, folder, keeping(rows), args.windows, in_precision=ready)
+    return measure(args, folder, caching(rows), args.windows, convert=with_bfloat16_encoder)
 
 
-def keeping(rows: Callable[[PreTrainedModel, Features, np.ndarray], Rows]) -> Callable[..., None]:
-    """Computes rows a shard at a time and writes them to a cache, as the logits stage does."""
+def caching(rows: Callable[[PreTrainedModel, Features, np.ndarray], Rows]) -> Callable[..., None]:
+    """A function that computes rows shard by shard and writes them to a cache, as the logits stage does."""
 
     def run(model: PreTrainedModel, features: Features, indices: np.ndarray, out: Path) -> None:
-        cache = RowCache(out, Identity("benchmark", "benchmark", STORED))
+        cache = RowCache(out, Identity("benchmark", "benchmark", STORED_DTYPE))
         cache.add_all(rows(model, features, chunk) for chunk in chunks(indices, SHARD_SIZE))
 
     return run
 
 
-def ready(model: PreTrainedModel, dtype: str) -> PreTrainedModel:
-    """As the logits stage computes: the output layer is float32 always."""
+def with_bfloat16_encoder(model: PreTrainedModel, dtype: str) -> PreTrainedModel:
+    """The model as the logits stage runs it: only the encoder is converted, the output layer stays float32."""
     return encoders.bfloat16_encoder(model) if dtype == "bfloat16" else model
 
 
@@ -132,20 +134,20 @@ def converted(model: PreTrainedModel, dtype: str) -> PreTrainedModel:
 
 
 def measure(
-    args: argparse.Namespace, folder: Path, run, count: int | None, build=lambda *_: None, in_precision=converted
+    args: argparse.Namespace, folder: Path, run, count: int | None, build=lambda *_: None, convert=converted
 ) -> dict:
-    """Time `run` over `count` windows drawn from all, after a warm-up on a few; memory includes the warm-up."""
+    """Time `run` over `count` random windows, after a warm-up on a few; memory includes the warm-up."""
     features = common.split_features(folder, "train")
     order = np.random.default_rng(0).permutation(len(features))
     indices = np.resize(order, count or len(order))
     warm_up = indices[: min(args.warm_up, len(indices) - 1)]
     build(features, warm_up)
     build(features, indices)
-    model = in_precision(common.model_of(args), args.dtype)
+    model = convert(common.model_of(args), args.dtype)
     before = matrix_flops(args.dtype)
     outs = [folder / f"{args.child[0]}-{name}" for name in ("warm-up", "logits")]
     for out in outs:
-        shutil.rmtree(out, ignore_errors=True)  # of a round before
+        shutil.rmtree(out, ignore_errors=True)  # from an earlier round
         out.mkdir()
     result = {}
     with common.measured(result):
@@ -170,14 +172,14 @@ def measure(
 
 
 def useful_flops(model: PreTrainedModel, lengths: np.ndarray) -> float:
-    """Operations for the real tokens: 2 a weight of a linear layer, and 4 H T a token and layer for attention."""
+    """Operations on real tokens: 2 per weight of a linear layer and token, 4 H T per token and layer for attention."""
     weights = sum(module.weight.numel() for module in model.modules() if isinstance(module, nn.Linear))
     attention = 4 * model.config.hidden_size * model.config.num_hidden_layers
     return float((lengths * (2 * weights + attention * lengths)).sum())
 
 
 def matrix_flops(dtype: str, seconds: float = 0.5) -> float:
-    """Operations a second of products of square matrices: 2048 wide on a CPU, 8192 on a GPU."""
+    """Operations per second of a product of square matrices: 2048 wide on a CPU, 8192 on a GPU."""
     where = device()
     size = 2048 if where.type == "cpu" else 8192
     a, b = (torch.randn(size, size, device=where, dtype=getattr(torch, dtype)) for _ in range(2))

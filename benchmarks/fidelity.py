@@ -1,6 +1,6 @@
-"""What stored logits lose: those in data/logits against the same teachers' float32 ones, in this workspace.
+"""The precision lost in stored logits: data/logits against the same teachers' float32 logits, in this workspace.
 
-Runs each teacher over the validation windows once more, in float32 and in bfloat16; `dvc repro` must have been there.
+Runs each teacher over the validation windows again, in float32 and in bfloat16. Run `dvc repro` first.
 """
 
 import json
@@ -29,20 +29,20 @@ def main() -> None:
 
 
 def report(name: str, records: list[dict], longest: int) -> dict:
-    """A teacher's logits as they are stored, and as bfloat16 computes and float16 stores them, against float32."""
+    """Compare with float32: a teacher's stored logits, and logits computed in bfloat16 and stored as float16."""
     features, stored = teaching.read(*paths.teacher_paths(name, "validation"), records)
     pad_token_id = tokenization.load(paths.tokenizer(name)).pad_token_id
     teacher = encoders.load_qa_model(paths.TEACHER / name).to(device())
-    exact = inference.predict(teacher, features, pad_token_id)
-    rough = inference.predict(encoders.bfloat16_encoder(teacher), features, pad_token_id)
-    several = {"stored": stored, "bfloat16, stored as float16": tuple(end.astype(np.float16) for end in rough)}
+    float32 = inference.predict(teacher, features, pad_token_id)
+    bfloat16 = inference.predict(encoders.bfloat16_encoder(teacher), features, pad_token_id)
+    compared = {"stored": stored, "bfloat16, stored as float16": tuple(end.astype(np.float16) for end in bfloat16)}
     return {
         "windows": len(features),
         "stored as": str(stored[0].dtype),
-        "float32": scores(features, records, exact, longest),
+        "float32": scores(features, records, float32, longest),
         **{
-            what: {**scores(features, records, logits, longest), **differences(features, exact, logits)}
-            for what, logits in several.items()
+            what: {**scores(features, records, logits, longest), **differences(features, float32, logits)}
+            for what, logits in compared.items()
         },
     }
 

@@ -1,7 +1,7 @@
-"""Windows laid end to end without padding, for a model that reads them with attention over each window alone.
+"""Inference without padding: windows are concatenated, and attention stays within each window.
 
-What length-sorted batches are compared with. On CUDA, unless it is float32, attention is torch's `varlen_attn`;
-elsewhere each window's own `scaled_dot_product_attention`, which is slow and there for the test of parity.
+The benchmarks compare it with batches sorted by length. On CUDA, except in float32, attention is torch's `varlen_attn`.
+Elsewhere it is one `scaled_dot_product_attention` per window, which is slow and only for the test of equal logits.
 """
 
 from itertools import pairwise
@@ -30,10 +30,10 @@ def attention(
     longest: int,
     **_,
 ) -> tuple[Tensor, None]:
-    """(1, heads, T, d) each -> (1, T, heads, d), every window attending to itself alone.
+    """(1, heads, T, d) each -> (1, T, heads, d), with attention within each window.
 
     Args:
-        bounds: (N + 1,) int32, where each of N windows begins among the T tokens, and T.
+        bounds: (N + 1,) int32, the first of the T tokens of each of N windows, and T.
         longest: tokens of the longest window.
     """
     query, key, value = (one[0].transpose(0, 1) for one in (query, key, value))  # (T, heads, d)
@@ -53,7 +53,7 @@ AttentionMaskInterface.register(NAME, lambda *_, **__: None)
 
 
 def packs(lengths: np.ndarray, max_tokens: int) -> list[np.ndarray]:
-    """Every window once, in their order, in packs of at most `max_tokens` tokens; a longer one in a pack of its own."""
+    """Split the windows, in order, into packs of at most `max_tokens` tokens; a longer window is a pack by itself."""
     parts, begin, tokens = [], 0, 0
     for i, length in enumerate(lengths):
         if i > begin and tokens + length > max_tokens:
@@ -67,13 +67,13 @@ def packs(lengths: np.ndarray, max_tokens: int) -> list[np.ndarray]:
 def predict(
     model: PreTrainedModel, features: Features, indices: np.ndarray, max_tokens: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As `pipeline.inference.predict`, for a BERT; the model is left with `packed` attention."""
+    """Like `pipeline.models.inference.predict`, for a BERT; changes the model's attention to `packed`."""
     model.set_attn_implementation(NAME)
     model.eval()
     computed = []
     for part in packs(features.lengths[indices], max_tokens):
         windows = indices[part]
-        lengths, places = features.lengths[windows], features.places(windows)
+        lengths, places = features.lengths[windows], features.token_indices(windows)
         bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
         position_ids = np.arange(len(places)) - np.repeat(bounds[:-1], lengths)
         ids = (features.input_ids[places], features.token_type_ids[places], position_ids)

@@ -1,4 +1,4 @@
-"""What grows with the number of windows, for docs/scale.md: tokenizing them, and opening the cache of their logits."""
+"""Time and memory that grow with the number of windows, for docs/scale.md: tokenizing, and opening the cache."""
 
 import argparse
 import json
@@ -22,42 +22,42 @@ IDENTITY = Identity("benchmark", "benchmark", "float16")
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     common.model_options(parser)
-    parser.add_argument("--squad", type=Path, help="SQuAD JSON (default: the real questions beside the project)")
-    parser.add_argument("--copies", type=int, default=4, help="of the questions (default: 4)")
-    parser.add_argument("--rows", type=int, default=100000, help="of the cache (default: 100,000)")
+    parser.add_argument("--squad", type=Path, help="SQuAD JSON (default: ../shared/squad if it exists)")
+    parser.add_argument("--copies", type=int, default=4, help="copies of the questions (default: 4)")
+    parser.add_argument("--rows", type=int, default=100000, help="rows of the cache (default: 100,000)")
     args = parser.parse_args()
     source, records = common.questions(args.squad, "train", None)
     tokenizer = common.tokenizer_of(args, records)
-    common.features_of(records[:1000], tokenizer, args.max_length)  # what a tokenizer needs once
+    common.features_of(records[:1000], tokenizer, args.max_length)  # one-time work of the tokenizer
     features, seconds, memory = watched(lambda: common.features_of(records * args.copies, tokenizer, args.max_length))
     figures = {
         "questions": source,
         "windows": len(features),
         "windows/s": len(features) / seconds,
-        "bytes a window at the peak": memory / len(features),
-        "bytes a window in the end": sum(array.nbytes for array in vars(features).values()) / len(features),
+        "bytes per window at the peak": memory / len(features),
+        "bytes per window at the end": sum(array.nbytes for array in vars(features).values()) / len(features),
     }
     with tempfile.TemporaryDirectory() as folder:
         fill(Path(folder), args.rows)
         cache, seconds, memory = watched(lambda: RowCache(Path(folder), IDENTITY))
     figures |= {
         "rows": len(cache),
-        "microseconds a row to open the cache": seconds / len(cache) * 1e6,
-        "bytes a row of the open cache": memory / len(cache),
+        "microseconds per row to open the cache": seconds / len(cache) * 1e6,
+        "bytes per row of the open cache": memory / len(cache),
     }
     print(json.dumps({"machine": common.machine(), **common.rounded(figures)}, indent=2))
 
 
 def watched(work: Callable) -> tuple:
-    """The result of `work`, its seconds, and the growth of this process's memory at the peak, in bytes."""
+    """Run `work`; returns its result, its seconds, and the peak growth of this process's memory in bytes."""
     process, done, samples = psutil.Process(), threading.Event(), []
 
-    def watch() -> None:
+    def sample() -> None:
         while not done.wait(common.SAMPLE_SECONDS):
             samples.append(process.memory_info().rss)
 
     before, began = process.memory_info().rss, time.perf_counter()
-    thread = threading.Thread(target=watch)
+    thread = threading.Thread(target=sample)
     thread.start()
     try:
         result = work()
@@ -69,7 +69,7 @@ def watched(work: Callable) -> tuple:
 
 
 def fill(folder: Path, n: int, length: int = 170) -> None:
-    """Keep n rows of random logits of `length` tokens each."""
+    """Write n rows of random logits, of `length` tokens each, to a cache."""
     rng, cache = np.random.default_rng(0), RowCache(folder, IDENTITY)
     for chunk in chunks(range(n), SHARD_SIZE):
         start_logits, end_logits = rng.standard_normal((2, len(chunk) * length), dtype=np.float32).astype(np.float16)

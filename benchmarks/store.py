@@ -19,9 +19,9 @@ SHARD_SIZE = 4096
 NOTEBOOK_BATCH = 4
 IDENTITY = Identity("benchmark", "benchmark", "float16")
 COLUMNS = {
-    "bytes_per_window": ("bytes a window", 0),
-    "write_seconds": ("to write, s", 3),
-    "seconds": ("to load, s", 4),
+    "bytes_per_window": ("bytes per window", 0),
+    "write_seconds": ("write, s", 3),
+    "seconds": ("load, s", 4),
     "rss_growth_mb": ("memory to load, MB", 1),
 }
 
@@ -30,14 +30,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.store", description=__doc__)
     parser.add_argument("--windows", type=int, default=6000)
     parser.add_argument("--max-length", type=int, default=384)
-    parser.add_argument("--mean-length", type=int, default=175, help="tokens of a window (default: 175)")
+    parser.add_argument("--mean-length", type=int, default=175, help="mean tokens of a window (default: 175)")
     parser.add_argument("--seed", type=int, default=0)
     common.peer_options(parser, PEERS)
     common.run_benchmark(parser.parse_args(), PEERS, prepare, COLUMNS)
 
 
 def prepare(args: argparse.Namespace, folder: Path) -> dict:
-    """Windows of gamma distributed lengths with invented tokens, in `folder`; and every store, with its write time."""
+    """Write to `folder` windows of gamma-distributed lengths, without real tokens, and every store; time the writes."""
     rng = np.random.default_rng(args.seed)
     lengths = rng.gamma(8, args.mean_length / 8, args.windows).astype(np.int64).clip(8, args.max_length)
     starts = np.concatenate([[0], np.cumsum(lengths)])
@@ -70,7 +70,7 @@ def size_of(folder: Path) -> int:
 
 
 def padded_rows(features: Features, flat: np.ndarray, max_length: int, dtype: str) -> np.ndarray:
-    """(N, max_length), zeros behind each window's tokens."""
+    """(N, max_length), with zeros after each window's tokens."""
     rows = np.zeros((len(features), max_length), dtype)
     rows[np.arange(max_length) < features.lengths[:, None]] = flat
     return rows
@@ -90,7 +90,7 @@ def write_padded(features: Features, start_logits, end_logits, max_length: int, 
 
 
 def write_ours(features: Features, start_logits, end_logits, max_length: int, out: Path) -> None:
-    """As the logits stage: rows to the cache as they come, then from there to the store; both flushed to disk."""
+    """Write like the logits stage: shards to the cache, then the store from the cache; both are flushed to disk."""
     cache = RowCache(out.with_name("cache"), IDENTITY)
     for chunk in chunks(np.arange(len(features)), SHARD_SIZE):
         tokens = slice(features.starts[chunk[0]], features.starts[chunk[-1] + 1])
@@ -119,17 +119,17 @@ def load_padded(folder: Path, features: Features) -> object:
 
 
 def load_ours(folder: Path, features: Features) -> object:
-    """Every row, checked, and found by key."""
+    """Load and verify every row, and index the rows by key."""
     return LogitStore(folder, IDENTITY.tokenizer)
 
 
 def load_aligned(folder: Path, features: Features) -> object:
-    """What training reads: one array a side, laid out as the features are."""
+    """Load what training reads: an array of start and one of end logits, in the order of the features' tokens."""
     return LogitStore(folder, IDENTITY.tokenizer).aligned(features, [""] * len(features))
 
 
 def loader(store: str, load):
-    """A peer that loads `store`, once, in a process that has loaded nothing before it."""
+    """A peer that loads `store` once, in a new process."""
 
     def run(args: argparse.Namespace, folder: Path) -> dict:
         features = common.split_features(folder, "train")

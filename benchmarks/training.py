@@ -1,4 +1,4 @@
-"""Training a student: ours against transformers.Trainer, with kept logits and with a live teacher. See README.md."""
+"""Training a student: ours against Trainer, and cached logits against a live teacher. See README.md."""
 
 import argparse
 import copy
@@ -27,12 +27,12 @@ from pipeline.training.losses import distillation
 
 SEED = 0
 MAX_ANSWER_LENGTH = 30
-PLAIN = Distill(alpha=0, temperature=1)
+LABELS_ONLY = Distill(alpha=0, temperature=1)
 DISTILLED = Distill(alpha=1, temperature=2)
 COLUMNS = {
     "windows": ("windows", 0),
     "windows_per_second": ("windows/s", 2),
-    "epoch_seconds": ("an epoch, s", 1),
+    "epoch_seconds": ("epoch, s", 1),
     "rss_growth_mb": ("memory, MB", 0),
     "cuda_growth_mb": ("GPU memory, MB", 0),
     "exact_match": ("exact match", 2),
@@ -44,16 +44,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
     common.model_options(parser)
     common.peer_options(parser, PEERS)
-    parser.add_argument("--train", type=Path, help="SQuAD JSON (default: the real questions beside the project)")
-    parser.add_argument("--validation", type=Path, help="SQuAD JSON, for F1")
+    parser.add_argument("--train", type=Path, help="SQuAD JSON (default: ../shared/squad if it exists)")
+    parser.add_argument("--validation", type=Path, help="SQuAD JSON for F1")
     parser.add_argument("--train-size", type=int, help="training questions (default: all)")
     parser.add_argument("--validation-size", type=int, help="validation questions (default: all)")
     parser.add_argument("--epochs", type=int, default=1)
-    parser.add_argument("--steps", type=int, help="steps at most; the schedule ends there")
+    parser.add_argument("--steps", type=int, help="maximum steps; the schedule ends there")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--learning-rate", type=float, default=1e-4)
-    parser.add_argument("--teacher-layers", type=int, default=3, help="of a live teacher: times the student's")
-    parser.add_argument("--profile", action="store_true", help="only print where the time of our steps goes")
+    parser.add_argument(
+        "--teacher-layers", type=int, default=3, help="layers of the live teacher, as a multiple of the student's"
+    )
+    parser.add_argument("--profile", action="store_true", help="only print a profile of our steps")
     args = parser.parse_args()
     if args.profile:
         with tempfile.TemporaryDirectory() as folder:
@@ -86,26 +88,26 @@ def settings_of(args: argparse.Namespace) -> Train:
 
 
 def student_of(args: argparse.Namespace) -> Student:
-    """A student with the encoder and the output weights that Trainer's model begins with."""
+    """A student with the encoder and output weights that Trainer's model starts from."""
     model = common.model_of(args)
     student = Student.from_encoder(model.base_model, "linear", SEED).to(model.device)
     student.head.output.load_state_dict(model.qa_outputs.state_dict())
     return student
 
 
-def labels_alone(args: argparse.Namespace, student: Student, features: Features):
-    return lambda logits, batch: student_loss(logits, batch, features, None, PLAIN)
+def labels_only(args: argparse.Namespace, student: Student, features: Features):
+    return lambda logits, batch: student_loss(logits, batch, features, None, LABELS_ONLY)
 
 
-def kept_logits(args: argparse.Namespace, student: Student, features: Features):
-    """Logits as `LogitStore.aligned` gives them; random ones, since only the time counts."""
+def cached_logits(args: argparse.Namespace, student: Student, features: Features):
+    """The loss on logits in the form of `LogitStore.aligned`; they are random, since only time is measured."""
     rng = np.random.default_rng(SEED)
-    kept = tuple(rng.standard_normal((2, len(features.input_ids)), dtype=np.float32).astype(np.float16))
-    return lambda logits, batch: student_loss(logits, batch, features, kept, DISTILLED)
+    cached = tuple(rng.standard_normal((2, len(features.input_ids)), dtype=np.float32).astype(np.float16))
+    return lambda logits, batch: student_loss(logits, batch, features, cached, DISTILLED)
 
 
 def live_teacher(args: argparse.Namespace, student: Student, features: Features):
-    """A teacher of the student's width and some times its layers, with random weights, asked in each step."""
+    """The loss with a teacher that runs in each step: the student's width, a multiple of its layers, random weights."""
     config = copy.deepcopy(student.encoder.config)
     config.num_hidden_layers *= args.teacher_layers
     teacher = AutoModelForQuestionAnswering.from_config(config).to(student.device).eval()
@@ -120,7 +122,7 @@ def live_teacher(args: argparse.Namespace, student: Student, features: Features)
 
 
 def ours(make_loss, scored: bool = False):
-    """A peer that trains a student with `training.train`."""
+    """A peer that trains a student with `pipeline.training.loop.train`."""
 
     def run(args: argparse.Namespace, folder: Path) -> dict:
         features, student, result = common.split_features(folder, "train"), student_of(args), {}
@@ -137,7 +139,7 @@ def ours(make_loss, scored: bool = False):
 
 
 def trainer(args: argparse.Namespace, folder: Path) -> dict:
-    """As transformers' question-answering example trains, with our settings."""
+    """Train like transformers' question-answering example, with our settings."""
     features, model, result = common.split_features(folder, "train"), common.model_of(args), {}
     data = Dataset.from_dict(common.padded(features, np.arange(len(features)), args.max_length, labels=True))
     ours, steps_per_epoch = settings_of(args), -(-len(features) // args.batch_size)
@@ -166,7 +168,7 @@ def trainer(args: argparse.Namespace, folder: Path) -> dict:
 
 
 class Clock(TrainerCallback):
-    """Times the steps alone, not what Trainer does before and after them."""
+    """Times only the steps, not what Trainer does before and after them."""
 
     def on_train_begin(self, *args, **kwargs) -> None:
         self.began = time.perf_counter()
@@ -177,15 +179,15 @@ class Clock(TrainerCallback):
 
 
 PEERS = {
-    "ours": ours(labels_alone, scored=True),
+    "ours": ours(labels_only, scored=True),
     "trainer": trainer,
-    "kept-logits": ours(kept_logits),
+    "cached-logits": ours(cached_logits),
     "live-teacher": ours(live_teacher),
 }
 
 
 def warm_up(model: nn.Module, features: Features, batch_size: int) -> None:
-    """One forward and backward pass, so that no peer's time has the loading of kernels in it."""
+    """Run one forward and backward pass, so that no peer's time includes the loading of kernels."""
     batch = pad(features, np.arange(min(batch_size, len(features))), 0).to(model.device)
     output = model(**model_inputs(model, batch))
     (output.start_logits.sum() + output.end_logits.sum()).backward()
@@ -217,12 +219,12 @@ def report(
 
 
 def profile(args: argparse.Namespace, folder: Path) -> str:
-    """Where the time of our steps goes, 10 of them unless the options say otherwise."""
+    """A table of the time of our steps by operation; 10 steps unless --steps is given."""
     features, student = common.split_features(folder, "train"), student_of(args)
     warm_up(student, features, args.batch_size)
     settings = settings_of(args).model_copy(update={"max_steps": args.steps or 10})
     with torch.profiler.profile() as profiler:
-        loop.train(student, features, 0, settings, SEED, labels_alone(args, student, features))
+        loop.train(student, features, 0, settings, SEED, labels_only(args, student, features))
     by = "self_cuda_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
     return profiler.key_averages().table(sort_by=by, row_limit=25, max_name_column_width=50)
 

@@ -1,4 +1,4 @@
-"""How a stage or a command starts and ends: its arguments, and an error as one line and an exit code."""
+"""The command line of stages and commands: argument parsing, and errors as one line and an exit code."""
 
 import argparse
 import signal
@@ -10,15 +10,15 @@ from safetensors import SafetensorError
 
 from pipeline.errors import InputError, is_lost_process
 
-RESUMES = "what was finished is cached, the same command resumes from there"
+RESUME_HINT = "what was finished is cached, the same command resumes from there"
 
 
 def parser(module: str, description: str) -> argparse.ArgumentParser:
-    """A parser that knows `--help` and refuses whatever it was not told of.
+    """An argument parser that shows `description` unwrapped and accepts no abbreviated options.
 
     Args:
-        module: dotted name, as `python -m` takes it.
-        description: printed by `--help` as it is; the module's docstring.
+        module: dotted name, as in `python -m`.
+        description: text of `--help`; the module's docstring.
     """
     return argparse.ArgumentParser(
         prog=f"python -m {module}",
@@ -29,28 +29,28 @@ def parser(module: str, description: str) -> argparse.ArgumentParser:
 
 
 def run(main: Callable[..., None], arguments: argparse.ArgumentParser) -> None:
-    """Parse the command line and call `main` with what it says."""
+    """Parse the command line and call `main` with its arguments."""
     report_errors(main, **vars(arguments.parse_args()))
 
 
-def report_errors(main: Callable[..., None], **said: Any) -> None:
-    """Call `main`; what is not a fault of ours becomes one line and an exit code, 130 for Ctrl-C.
+def report_errors(main: Callable[..., None], **options: Any) -> None:
+    """Call `main`; print an expected error as one line and exit with 1, or with 130 after Ctrl-C.
 
-    SIGTERM does what Ctrl-C does.
+    SIGTERM is handled like Ctrl-C. Other exceptions, which are bugs, are raised with their traceback.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        main(**said)
+        main(**options)
     except InputError as error:
         sys.exit(f"error: {error}")
     except FileNotFoundError as error:
-        sys.exit(f"error: {error}; `dvc repro` makes what is missing in data, or `dvc pull` fetches it")
-    except (OSError, SafetensorError) as error:  # a full disk, say; the message is enough
-        sys.exit(f"error: {error}; {RESUMES}")
+        sys.exit(f"error: {error}; `dvc repro` builds what is missing in data, `dvc pull` downloads it")
+    except (OSError, SafetensorError) as error:  # a full disk, for example; the message is enough
+        sys.exit(f"error: {error}; {RESUME_HINT}")
     except RuntimeError as error:
         if not is_lost_process(error):
             raise
-        sys.exit(f"error: lost another process of this run ({str(error).splitlines()[0]}); {RESUMES}")
+        sys.exit(f"error: lost another process of this run ({str(error).splitlines()[0]}); {RESUME_HINT}")
     except KeyboardInterrupt as interrupt:
         print(f"interrupted: {interrupt or 'what was finished is cached'}; the same command resumes", file=sys.stderr)
         sys.exit(130)

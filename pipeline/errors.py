@@ -1,10 +1,10 @@
-"""The exceptions that users are meant to see."""
+"""The exception for users' errors, and a check for a lost process."""
 
 
 class InputError(Exception):
-    """Something the user brought is wrong; the message says what, where, and what would be right."""
+    """The user's parameters, files or environment are wrong; the message says what, where, and what would be right."""
 
 
 def is_lost_process(error: Exception) -> bool:
-    """Whether an error says that another process of a run does not answer; by its text, as torch's is a plain one."""
+    """Whether a process of the run was lost. Checks the text, because torch raises a plain RuntimeError."""
     return any(name in f"{type(error).__name__} {error}" for name in ("gloo", "NCCL", "DistError", "DistBackendError"))

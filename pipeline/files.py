@@ -1,4 +1,4 @@
-"""Files that are there whole, or not at all."""
+"""Atomic file writes: a file is either complete or absent."""
 
 import os
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from uuid import uuid4
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A temporary path to write; if the block ends well it is flushed to disk and takes the place of `path`."""
+    """Yield a temporary path to write to. If the block succeeds, the file is flushed to disk and replaces `path`."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid4().hex[:8]}")
     try:
         yield temporary

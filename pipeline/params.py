@@ -1,6 +1,6 @@
 """The parameters: a class for each section of params.yaml, with the meaning, unit and range of every key.
 
-`python -m pipeline.params` prints them as the table that stands in the README.
+`python -m pipeline.params` prints the table in the README.
 """
 
 import re
@@ -17,14 +17,14 @@ HEADS = ("linear", "lstm768", "lstm64", "lstm64x2", "cnn3", "cnn357", "cnn357_st
 RESERVED = ("student", "mean")
 HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 COMMIT = re.compile(r"[0-9a-f]{40}")
-# in a table of the parameters, the place of a name that the user chooses
+# placeholder in the table for a name that the user chooses
 NAME = "NAME"
-# of BertConfig, where teacher.config does not say
+# default of BertConfig's max_position_embeddings
 BERT_POSITIONS = 512
 
 
 def _scientific(value: Any) -> Any:
-    """YAML 1.1 reads 2e-5, which has no dot, as text."""
+    """Convert a float without a dot, such as 2e-5, which YAML 1.1 reads as a string."""
     if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
         return float(value)
     return value
@@ -32,13 +32,15 @@ def _scientific(value: Any) -> Any:
 
 def _head(value: Any) -> Any:
     if value not in HEADS:
-        raise ValueError(f"no head has this name; the heads are {', '.join(HEADS)}")
+        raise ValueError(f"unknown head; the heads are {', '.join(HEADS)}")
     return value
 
 
 def _teacher_name(value: Any) -> Any:
     if not isinstance(value, str) or not re.fullmatch(r"[a-z0-9_][a-z0-9_-]*", value) or value in RESERVED:
-        raise ValueError(f"a teacher's name has small letters, digits, - and _, and is not {' or '.join(RESERVED)}")
+        raise ValueError(
+            f"a teacher's name has lower-case letters, digits, - and _, and is not {' or '.join(RESERVED)}"
+        )
     return value
 
 
@@ -52,23 +54,34 @@ class Section(BaseModel):
 
 
 def check_path(path: str) -> None:
-    """A place in data/raw, where DVC tracks what a run reads."""
+    """Check that a path is in data/raw, where DVC tracks the inputs of a run.
+
+    Raises:
+        ValueError: it is not.
+    """
     if not path.startswith("data/raw/") or ".." in Path(path).parts:
         raise ValueError(f"'{path}' is not a path in data/raw")
 
 
-def check_source(source: str, revision: str | None, kind: str, *words: str) -> None:
-    """A word with a meaning of its own, a path in data/raw, or a hub id with its commit."""
-    if source in words:
+def check_source(source: str, revision: str | None, kind: str, *keywords: str) -> None:
+    """Check that a source is one of `keywords`, a path in data/raw (models only), or a hub id with its commit.
+
+    Args:
+        kind: `model` or `dataset`.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    if source in keywords:
         return
     if source.startswith("data/raw/") and kind == "model":
         check_path(source)
         return
     if not HUB_ID.fullmatch(source) or Path(source).exists():
-        known = [f"'{word}'" for word in words] + ["a path that starts with data/raw/"] * (kind == "model")
+        known = [f"'{keyword}'" for keyword in keywords] + ["a path that starts with data/raw/"] * (kind == "model")
         raise ValueError(f"'{source}' is not one of: {', '.join([*known, 'a hub id'])}")
     if not revision or not COMMIT.fullmatch(revision):
-        mistyped = "" if "/" in source else f"'{source}' is not {' or '.join(map(repr, words))}; "
+        mistyped = "" if "/" in source else f"'{source}' is not {' or '.join(map(repr, keywords))}; "
         raise ValueError(
             f"{mistyped}hub id '{source}' needs revision: the 40 hexadecimal digits of a commit, which "
             f"""python -c "import huggingface_hub as h; print(h.HfApi().{kind}_info('{source}').sha)" prints"""
@@ -78,11 +91,13 @@ def check_source(source: str, revision: str | None, kind: str, *words: str) -> N
 class Dataset(Section):
     source: str = Field(description="`synthetic`, `files` (SQuAD JSON), or the id of a hub data set")
     revision: str | None = Field(None, description="commit of the hub data set, 40 hexadecimal digits")
-    train_file: str | None = Field(None, description="with `files`: SQuAD JSON in data/raw, for training")
-    validation_file: str | None = Field(None, description="with `files`: SQuAD JSON in data/raw, for scoring")
-    train_size: int | None = Field(None, ge=1, description="questions to train on, from the first; null: all")
-    validation_size: int | None = Field(None, ge=1, description="questions to score, from the first; null: all")
-    seed: int = Field(0, ge=0, lt=2**63, description="with `synthetic`: which corpus")
+    train_file: str | None = Field(None, description="with `files`: SQuAD JSON in data/raw for training")
+    validation_file: str | None = Field(None, description="with `files`: SQuAD JSON in data/raw for validation")
+    train_size: int | None = Field(None, ge=1, description="number of training questions, from the first; null: all")
+    validation_size: int | None = Field(
+        None, ge=1, description="number of validation questions, from the first; null: all"
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="with `synthetic`: seed of the corpus")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -92,7 +107,7 @@ class Dataset(Section):
                     raise ValueError(f"source 'files' needs {key}, a path in data/raw")
                 check_path(getattr(self, key))
         elif self.train_file or self.validation_file:
-            raise ValueError(f"train_file and validation_file go with source 'files', not '{self.source}'")
+            raise ValueError(f"train_file and validation_file need source 'files', not '{self.source}'")
         elif self.source == "synthetic":
             if not (self.train_size and self.validation_size):
                 raise ValueError("source 'synthetic' needs train_size and validation_size")
@@ -102,10 +117,14 @@ class Dataset(Section):
 
 
 class Tokenize(Section):
-    max_length: int = Field(ge=16, description="tokens of a window, question and special tokens included")
-    stride: int = Field(ge=0, description="tokens that neighbouring windows of one context share")
-    vocab_size: int = Field(3000, ge=100, description="with a `new` teacher: entries of the vocabulary learnt for it")
-    vocab_records: int = Field(1000, ge=1, description="with a `new` teacher: training questions it is learnt from")
+    max_length: int = Field(ge=16, description="maximum tokens of a window, question and special tokens included")
+    stride: int = Field(ge=0, description="tokens of overlap between consecutive windows of a context")
+    vocab_size: int = Field(
+        3000, ge=100, description="with a `new` teacher: size of the vocabulary that is trained for it"
+    )
+    vocab_records: int = Field(
+        1000, ge=1, description="with a `new` teacher: training questions the vocabulary is trained on"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -118,51 +137,56 @@ class Tokenize(Section):
 
 
 class Train(Section):
-    """How a model is trained. The teacher's fine-tuning and the students use the same keys."""
+    """Training settings. The teacher's fine-tuning and the student's training use the same keys."""
 
     epochs: int = Field(ge=0, description="passes over the training windows")
-    max_steps: int | None = Field(None, ge=1, description="optimiser steps at most; null: no limit")
+    max_steps: int | None = Field(None, ge=1, description="maximum optimizer steps; null: no limit")
     time_limit_minutes: Float | None = Field(
-        None, gt=0, description="minutes of training at most, evaluation not counted; null: no limit"
+        None, gt=0, description="maximum minutes of training, evaluation not counted; null: no limit"
     )
     evaluate_minutes: Float | None = Field(
-        None, gt=0, description="minutes of training between two evaluations; null: one after each epoch"
+        None, gt=0, description="minutes of training between evaluations; null: evaluate after each epoch"
     )
-    batch_size: int = Field(16, ge=1, description="windows in a step")
+    batch_size: int = Field(16, ge=1, description="windows per optimizer step")
     batch_tokens: int | None = Field(
         None,
         ge=16,
-        description="tokens in a step at most, padding included; a step may have fewer windows; null: no limit",
+        description="maximum tokens per step, padding included; a step may have fewer windows; null: no limit",
     )
     micro_batch_size: int | None = Field(
         None,
         ge=1,
-        description="windows at a time on a device, whose gradients add up to the step's; null: on a GPU all, "
-        "on a CPU what suits its caches",
+        description="windows per forward pass on a device; gradients are accumulated over a step; null: all of them on "
+        "a GPU, as many as suit the processor's caches on a CPU",
     )
-    shuffle: bool = Field(True, description="another order in each epoch, by the seed; false: the data set's order")
+    shuffle: bool = Field(True, description="new order in each epoch, from the seed; false: the data set's order")
     optimizer: Literal["adam", "adamw"] = Field("adamw", description="`adam` or `adamw`")
-    learning_rate: Float = Field(gt=0, description="the highest rate of the schedule")
-    weight_decay: Float = Field(0.0, ge=0, description="with `adamw`: decay of all weights but biases and norms")
+    learning_rate: Float = Field(gt=0, description="peak learning rate of the schedule")
+    weight_decay: Float = Field(0.0, ge=0, description="with `adamw`: decay of all weights except biases and norms")
     schedule: Literal["linear", "exponential", "constant"] = Field(
-        "linear", description="`linear`: warm-up, then down to 0; `exponential`: times gamma after an epoch; `constant`"
+        "linear",
+        description="`linear`: warm-up, then decay to 0; `exponential`: times gamma after each epoch; `constant`",
     )
-    warmup_ratio: Float = Field(0.1, ge=0, lt=1, description="with `linear`: share of the steps that warm up")
+    warmup_ratio: Float = Field(0.1, ge=0, lt=1, description="with `linear`: share of the steps used for warm-up")
     gamma: Float = Field(0.9, gt=0, le=1, description="with `exponential`: factor after each epoch")
-    max_grad_norm: Float | None = Field(1.0, gt=0, description="gradients are clipped to this norm; null: not")
+    max_grad_norm: Float | None = Field(1.0, gt=0, description="gradients are clipped to this norm; null: no clipping")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="of matrix products; `auto`: bfloat16 on a GPU that has it, else float32"
+        "auto", description="precision of matrix products; `auto`: bfloat16 on a GPU that supports it, else float32"
     )
-    compile: bool = Field(False, description="compile the model with torch.compile; compiling counts as training")
-    gradient_checkpointing: bool = Field(False, description="compute activations twice instead of keeping them")
-    checkpoint_minutes: Float = Field(5.0, gt=0, description="minutes of training that a killed run loses at most")
-    keep: Literal["best", "last"] = Field("best", description="what is saved: `best` by validation F1, or `last`")
+    compile: bool = Field(
+        False, description="compile the model with torch.compile; compilation counts as training time"
+    )
+    gradient_checkpointing: bool = Field(False, description="recompute activations in the backward pass to save memory")
+    checkpoint_minutes: Float = Field(
+        5.0, gt=0, description="minutes of training between checkpoints; a killed run loses at most this"
+    )
+    keep: Literal["best", "last"] = Field("best", description="the weights to save: `best` by validation F1, or `last`")
 
 
 class TeacherModel(Section):
-    model: str = Field(description="`new` (from teacher.config, untrained), a model folder in data/raw, or a hub id")
+    model: str = Field(description="`new` (untrained, from teacher.config), a model folder in data/raw, or a hub id")
     revision: str | None = Field(description="commit of the hub model, 40 hexadecimal digits; else null")
-    seed: int = Field(0, ge=0, lt=2**63, description="of new weights and of the fine-tuning")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of new weights and of the fine-tuning")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -172,35 +196,39 @@ class TeacherModel(Section):
 
 class Teacher(Section):
     models: dict[TeacherName, TeacherModel] = Field(min_length=1)
-    config: dict[str, int | float | str] | None = Field(description="of a `new` model: keys of BertConfig; else null")
-    train: Train = Field(description="fine-tuning on the labels; `epochs: 0` takes the models as they are")
+    config: dict[str, int | float | str] | None = Field(description="keys of BertConfig for a `new` model; else null")
+    train: Train = Field(description="fine-tuning on the labels; `epochs: 0` uses the models as they are")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         new = any(model.model == "new" for model in self.models.values())
         if new != (self.config is not None):
-            raise ValueError("config goes with model 'new', and with no other")
+            raise ValueError("config must be set if a model is 'new', and null otherwise")
         if new and self.train.epochs == 0:
             raise ValueError("model 'new' has random weights: train.epochs must be at least 1")
         if self.train.evaluate_minutes or self.train.keep != "last":
-            raise ValueError("a teacher is not scored while it trains: train.keep must be last, evaluate_minutes null")
+            raise ValueError(
+                "a teacher is not evaluated during training: train.keep must be last, evaluate_minutes null"
+            )
         return self
 
 
 class Logits(Section):
-    dtype: Literal["float16", "float32"] = Field("float16", description="of the stored logits")
-    shard_size: int = Field(4096, ge=1, description="windows in a shard; a killed run loses at most one")
+    dtype: Literal["float16", "float32"] = Field(
+        "float16", description="dtype of the stored logits: `float16` or `float32`"
+    )
+    shard_size: int = Field(4096, ge=1, description="windows per shard; a killed run loses at most one shard")
 
 
 class Backbone(Section):
     model: str = Field(description="a teacher's name (its encoder), a model folder in data/raw, or a hub id")
     revision: str | None = Field(description="commit of the hub model, 40 hexadecimal digits; else null")
-    layers: list[int] | None = Field(None, min_length=1, description="layers to keep, counted from 0; null: all")
+    layers: list[int] | None = Field(None, min_length=1, description="encoder layers to use, counted from 0; null: all")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.layers is not None and sorted(set(self.layers)) != self.layers:
-            raise ValueError(f"layers {self.layers} must rise, each named once")
+            raise ValueError(f"layers {self.layers} must be in increasing order, without duplicates")
         if self.layers and self.layers[0] < 0:
             raise ValueError(f"layers {self.layers} are counted from 0")
         return self
@@ -208,21 +236,23 @@ class Backbone(Section):
 
 class Distill(Section):
     alpha: Float = Field(ge=0, le=1, description="weight of the teacher's distribution; 1 - alpha is the label's")
-    temperature: Float = Field(ge=0.01, le=1000, description="both sides' logits are divided by it")
+    temperature: Float = Field(ge=0.01, le=1000, description="the logits of teacher and student are divided by it")
 
 
 class Prune(Section):
-    amount: Float = Field(0.0, ge=0, lt=1, description="share of every linear layer's weights set to 0, smallest first")
+    amount: Float = Field(
+        0.0, ge=0, lt=1, description="share of each linear layer's weights set to 0, smallest magnitude first"
+    )
 
 
 class Evaluate(Section):
-    n_best: int = Field(20, ge=1, description="answers listed for a question")
-    max_answer_length: int = Field(ge=1, description="tokens of an answer at most")
+    n_best: int = Field(20, ge=1, description="answers per question in nbest.jsonl")
+    max_answer_length: int = Field(ge=1, description="maximum tokens of an answer")
 
 
 class Params(Section):
-    head: Head = Field(description="span head of the student: " + ", ".join(f"`{name}`" for name in HEADS))
-    seed: int = Field(ge=0, lt=2**63, description="of the student's head, dropout and order of windows")
+    head: Head = Field(description="the student's span head: " + ", ".join(f"`{name}`" for name in HEADS))
+    seed: int = Field(ge=0, lt=2**63, description="seed of the student's head weights, dropout and order of windows")
     dataset: Dataset
     tokenize: Tokenize
     teacher: Teacher
@@ -254,12 +284,12 @@ def load(path: Path) -> Params:
     """Read and check a params file.
 
     Raises:
-        InputError: names the file, each wrong key, and what would be right.
+        InputError: the file is missing, not YAML, or has wrong keys; names the file, each key, and valid values.
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{path} is missing; `cp presets/default.yaml {path}` brings the default") from None
+        raise InputError(f"{path} is missing; `cp presets/default.yaml {path}` restores the default") from None
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path} is not YAML in UTF-8: {' '.join(str(error).split())}") from None
     try:
@@ -270,7 +300,7 @@ def load(path: Path) -> Params:
 
 def _explain(path: Path, detail: dict[str, Any]) -> str:
     location = [str(part) for part in detail["loc"] if part != "[key]"]
-    if not location and detail["type"] == "value_error":  # of several sections together
+    if not location and detail["type"] == "value_error":  # from a check across sections
         return f"{path}: {detail['ctx']['error']}"
     where = f"{path}: {'.'.join(location) or 'the file'}"
     if detail["type"] == "extra_forbidden":
@@ -281,7 +311,7 @@ def _explain(path: Path, detail: dict[str, Any]) -> str:
     if detail["type"] == "missing":
         return f"{where} is missing"
     if detail["type"] in ("dict_type", "model_type") or detail["input"] == {}:
-        message = "must have keys of its own"
+        message = "must be a mapping with at least one key"
     return f"{where}: {message}" + ("" if isinstance(detail["input"], dict) else f" (it is {detail['input']!r})")
 
 
@@ -293,8 +323,8 @@ def _section(location: list[str]) -> type[Section]:
 
 
 def table() -> str:
-    """Every parameter, as rows of a Markdown table: key, type, default of the class, meaning."""
-    rows = ["| parameter | type | if left out | meaning |", "|---|---|---|---|"]
+    """All parameters as a Markdown table: key, type, default, meaning."""
+    rows = ["| parameter | type | default | meaning |", "|---|---|---|---|"]
     for name, section in [("", Params), *((n, f.annotation) for n, f in Params.model_fields.items())]:
         if isinstance(section, type) and issubclass(section, Section):
             rows += _rows(section, f"{name}." if name else "")
@@ -309,9 +339,9 @@ def _rows(section: type[Section], prefix: str) -> list[str]:
             continue
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             if prefix:
-                rows.append(f"| `{prefix}{key}` | section | refused | {field.description}; keys as in `{key}` |")
+                rows.append(f"| `{prefix}{key}` | section | required | {field.description}; keys as in `{key}` |")
             continue
-        default = "refused" if field.is_required() else f"`{yaml.safe_dump(field.default).split(chr(10))[0]}`"
+        default = "required" if field.is_required() else f"`{yaml.safe_dump(field.default).split(chr(10))[0]}`"
         rows.append(f"| `{prefix}{key}` | {_type(field.annotation)} | {default} | {field.description} |")
     return rows
 

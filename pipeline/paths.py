@@ -1,4 +1,4 @@
-"""Where every artifact lives, relative to the repository's root, in which DVC runs each stage."""
+"""Paths of all artifacts, relative to the repository root, which is the working directory of every DVC stage."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ STUDENT = Path("data/student")
 CURVES = Path("data/curves")
 PREDICTIONS = Path("data/predictions")
 
-# windows beside the teachers, which have names of their own
+# the student's name in TOKENIZER and FEATURES; teachers are there under their own names
 STUDENTS = "student"
 
 TEACHER_METRICS = Path("metrics/teacher.json")
@@ -31,47 +31,49 @@ CACHE_VARIABLE = "SPAN_DISTILL_CACHE"
 
 
 def cache() -> Path:
-    """The user's folder for unfinished work and for rows worth keeping between runs."""
-    said = os.environ.get(CACHE_VARIABLE, "").strip()
-    return Path(said).expanduser() if said else Path(platformdirs.user_cache_dir("span-distill", appauthor=False))
+    """The user's cache folder, with logits and training checkpoints: $SPAN_DISTILL_CACHE, or the platform's default."""
+    configured = os.environ.get(CACHE_VARIABLE, "").strip()
+    if configured:
+        return Path(configured).expanduser()
+    return Path(platformdirs.user_cache_dir("span-distill", appauthor=False))
 
 
 def logits_cache() -> Path:
-    """The folder of all teachers' cached rows; made if it is missing."""
+    """The folder of all teachers' cached logits; created if it is missing."""
     folder = cache() / "logits"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def training_cache() -> Path:
-    """The folder of the checkpoints of unfinished trainings."""
+    """The folder of checkpoints of unfinished training runs."""
     return cache() / "training"
 
 
 def tokenizer(model: str) -> Path:
-    """The tokenizer of a teacher, by its name, or of the `STUDENTS`."""
+    """The tokenizer folder of a model: a teacher's name, or `STUDENTS`."""
     return TOKENIZER / model
 
 
 def features(model: str, split: str) -> Path:
-    """The windows that a teacher or the student reads."""
+    """The tokenized windows of a split for a model: a teacher's name, or `STUDENTS`."""
     return FEATURES / model / f"{split}.safetensors"
 
 
 def teacher_paths(teacher: str, split: str) -> tuple[Path, Path, Path]:
-    """A teacher's logits, tokenizer and windows."""
+    """The paths of a teacher's logits, its tokenizer and its windows of a split."""
     return LOGITS / teacher, tokenizer(teacher), features(teacher, split)
 
 
 def remove_others(folder: Path, names: Collection[str]) -> None:
-    """Remove what teachers that are in the parameters no more have left in a folder."""
+    """Remove the subfolders that are not in `names`, such as those of teachers removed from the parameters."""
     for path in folder.glob("*/"):
         if path.name not in names:
             shutil.rmtree(path)
 
 
 def empty_folder(folder: Path) -> Path:
-    """An empty folder in the place of whatever is there. DVC removes outputs itself; a run by hand needs this."""
+    """Delete a folder and create it again, empty. DVC deletes outputs itself; a stage run without DVC needs this."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder

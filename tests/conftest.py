@@ -1,11 +1,11 @@
-"""A few invented records, a tokenizer learnt from them, and their windows. No test reaches the network."""
+"""A few invented records, a tokenizer trained on them, and their windows. No test uses the network."""
 
 import multiprocessing
 import os
 import shutil
 from pathlib import Path
 
-# tiny tensors: a second thread costs more than it does
+# with tiny tensors a second thread costs more than it saves
 os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
 
 import pytest
@@ -37,17 +37,18 @@ def records():
 @pytest.fixture(scope="session")
 def tokenizer():
     questions = "When did it open? Who owned it? Where does it stand? How many?"
-    return tokenization.learn([TEA, MILL, questions], vocab_size=200)
+    return tokenization.train([TEA, MILL, questions], vocab_size=200)
 
 
 @pytest.fixture
 def features(records, tokenizer):
-    """Several windows a record, of unequal lengths."""
+    """Several windows per record, of different lengths."""
     return pack(windows(records, tokenizer, max_length=26, stride=6))
 
 
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
+    """An empty working directory with its own cache and params.yaml."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(tmp_path / "cache"))
     tiny.write_params()
@@ -55,9 +56,9 @@ def workspace(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def made_once(tmp_path_factory):
-    """A workspace in which the data stages have run."""
-    folder = tmp_path_factory.mktemp("made once")
+def data_stages(tmp_path_factory):
+    """A workspace in which the data stages have run. Tests must not change it."""
+    folder = tmp_path_factory.mktemp("data stages")
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(folder)
         monkeypatch.setenv(paths.CACHE_VARIABLE, str(folder / "cache"))
@@ -67,14 +68,15 @@ def made_once(tmp_path_factory):
 
 
 @pytest.fixture
-def with_logits(workspace, made_once):
-    shutil.copytree(made_once, workspace, dirs_exist_ok=True)
+def with_logits(workspace, data_stages):
+    """A copy of `data_stages` as the working directory."""
+    shutil.copytree(data_stages, workspace, dirs_exist_ok=True)
     return workspace
 
 
 @pytest.fixture
 def start():
-    """Starts a stage in a process of its own, whose imports are done, so that a kill falls into the work."""
+    """Start a stage in a new process that has imported its modules already, so a kill interrupts the work itself."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["pipeline.stages.train", "pipeline.stages.teacher", "pipeline.stages.logits"])
 

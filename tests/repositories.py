@@ -1,4 +1,4 @@
-"""Repositories like a fresh clone of this one, with a very small corpus."""
+"""Git repositories with this pipeline and a very small corpus, to run DVC in."""
 
 import os
 import re
@@ -13,45 +13,36 @@ import yaml
 from tests.tiny import TINY
 
 ROOT = Path(__file__).parents[1]
-# what a student is trained from
+# the outputs that a student is trained from
 WITHOUT_TEACHER = tuple(f"data/{name}" for name in ("dataset", "tokenizer", "features", "logits", "backbone"))
 
 
 class Repository:
-    """A repository like a fresh clone of this one, with a very small corpus."""
+    """An existing repository, and the cache folder that its stages use."""
 
     def __init__(self, folder: Path, cache: Path):
         self.folder = folder
+        self.cache = cache
         self.environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "SPAN_DISTILL_CACHE": str(cache),
             "OMP_NUM_THREADS": "1",
         }
-        folder.mkdir()
-        for name in ("pipeline", ".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "data/raw/README.md"):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-            copy(ROOT / name, folder / name)
-        (folder / "params.yaml").write_text(yaml.safe_dump(TINY))
-        self("git", "init", "-q")
-        self("git", "config", "user.name", "test")
-        self("git", "config", "user.email", "test@example.org")
-        self.commit()
 
     def __call__(self, *command: str) -> str:
-        """What a command prints; it must succeed."""
+        """Run a command in the repository and return its output; it must succeed."""
         done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     def start(self, *command: str) -> subprocess.Popen:
-        """A command that goes on while the test does, in a session of its own."""
+        """Start a command in the background, in a session of its own."""
         silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         return subprocess.Popen(command, cwd=self.folder, env=self.environment, start_new_session=True, **silent)
 
     def change(self, **values: Any) -> None:
-        """Change keys of params.yaml; those of a section are added to it."""
+        """Change keys of params.yaml; a dictionary is merged into its section."""
         file = self.folder / "params.yaml"
         params = yaml.safe_load(file.read_text())
         for key, value in values.items():
@@ -62,18 +53,41 @@ class Repository:
         self("git", "add", "-A")
         self("git", "commit", "-qm", "a step")
 
-
-class Clone(Repository):
-    """A clone of a repository, on a machine that has none of its caches."""
-
-    def __init__(self, origin: Repository, folder: Path, cache: Path):
-        self.folder = origin.folder
-        self.environment = {**origin.environment, "SPAN_DISTILL_CACHE": str(cache)}
-        self("git", "clone", "-q", str(origin.folder), str(folder))
-        self.folder = folder
+    def configure_git(self) -> None:
         self("git", "config", "user.name", "test")
         self("git", "config", "user.email", "test@example.org")
 
 
+def create(folder: Path, cache: Path) -> Repository:
+    """Create a repository like a fresh clone of this one, with a very small corpus."""
+    folder.mkdir()
+    for name in ("pipeline", ".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "data/raw/README.md"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, folder / name)
+    (folder / "params.yaml").write_text(yaml.safe_dump(TINY))
+    repository = Repository(folder, cache)
+    repository("git", "init", "-q")
+    repository.configure_git()
+    repository.commit()
+    return repository
+
+
+def clone(origin: Repository, folder: Path, cache: Path) -> Repository:
+    """Clone a repository. `cache` can be the origin's, or a new folder, as on another machine; DVC's cache is empty."""
+    origin("git", "clone", "-q", str(origin.folder), str(folder))
+    repository = Repository(folder, cache)
+    repository.configure_git()
+    return repository
+
+
+def copy(origin: Repository, folder: Path, cache: Path) -> Repository:
+    """Copy a repository with its outputs, DVC's cache and the cache of its stages."""
+    shutil.copytree(origin.folder, folder, symlinks=True)
+    shutil.copytree(origin.cache, cache)
+    return Repository(folder, cache)
+
+
 def ran(output: str) -> list[str]:
+    """The stages that DVC ran, from its output."""
     return re.findall(r"^Running stage '([\w@-]+)':", output, re.M)

@@ -1,6 +1,8 @@
-"""dvc.yaml against the code."""
+"""dvc.yaml is consistent with the code."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,12 +13,12 @@ from pipeline.stages import train
 
 ROOT = Path(__file__).parents[1]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
-# a stage that there is for each teacher stands under `do`
+# a foreach stage has its definition under `do`
 STAGES = {name: stage.get("do", stage) for name, stage in PIPELINE["stages"].items()}
-# they hold no part of a result: DVC tracks the values of parameters and the outputs themselves
+# not deps, because they do not affect results: DVC tracks the values of parameters and the outputs themselves
 UNTRACKED = {f"pipeline/{name}.py" for name in ("cli", "errors", "params", "paths")}
-# several processes may take part in these
-SHARED_OUT = {"teacher", "logits", "train"}
+# stages that can run with several processes
+DISTRIBUTED = {"teacher", "logits", "train"}
 
 
 def source(module):
@@ -25,56 +27,62 @@ def source(module):
 
 
 def imported(path):
-    """The modules of ours that a file imports, wherever in it."""
+    """Yield the modules of this package that a file imports, inside functions too."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} has a relative import, which this test does not follow"
+            assert node.level == 0, f"{path} has a relative import, which this test does not support"
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         yield from (name for name in names if name.startswith("pipeline.") and source(name))
 
 
 def closure(module):
-    """The files that running a module imports, itself included."""
-    found, to_do = set(), [module]
-    while to_do:
-        path = source(to_do.pop())
+    """The files that a module imports, directly or indirectly, and its own."""
+    found, remaining = set(), [module]
+    while remaining:
+        path = source(remaining.pop())
         if path not in found:
             found.add(path)
-            to_do += imported(path)
+            remaining += imported(path)
     return {str(path.relative_to(ROOT)) for path in found}
 
 
 def modules(dep):
-    """The modules that a dep stands for: a file itself, a folder all in it."""
+    """The modules of a dep: the file itself, or all modules in a folder."""
     files = (ROOT / dep).glob("*.py") if (ROOT / dep).is_dir() else [ROOT / dep]
     return [str(path.relative_to(ROOT)) for path in files if path.name != "__init__.py"]
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stages_deps_are_its_imports(stage):
+def test_the_deps_of_a_stage_are_its_imports(stage):
     listed = [file for dep in STAGES[stage]["deps"] if dep.startswith("pipeline/") for file in modules(dep)]
     assert len(listed) == len(set(listed))
     assert set(listed) == closure(f"pipeline.stages.{stage}") - UNTRACKED
 
 
-def test_every_stage_is_a_module_and_every_module_a_stage():
+def test_the_dataset_stage_does_not_import_torch():
+    """torch and transformers take seconds to import."""
+    code = "import sys, pipeline.stages.dataset; sys.exit(bool({'torch', 'transformers'} & sys.modules.keys()))"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_stages_and_modules_correspond():
     modules = {path.stem for path in (ROOT / "pipeline/stages").glob("*.py")} - {"__init__"}
     assert set(STAGES) == modules
     for name, stage in STAGES.items():
-        started = "\\${LAUNCH:-python}" if name in SHARED_OUT else "python"
+        started = "\\${LAUNCH:-python}" if name in DISTRIBUTED else "python"
         assert stage["cmd"] == f"{started} -m pipeline.stages.{name}" + " ${key}" * (name == "teacher")
 
 
-def test_a_head_a_loss_or_a_comparison_does_not_reach_the_teacher():
+def test_a_change_of_heads_or_pruning_does_not_rerun_the_data_stages():
     for stage in ("dataset", "tokenize", "teacher", "logits", "backbone"):
         files = {file for dep in STAGES[stage]["deps"] if dep.startswith("pipeline/") for file in modules(dep)}
         assert not files & {"pipeline/models/heads.py", "pipeline/models/student.py", "pipeline/training/pruning.py"}
 
 
-def test_every_stage_says_what_it_does():
+def test_every_stage_has_a_description():
     assert all(stage["desc"] for stage in STAGES.values())
 
 
@@ -83,8 +91,8 @@ def test_every_parameter_is_tracked_by_a_stage():
     assert tracked == set(params.Params.model_fields)
 
 
-def test_what_is_tracked_by_its_own_name_cannot_be_left_out():
-    """DVC refuses a stage whose parameter is missing, in its own words."""
+def test_parameters_tracked_by_key_are_required():
+    """DVC fails with its own message if a parameter that a stage tracks is missing."""
     tracked = {name for stage in STAGES.values() for name in stage["params"] if "." in name and "$" not in name}
     assert len(tracked) > 3
     for name in tracked:
@@ -93,18 +101,18 @@ def test_what_is_tracked_by_its_own_name_cannot_be_left_out():
 
 
 @pytest.mark.parametrize("preset", sorted((ROOT / "presets").glob("*.yaml")), ids=lambda path: path.stem)
-def test_a_preset_has_every_parameter_that_is_tracked_by_its_own_name(preset):
+def test_a_preset_has_every_tracked_parameter(preset):
     values = yaml.safe_load(preset.read_text())
     for stage in STAGES.values():
         for name in stage["params"]:
-            found = values
+            value = values
             for key in name.replace("${key}", next(iter(values["teacher"]["models"]))).split("."):
-                assert key in found, name
-                found = found[key]
+                assert key in value, name
+                value = value[key]
 
 
-def test_every_curve_is_drawn_by_step_and_by_minute():
-    drawn = {
+def test_every_curve_is_plotted_by_step_and_by_minute():
+    plotted = {
         (plot["x"], *source) for named in PIPELINE["plots"] for plot in named.values() for source in plot["y"].items()
     }
     files = {"train": train.TRAIN_CURVE, "validation": train.VALIDATION_CURVE}
@@ -114,4 +122,4 @@ def test_every_curve_is_drawn_by_step_and_by_minute():
         for column in set(columns) - {"step", "minutes"}
         for x in ("step", "minutes")
     }
-    assert drawn == expected
+    assert plotted == expected

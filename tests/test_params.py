@@ -115,7 +115,7 @@ def test_an_unknown_key_of_a_section_is_refused(refusal, section):
         ("teacher.models.large.modl", "teacher.models.large takes model, revision, seed"),
     ],
 )
-def test_an_unknown_key_above_or_below_the_sections_is_refused(refusal, key, takes):
+def test_an_unknown_key_at_any_level_is_refused(refusal, key, takes):
     assert f"params.yaml: {key} is not a parameter; {takes}" in refusal(**{key: 3})
 
 
@@ -186,23 +186,23 @@ def test_an_unknown_head_lists_the_heads(refusal):
     assert "'cnn9'" in message
 
 
-def test_every_fault_is_in_one_error(refusal):
+def test_one_error_lists_all_faults(refusal):
     message = refusal(**{"head": "cnn9", "train.epochs": "3", "distill.alhpa": 1})
     assert all(key in message for key in ("head: ", "train.epochs: ", "distill.alhpa is not"))
 
 
 @pytest.mark.parametrize(("text", "value"), [("2e-5", 2e-5), ("1E3", 1000.0), ("+2.e-5", 2e-5), ("3", 3.0)])
-def test_a_number_without_a_dot_is_a_float(read, text, value):
+def test_a_number_without_a_dot_is_read_as_a_float(read, text, value):
     params = read(changed({"train.learning_rate": "RATE"}).replace("RATE", text))
     assert (params.train.learning_rate, type(params.train.learning_rate)) == (value, float)
 
 
 @pytest.mark.parametrize("alpha", [0, 1, 0.5])
-def test_the_ends_of_a_range_belong_to_it(read, alpha):
+def test_a_range_includes_its_ends(read, alpha):
     assert read(changed({"distill.alpha": alpha})).distill.alpha == alpha
 
 
-def test_the_largest_stride_is_named(refusal, read):
+def test_a_stride_that_is_too_large_is_refused_with_the_maximum(refusal, read):
     assert read(changed({"tokenize.stride": 56})).tokenize.stride == 56
     message = refusal(**{"tokenize.stride": 57})
     assert "tokenize: stride 57" in message
@@ -232,12 +232,12 @@ def test_a_hub_id_with_its_commit_loads(read):
 
 
 @pytest.mark.parametrize("model", ["/models/bert", "../bert", "./bert", "data/bert/x", "data/rawest/bert", "a b", ""])
-def test_a_model_that_is_neither_in_data_raw_nor_a_hub_id_is_refused(refusal, model):
+def test_a_model_outside_data_raw_that_is_not_a_hub_id_is_refused(refusal, model):
     message = refusal(**{"backbone.model": model})
     assert f"'{model}' is not one of: 'large', a path that starts with data/raw/, a hub id" in message
 
 
-def test_a_folder_outside_data_raw_is_not_taken_for_a_hub_id(refusal, tmp_path, monkeypatch):
+def test_a_folder_outside_data_raw_is_not_read_as_a_hub_id(refusal, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("models/bert").mkdir(parents=True)
     message = refusal(**{"backbone.model": "models/bert", "backbone.revision": COMMIT})
@@ -246,7 +246,7 @@ def test_a_folder_outside_data_raw_is_not_taken_for_a_hub_id(refusal, tmp_path, 
 
 @pytest.mark.parametrize("path", ["data/raw/../secret", "data/raw/a/../../../b"])
 @pytest.mark.parametrize("key", ["teacher.models.large.model", "backbone.model"])
-def test_a_model_path_that_leaves_data_raw_is_refused(refusal, key, path):
+def test_a_model_path_outside_data_raw_is_refused(refusal, key, path):
     changes = {"teacher.config": None} if key.startswith("teacher") else {}
     assert "is not a path in data/raw" in refusal(**{**changes, key: path})
 
@@ -260,7 +260,7 @@ def test_a_question_file_outside_data_raw_is_refused(refusal, key, path):
     assert (path or key) in message
 
 
-def test_a_path_as_data_set_is_refused_naming_source_files(refusal):
+def test_a_path_as_dataset_source_is_refused_and_the_error_names_source_files(refusal):
     message = refusal(dataset={"source": "data/raw/train.json"})
     assert "data/raw/train.json" in message
     assert "files" in message
@@ -270,27 +270,33 @@ def test_a_path_as_data_set_is_refused_naming_source_files(refusal):
     ("changes", "expected"),
     [
         ({"dataset": {"source": "synthetic"}}, "source 'synthetic' needs train_size and validation_size"),
-        ({"dataset.train_file": "data/raw/x.json"}, "go with source 'files', not 'synthetic'"),
-        ({"teacher.config": None}, "config goes with model 'new'"),
-        ({"teacher.models.large.model": "data/raw/teacher"}, "config goes with model 'new', and with no other"),
+        ({"dataset.train_file": "data/raw/x.json"}, "need source 'files', not 'synthetic'"),
+        ({"teacher.config": None}, "config must be set if a model is 'new'"),
+        (
+            {"teacher.models.large.model": "data/raw/teacher"},
+            "config must be set if a model is 'new', and null otherwise",
+        ),
         ({"teacher.train.epochs": 0}, "model 'new' has random weights: train.epochs must be at least 1"),
         ({"teacher.train.keep": "best"}, "train.keep must be last"),
         ({"teacher.train.evaluate_minutes": 4}, "evaluate_minutes null"),
-        ({"teacher.models": {}}, "teacher.models: must have keys of its own"),
-        ({"teacher.models": None}, "teacher.models: must have keys of its own (it is None)"),
-        ({"teacher.models": {"large": None}}, "teacher.models.large: must have keys of its own (it is None)"),
-        ({"teacher.models": {"-q": {"model": "new", "revision": None}}}, "a teacher's name has small letters"),
+        ({"teacher.models": {}}, "teacher.models: must be a mapping with at least one key"),
+        ({"teacher.models": None}, "teacher.models: must be a mapping with at least one key (it is None)"),
+        (
+            {"teacher.models": {"large": None}},
+            "teacher.models.large: must be a mapping with at least one key (it is None)",
+        ),
+        ({"teacher.models": {"-q": {"model": "new", "revision": None}}}, "a teacher's name has lower-case letters"),
         ({"backbone.model": "larg"}, "backbone.model: 'larg' is not 'large'; hub id 'larg' needs revision"),
-        ({"teacher.models": {"a b": {}}}, "teacher.models.a b: a teacher's name has small letters"),
+        ({"teacher.models": {"a b": {}}}, "teacher.models.a b: a teacher's name has lower-case letters"),
         ({"teacher.models": {"student": {}}}, "and is not student or mean (it is 'student')"),
         ({"train.epochs": 0}, "train.epochs must be at least 1"),
         ({"tokenize.max_length": 600}, "tokenize.max_length 600 is more than teacher.config's max_position_embeddings"),
-        ({"backbone.layers": [2, 0]}, "layers [2, 0] must rise, each named once"),
-        ({"backbone.layers": [1, 1]}, "layers [1, 1] must rise, each named once"),
+        ({"backbone.layers": [2, 0]}, "layers [2, 0] must be in increasing order, without duplicates"),
+        ({"backbone.layers": [1, 1]}, "layers [1, 1] must be in increasing order, without duplicates"),
         ({"backbone.layers": [-1, 1]}, "layers [-1, 1] are counted from 0"),
     ],
 )
-def test_keys_that_do_not_go_together_are_refused(refusal, changes, expected):
+def test_inconsistent_keys_are_refused(refusal, changes, expected):
     assert expected in refusal(**changes)
 
 
@@ -301,8 +307,8 @@ def test_broken_yaml_is_refused(read, text):
 
 
 @pytest.mark.parametrize("text", ["", "- head", "linear"])
-def test_yaml_that_is_no_mapping_is_refused(read, text):
-    with pytest.raises(InputError, match=r"params\.yaml: the file: must have keys of its own"):
+def test_yaml_that_is_not_a_mapping_is_refused(read, text):
+    with pytest.raises(InputError, match=r"params\.yaml: the file: must be a mapping with at least one key"):
         read(text)
 
 
@@ -313,6 +319,6 @@ def test_a_file_in_another_encoding_is_refused(tmp_path):
         load(path)
 
 
-def test_a_missing_file_names_the_command(tmp_path):
+def test_the_error_for_a_missing_file_names_the_command(tmp_path):
     with pytest.raises(InputError, match=r"params\.yaml is missing; `cp presets/"):
         load(tmp_path / "params.yaml")

@@ -8,11 +8,11 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_table_of_parameters_is_the_one_that_params_py_prints():
+def test_the_parameter_table_is_the_output_of_params_py():
     assert f"\n{params.table()}\n" in README
 
 
-def test_every_head_and_preset_has_its_row():
+def test_every_head_and_preset_has_a_row():
     for name in (*params.HEADS, *(path.stem for path in (ROOT / "presets").glob("*.yaml"))):
         assert f"\n| `{name}` | " in README
 
@@ -24,6 +24,6 @@ def test_the_committed_parameters_are_the_default_preset():
     assert params.load(ROOT / "params.yaml").dataset.source == "synthetic"
 
 
-def test_no_preset_leaves_out_a_section():
+def test_every_preset_has_all_sections():
     for path in (ROOT / "presets").glob("*.yaml"):
         assert yaml.safe_load(path.read_text(encoding="utf-8")).keys() == params.Params.model_fields.keys(), path

@@ -1,4 +1,4 @@
-"""A very small experiment, for tests that run stages."""
+"""A very small configuration, for tests that run stages."""
 
 import contextlib
 import importlib
@@ -39,7 +39,7 @@ ALL_STAGES = (*DATA_STAGES, train, evaluate)
 
 
 def write_params(**changes):
-    """TINY with some keys of some sections changed."""
+    """Write params.yaml: TINY, with `changes` merged into its sections."""
     values = {
         key: {**value, **changes.get(key, {})} if isinstance(value, dict) else value for key, value in TINY.items()
     }
@@ -47,24 +47,25 @@ def write_params(**changes):
 
 
 def run_all(*stages, name="large"):
-    """Run stages; `name` is the teacher's that the teacher stage is asked for."""
+    """Run stages in this process; the teacher stage runs for the teacher `name`."""
     for stage in stages:
         stage.main(*([name] if stage is teacher else []))
 
 
 def content(*folders):
+    """{path: bytes} of all files in the folders."""
     return {str(path): path.read_bytes() for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def run_with_cache(cache, module):
-    """Run a stage as its command line does, in a process that does not know this one's environment or output."""
+    """Run a stage like its command line does, in a new process; stderr goes to stderr.txt."""
     os.environ[paths.CACHE_VARIABLE] = cache
     with open("stderr.txt", "w") as file, contextlib.redirect_stderr(file):
         cli.report_errors(lambda: run_all(importlib.import_module(module)))
 
 
 def byte_level(texts, vocab_size, trim_offsets):
-    """A byte-level BPE tokenizer with RoBERTa's special tokens; without trimming, a token holds the space before it."""
+    """Train a byte-level BPE tokenizer with RoBERTa's special tokens; untrimmed offsets include the leading space."""
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     special = ["<s>", "<pad>", "</s>", "<unk>"]

@@ -1,6 +1,6 @@
 """cache: list, verify and prune the user's cache of teachers' logits and training checkpoints.
 
-Reads the cache folder, which SPAN_DISTILL_CACHE moves; `verify` reads data/logits too.
+Reads the cache folder, which SPAN_DISTILL_CACHE sets; `verify` also reads data/logits.
 `list` and `verify` change nothing. `prune` deletes from the cache, never from data.
 """
 
@@ -26,14 +26,16 @@ def arguments() -> argparse.ArgumentParser:
     parser = cli.parser("pipeline.commands.cache", __doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="print each teacher's windows, size and days since last use, and the checkpoints")
-    verify = commands.add_parser("verify", help="read every row, print what is wrong; exit code 1 if anything is")
+    verify = commands.add_parser("verify", help="read every row and print all problems; exit code 1 if there are any")
     verify.add_argument(
-        "folders", nargs="*", metavar="FOLDER", type=Path, help="of shards; by default the cache and data/logits"
+        "folders", nargs="*", metavar="FOLDER", type=Path, help="folder of shards; default: the cache and data/logits"
     )
     prune = commands.add_parser("prune", help="delete cached logits and checkpoints; data/ does not change")
     choice = prune.add_mutually_exclusive_group(required=True)
-    choice.add_argument("--teacher", metavar="NAME", help="one teacher's logits: the beginning of a name in `list`")
-    choice.add_argument("--unused-days", metavar="DAYS", type=days, help="whatever was not used for so many days")
+    choice.add_argument(
+        "--teacher", metavar="NAME", help="one teacher's logits; NAME is the beginning of its name in `list`"
+    )
+    choice.add_argument("--unused-days", metavar="DAYS", type=days, help="everything unused for this many days")
     choice.add_argument("--all", action="store_true", help="everything")
     return parser
 
@@ -46,21 +48,21 @@ def main(
     all: bool = False,
 ) -> None:
     if command == "list":
-        show(teachers())
+        print_list(teachers())
     elif command == "verify":
         default = [*teachers(), *([paths.LOGITS] if paths.LOGITS.exists() else [])]
         verify([store for folder in folders or default for store in stores(folder)])
     else:
-        delete_teachers(chosen(teacher, unused_days))
+        delete_teachers(select_teachers(teacher, unused_days))
         if teacher is None:
-            delete([run for run in trainings() if days_unused(run) >= (unused_days or 0)])
+            delete([run for run in checkpoints() if days_unused(run) >= (unused_days or 0)])
 
 
 def days(text: str) -> float:
-    """A number of days, for argparse.
+    """Parse a number of days, for argparse.
 
     Raises:
-        ValueError: it is negative, or no number.
+        ValueError: the text is not a number, or is negative.
     """
     number = float(text)
     if not number >= 0:
@@ -69,12 +71,12 @@ def days(text: str) -> float:
 
 
 def teachers() -> list[Path]:
-    """The folders of cached teachers."""
+    """The folders of cached logits, one per teacher."""
     return folders_in(paths.logits_cache())
 
 
-def trainings() -> list[Path]:
-    """The folders of checkpoints."""
+def checkpoints() -> list[Path]:
+    """The folders of cached checkpoints, one per training run."""
     return folders_in(paths.training_cache())
 
 
@@ -83,26 +85,26 @@ def folders_in(folder: Path) -> list[Path]:
 
 
 def days_unused(folder: Path) -> float:
-    """Since the last run that read or wrote the folder, each of which writes a file in it."""
+    """Days since the last run that used the folder; each such run writes a file in it, which sets its mtime."""
     return (time.time() - folder.stat().st_mtime) / DAY
 
 
-def show(folders: list[Path]) -> None:
+def print_list(folders: list[Path]) -> None:
     print(f"{paths.logits_cache()}: {len(folders)} teachers")
     for folder in folders:
         shards = shard_files(folder)
         size = sum(path.stat().st_size for path in shards) / 1e6
         print(
-            f"{folder.name}  {contents(folder, shards)}, {len(shards)} shards, {size:.1f} MB, "
+            f"{folder.name}  {summary(folder, shards)}, {len(shards)} shards, {size:.1f} MB, "
             f"last used {days_unused(folder):.1f} days ago"
         )
-    print(f"{paths.training_cache()}: {len(trainings())} checkpoints")
-    for folder in trainings():
+    print(f"{paths.training_cache()}: {len(checkpoints())} checkpoints")
+    for folder in checkpoints():
         size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6
         print(f"{folder.name}  {size:.1f} MB, last used {days_unused(folder):.1f} days ago")
 
 
-def contents(folder: Path, shards: list[Path]) -> str:
+def summary(folder: Path, shards: list[Path]) -> str:
     try:
         windows = sum(count_rows(path) for path in shards)
         return f"{read_description(folder).dtype}, {windows} windows"
@@ -118,8 +120,8 @@ def verify(folders: list[Path]) -> None:
     sys.exit(1 if found else 0)
 
 
-def chosen(name: str | None, days: float | None) -> list[Path]:
-    """The teachers to delete: one by the beginning of its name, the long unused, or all."""
+def select_teachers(name: str | None, days: float | None) -> list[Path]:
+    """The teachers to delete: one by the beginning of its name, those unused for `days`, or all."""
     folders = teachers()
     if name is not None:
         folders = [folder for folder in folders if folder.name.startswith(name)]
@@ -129,13 +131,13 @@ def chosen(name: str | None, days: float | None) -> list[Path]:
 
 
 def delete_teachers(folders: list[Path]) -> None:
-    """Delete teachers' folders, except those in use."""
+    """Delete teachers' folders, except those that a run is using."""
     for folder in folders:
         try:
             with lock(folder).acquire(timeout=0):
                 delete([folder])
         except Timeout:
-            print(f"left {folder}: a run is using it")
+            print(f"skipped {folder}: a run is using it")
 
 
 def delete(folders: list[Path]) -> None:

@@ -22,13 +22,13 @@ def main() -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A metrics file.
+    """Read a metrics file.
 
     Raises:
-        InputError: it is missing.
+        InputError: the file is missing.
     """
     if not path.exists():
-        raise InputError(f"{path} is missing; `dvc repro` makes it")
+        raise InputError(f"{path} is missing; `dvc repro` rebuilds it")
     return json.loads(path.read_text(encoding="utf-8"))
 
 

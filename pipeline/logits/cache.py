@@ -1,6 +1,6 @@
-"""The user's cache of logits: one folder a teacher, which gets a shard as soon as it is computed and forgets nothing.
+"""The user's cache of logits: one folder per teacher.
 
-data/logits is written from it in one go.
+Every shard is added as soon as it is computed, and stays until it is pruned. data/logits is written from the cache.
 """
 
 import sys
@@ -29,31 +29,31 @@ from pipeline.questions.features import Features, key_list
 
 
 def lock(folder: Path) -> FileLock:
-    """Held by whoever adds to a teacher's folder of the cache, or deletes it."""
+    """The lock to hold while adding to a teacher's folder in the cache, or deleting it."""
     return FileLock(f"{folder}.lock")
 
 
 @contextmanager
 def locked(folder: Path, identity: Identity) -> Iterator[None]:
-    """Hold the lock of a teacher's folder; while another run holds it, say so and wait."""
-    held = lock(folder / identity.name)
+    """Hold the lock of a teacher's folder. If another run holds it, print a message and wait."""
+    file_lock = lock(folder / identity.name)
     try:
-        held.acquire(timeout=0)
+        file_lock.acquire(timeout=0)
     except Timeout:
-        print("another run computes this teacher's logits; waiting for it", flush=True)
-        held.acquire()
+        print("another run is computing this teacher's logits; waiting for it", flush=True)
+        file_lock.acquire()
     try:
         yield
     finally:
-        held.release()
+        file_lock.release()
 
 
 class RowCache:
-    """The rows of one teacher that are kept in a folder, in shards of whatever run wrote them.
+    """The cached rows of one teacher, in the shards of all earlier runs.
 
-    `identity.json` beside the shards says whose they are. A shard that is damaged is deleted with a warning, and so
-    its rows are computed again; what a killed run had begun to write is deleted too. Whoever opens it for adding holds
-    its `lock`.
+    `identity.json` beside the shards names teacher, tokenizer and dtype. Opening the cache repairs it: damaged shards
+    are deleted with a warning, so that their rows are recomputed, and so are the unfinished files of killed runs. Hold
+    its `lock` while the cache is open for adding.
     """
 
     def __init__(self, folder: Path, identity: Identity):
@@ -64,31 +64,31 @@ class RowCache:
             unfinished.unlink()
         write_atomically(self.folder / IDENTITY, as_json({"format": FORMAT, **asdict(identity)}))
         self._shards: list[Rows] = []
-        self._places: dict[bytes, tuple[int, int]] = {}
+        self._locations: dict[bytes, tuple[int, int]] = {}  # key: shard, row in the shard
         for path in shard_files(self.folder):
             try:
                 self._index(read_shard(path, identity))
             except InputError as error:
-                print(f"warning: {error}; its rows are computed again", file=sys.stderr)
+                print(f"warning: {error}; its rows will be recomputed", file=sys.stderr)
                 path.unlink()
 
     def _index(self, rows: Rows) -> None:
-        self._places |= {key: (len(self._shards), i) for i, key in enumerate(key_list(rows.keys))}
+        self._locations |= {key: (len(self._shards), i) for i, key in enumerate(key_list(rows.keys))}
         self._shards.append(rows)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._locations)
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self._places
+        return key in self._locations
 
     def add(self, rows: Rows) -> None:
-        """Keep rows, on disk first."""
+        """Write rows to disk as a shard, then make them available."""
         write_shard(self.folder, self.identity, rows)
         self._index(rows)
 
     def add_all(self, shards: Iterable[Rows]) -> None:
-        """Keep the rows of each shard; it is written while the next one is computed."""
+        """Add the rows of each shard. A shard is written while the next one is computed."""
         with ThreadPoolExecutor(1) as writer:
             writing = None
             for rows in shards:
@@ -99,9 +99,9 @@ class RowCache:
                 writing.result()
 
     def import_shards(self, folder: Path) -> None:
-        """Keep the rows of a folder of shards too, of data/logits as `dvc pull` brought it say.
+        """Add the rows of a folder of shards, such as data/logits after `dvc pull`.
 
-        Shards that are damaged, or of another teacher, are passed over.
+        Shards that are damaged, or of another teacher, are skipped.
         """
         for path in shard_files(folder):
             if (self.folder / path.name).exists():
@@ -117,11 +117,11 @@ class RowCache:
         """The rows of `keys`, in that order.
 
         Raises:
-            KeyError: a key has no row.
+            KeyError: a key is not cached.
         """
         start_logits, end_logits, precision = [], [], set()
         for key in keys:
-            shard, row = self._places[key]
+            shard, row = self._locations[key]
             precision.update(self._shards[shard].precision)
             tokens = slice(*self._shards[shard].starts[row : row + 2])
             start_logits.append(self._shards[shard].start_logits[tokens])
@@ -136,7 +136,7 @@ class RowCache:
 
 
 def unique_keys(features: Features) -> dict[bytes, int]:
-    """Each different key, in order, with the index of the first window that has it."""
+    """Unique keys in order, each with the index of the first window that has it."""
     keys: dict[bytes, int] = {}
     for i, key in enumerate(key_list(features.keys)):
         keys.setdefault(key, i)
@@ -144,15 +144,16 @@ def unique_keys(features: Features) -> dict[bytes, int]:
 
 
 def chunks(items: list, size: int) -> Iterator[list]:
-    """Consecutive stretches of `size` items; the last may be shorter."""
+    """Consecutive chunks of `size` items; the last may be shorter."""
     for begin in range(0, len(items), size):
         yield items[begin : begin + size]
 
 
 def write_store(folder: Path, cache: RowCache, splits: dict[str, list[bytes]], shard_size: int) -> None:
-    """Write the rows of `splits` from the cache to `folder`: shards of `shard_size` rows of a split, and a manifest.
+    """Write the rows of `splits` from the cache to `folder`, as shards of up to `shard_size` rows and a manifest.
 
-    A key that occurs in two splits is stored once. The bytes depend on the rows, their order and `shard_size` alone.
+    A shard holds rows of one split. A key in two splits is stored once, with the first. The bytes depend only on the
+    rows, their order and `shard_size`.
     """
     shards, seen = [], set()
     for split, keys in splits.items():

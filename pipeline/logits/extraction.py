@@ -1,4 +1,4 @@
-"""Runs a teacher over windows, a shard at a time, into the cache."""
+"""Runs a teacher over windows and adds its logits to the cache, one shard at a time."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,7 +13,7 @@ from pipeline.models import inference
 from pipeline.questions.features import Features
 
 Logits = tuple[np.ndarray, np.ndarray]
-# the windows of a shard: indices into features, whose `record` points into records
+# the windows of a shard: features, indices into them, and the records that `features.record` points into
 Shard = tuple[Features, np.ndarray, list[dict[str, Any]]]
 
 
@@ -24,32 +24,32 @@ def add_shards(
     pad_token_id: int,
     progress: Callable[[int], Any] = lambda windows: None,
 ) -> float:
-    """Compute shards and add them to the cache.
+    """Compute the logits of shards and add them to the cache.
 
     Args:
         progress: called with the number of windows of each batch.
 
     Returns:
-        The share of padding among the tokens computed, from 0 to 1.
+        The fraction of computed tokens that were padding, from 0 to 1.
 
     Raises:
-        InputError: a logit is not finite in the cache's dtype; names the question.
+        InputError: a logit is not finite in the cache's dtype; the error names the question.
     """
-    with_padding = 0
+    processed_tokens = 0
 
     def advance(windows: int, tokens: int) -> None:
-        nonlocal with_padding
-        with_padding += tokens
+        nonlocal processed_tokens
+        processed_tokens += tokens
         progress(windows)
 
     def computed() -> Iterator[Rows]:
         for features, indices, records in shards:
             rows = teacher_rows(teacher, features, indices, pad_token_id, cache.identity.dtype, advance)
-            refuse_not_finite(rows, [records[i]["id"] for i in features.record[indices]])
+            check_finite(rows, [records[i]["id"] for i in features.record[indices]])
             yield rows
 
     cache.add_all(computed())
-    return 1 - sum(int(features.lengths[indices].sum()) for features, indices, _ in shards) / with_padding
+    return 1 - sum(int(features.lengths[indices].sum()) for features, indices, _ in shards) / processed_tokens
 
 
 def teacher_rows(
@@ -66,8 +66,8 @@ def teacher_rows(
 
 
 def as_rows(features: Features, indices: np.ndarray, logits: Logits, dtype: str, precision: str) -> Rows:
-    """Logits of the windows at `indices`, laid end to end, as the rows that a shard stores."""
-    with np.errstate(over="ignore"):  # a value too large for the dtype is refused by its question
+    """The rows of a shard, from the concatenated logits of the windows at `indices`."""
+    with np.errstate(over="ignore"):  # an overflow is infinite; check_finite reports it
         start_logits, end_logits = (end.astype(dtype) for end in logits)
     return Rows(
         keys=features.keys[indices],
@@ -78,8 +78,15 @@ def as_rows(features: Features, indices: np.ndarray, logits: Logits, dtype: str,
     )
 
 
-def refuse_not_finite(rows: Rows, questions: list[str]) -> None:
-    """Refuse rows with a logit that is not finite; `questions` are the rows' question ids."""
+def check_finite(rows: Rows, questions: list[str]) -> None:
+    """Check that all logits are finite.
+
+    Args:
+        questions: the question id of each row, for the error.
+
+    Raises:
+        InputError: a logit is not finite; the error names the question.
+    """
     finite = np.isfinite(rows.start_logits) & np.isfinite(rows.end_logits)
     if not finite.all():
         row = np.searchsorted(rows.starts, np.flatnonzero(~finite)[0], side="right") - 1

@@ -1,4 +1,4 @@
-"""What a folder of shards says that it is: its manifest in data/logits, identity.json in the cache."""
+"""The metadata of a folder of shards: manifest.json in data/logits, identity.json in the cache."""
 
 from pathlib import Path
 
@@ -25,18 +25,18 @@ class Manifest(Description):
 
 
 def read_description(folder: Path) -> Description:
-    """What a folder of shards says that it is: its manifest in data/logits, identity.json in the cache.
+    """Read the metadata of a folder of shards: manifest.json in data/logits, identity.json in the cache.
 
     Raises:
-        InputError: it has neither, or one that cannot be read.
+        InputError: it has neither, or an invalid one.
     """
     for name, kind in ((MANIFEST, Manifest), (IDENTITY, Description)):
         if (folder / name).is_file():
             return parse_description(kind, (folder / name).read_bytes(), folder / name)
-    raise InputError(f"{folder} has no {MANIFEST} and no {IDENTITY}, so that nobody knows whose logits it holds")
+    raise InputError(f"{folder} has no {MANIFEST} or {IDENTITY}, so the teacher of its logits is unknown")
 
 
 def stores(folder: Path) -> list[Path]:
-    """The folders of shards in a folder, data/logits say, which has one a teacher; itself, if it has none."""
-    here = (folder / MANIFEST).exists() or (folder / IDENTITY).exists() or not folder.is_dir()
-    return ([] if here else sorted(path for path in folder.iterdir() if path.is_dir())) or [folder]
+    """The folders of shards in a folder such as data/logits, one per teacher; the folder itself if it has none."""
+    is_store = (folder / MANIFEST).exists() or (folder / IDENTITY).exists() or not folder.is_dir()
+    return ([] if is_store else sorted(path for path in folder.iterdir() if path.is_dir())) or [folder]

@@ -1,12 +1,12 @@
-"""A shard: a safetensors file with the teacher's logits for some windows, found by what the windows are.
+"""A shard: a safetensors file with a teacher's logits for some windows, looked up by a hash of each window's content.
 
-A row is one window's start and end logits, one pair a token. Its key is the hash of the window's token and segment
-ids (`windows.Window.key`), so batch size, order, slice and split do not matter.
+A row holds the start and end logits of one window, one of each per token. Its key is the hash of the window's token
+ids and token type ids (`windows.Window.key`), so lookups do not depend on batch size, order or split.
 
-A shard has the tensors `keys` (N, 16) uint8, `starts` (N + 1,) int64, and `start_logits` and `end_logits`, (T,)
-float16 or float32; row i has the tokens starts[i] to starts[i + 1]. Its metadata names the format, teacher,
-tokenizer and dtype, the precisions that its rows were computed in, and a checksum of all that. Its file name is the
-hash of teacher, tokenizer, dtype and keys.
+A shard has the tensors `keys` (N, 16) uint8, `starts` (N + 1,) int64, and `start_logits` and `end_logits`, both (T,)
+float16 or float32. Row i has the tokens from starts[i] up to, but not including, starts[i + 1]. The metadata holds the
+format, teacher, tokenizer, dtype, the precisions that the rows were computed in, the number of rows, and a checksum of
+tensors and metadata. The file name is the hash of teacher, tokenizer, dtype and keys.
 """
 
 import hashlib
@@ -26,17 +26,17 @@ from pipeline.questions.features import KEY_BYTES
 
 FORMAT = 3
 TENSORS = ("keys", "starts", "start_logits", "end_logits")
-# one entry, because safetensors writes several in no fixed order
+# a single entry, because safetensors does not write several in a fixed order
 METADATA = "span_distill"
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What all rows of a store have in common.
+    """What all rows of a folder of shards have in common.
 
     Attributes:
-        teacher: `encoders.fingerprint` of the model.
-        tokenizer: `tokenization.fingerprint` of what made the windows.
+        teacher: `encoders.fingerprint` of the teacher.
+        tokenizer: `tokenization.fingerprint` of the windows' tokenizer.
         dtype: of the stored logits, `float16` or `float32`.
     """
 
@@ -46,12 +46,12 @@ class Identity:
 
     @property
     def name(self) -> str:
-        """32 hexadecimal digits, the name of the teacher's folder in the cache."""
+        """The name of the teacher's folder in the cache, 32 hexadecimal digits."""
         return _digest(json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True).encode())
 
 
 class Description(BaseModel):
-    """What a shard's header, identity.json and the manifest say, each with more of its own."""
+    """The fields that a shard's header and manifest.json share; identity.json has exactly these."""
 
     model_config = ConfigDict(strict=True)
     format: int
@@ -65,6 +65,8 @@ class Description(BaseModel):
 
 
 class Header(Description):
+    """The metadata entry of a shard."""
+
     precision: list[str]
     rows: int
     checksum: str
@@ -72,10 +74,10 @@ class Header(Description):
 
 @dataclass(frozen=True)
 class Rows:
-    """N rows of T tokens in all; see the module for the shapes.
+    """N rows with T tokens in total; the module's docstring has the shapes.
 
     Attributes:
-        precision: what the teacher's encoder computed the rows in, `float32` or `bfloat16`; both for rows of two runs.
+        precision: of the teacher's encoder, `float32` or `bfloat16`; both if rows of several runs differ in it.
     """
 
     keys: np.ndarray
@@ -109,33 +111,34 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def parse_description(kind: type[Description], text: str | bytes, where: Path) -> Any:
-    """Read JSON that says what something is.
+    """Parse and validate the metadata of a shard or of a folder of shards.
+
+    Args:
+        where: the file, for the error.
 
     Raises:
-        InputError: it is not JSON, or says something else.
+        InputError: the text is not JSON, has missing or invalid fields, or is of another format.
     """
     try:
-        said = kind.model_validate_json(text)
+        description = kind.model_validate_json(text)
     except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join(map(str, fault["loc"])) or "it"
-        raise InputError(
-            f"{where} is damaged: what it says of itself cannot be read ({place}: {fault['msg']})"
-        ) from None
-    if said.format != FORMAT:
-        raise InputError(f"{where} holds other logits: format is {said.format}, not {FORMAT}")
-    return said
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "top level"
+        raise InputError(f"{where} is damaged: its metadata is invalid ({field}: {first['msg']})") from None
+    if description.format != FORMAT:
+        raise InputError(f"{where} holds different logits: format is {description.format}, expected {FORMAT}")
+    return description
 
 
 def shard_files(folder: Path) -> list[Path]:
-    """The shards in a folder, by name."""
+    """The shards in a folder, sorted by name."""
     return sorted(path for path in folder.glob("*.safetensors") if path.is_file())
 
 
 def _checksum(header: dict[str, Any], rows: Rows) -> str:
-    """Of all of a shard: its tensors, and its header but for the checksum itself."""
-    said = json.dumps({key: value for key, value in header.items() if key != "checksum"}, sort_keys=True)
-    return _digest(said.encode(), *(np.ascontiguousarray(array).tobytes() for array in rows.tensors.values()))
+    """Checksum of a shard's tensors and of its header without the checksum."""
+    metadata = json.dumps({key: value for key, value in header.items() if key != "checksum"}, sort_keys=True)
+    return _digest(metadata.encode(), *(np.ascontiguousarray(array).tobytes() for array in rows.tensors.values()))
 
 
 def shard_name(identity: Identity, rows: Rows) -> str:
@@ -143,7 +146,7 @@ def shard_name(identity: Identity, rows: Rows) -> str:
 
 
 def write_shard(folder: Path, identity: Identity, rows: Rows) -> str:
-    """Write rows as one shard, whole or not at all; returns the file's name."""
+    """Write rows atomically as one shard, and return the file name."""
     name = f"{shard_name(identity, rows)}.safetensors"
     header = {"format": FORMAT, **asdict(identity), "precision": rows.precision, "rows": len(rows)}
     header["checksum"] = _checksum(header, rows)
@@ -156,58 +159,58 @@ def read_shard(path: Path, identity: Identity) -> Rows:
 
     Raises:
         InputError: it is missing, damaged, of another format, or not of this teacher, tokenizer and dtype.
-        OSError: it may be sound and cannot be read.
+        OSError: the file cannot be opened or read; it may be intact.
     """
-    header, tensors = _tensors(path)
-    ours, theirs = asdict(identity), asdict(header.identity)
-    wrong = [f"{key} is {theirs[key]}, not {value}" for key, value in ours.items() if theirs[key] != value]
-    if wrong:
-        raise InputError(f"{path} holds other logits: {'; '.join(wrong)}")
-    fault = _fault(tensors, header)
+    header, tensors = _load(path)
+    expected, found = asdict(identity), asdict(header.identity)
+    different = [f"{key} is {found[key]}, expected {value}" for key, value in expected.items() if found[key] != value]
+    if different:
+        raise InputError(f"{path} holds different logits: {'; '.join(different)}")
+    fault = _layout_fault(tensors, header)
     if fault:
         raise InputError(f"{path} is damaged: {fault}")
     rows = Rows(**tensors, precision=tuple(header.precision))
     if header.checksum != _checksum(header.model_dump(), rows):
-        raise InputError(f"{path} is damaged: its checksum does not fit its content")
+        raise InputError(f"{path} is damaged: its checksum does not match its content")
     return rows
 
 
-def _tensors(path: Path) -> tuple[Header, dict[str, np.ndarray]]:
+def _load(path: Path) -> tuple[Header, dict[str, np.ndarray]]:
     try:
-        path.open("rb").close()  # safetensors calls a file that may not be read one that is missing
+        path.open("rb").close()  # raises PermissionError, which safetensors reports as a missing file
     except FileNotFoundError:
         raise InputError(f"{path} is missing") from None
     try:
         with safe_open(path, framework="numpy") as file:
-            said = (file.metadata() or {}).get(METADATA, "")
+            metadata = (file.metadata() or {}).get(METADATA, "")
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, TypeError, ValueError) as error:
         raise InputError(f"{path} is not a shard of logits, or is damaged: {error}") from None
-    return parse_description(Header, said, path), tensors
+    return parse_description(Header, metadata, path), tensors
 
 
-def _fault(tensors: dict[str, np.ndarray], header: Header) -> str | None:
-    """What is wrong with the form of a shard's tensors, which a checksum of their bytes does not see."""
+def _layout_fault(tensors: dict[str, np.ndarray], header: Header) -> str | None:
+    """What is wrong with the names, dtypes and shapes of the tensors, which a checksum of bytes does not cover."""
     if set(tensors) != set(TENSORS):
-        return f"it has the tensors {', '.join(sorted(tensors))}"
+        return f"its tensors are {sorted(tensors)}, expected {sorted(TENSORS)}"
     n, t = header.rows, tensors["start_logits"].size
-    forms = {"keys": ("uint8", (n, KEY_BYTES)), "starts": ("int64", (n + 1,))}
-    forms |= dict.fromkeys(("start_logits", "end_logits"), (header.dtype, (t,)))
-    for name, form in forms.items():
+    layout = {"keys": ("uint8", (n, KEY_BYTES)), "starts": ("int64", (n + 1,))}
+    layout |= dict.fromkeys(("start_logits", "end_logits"), (header.dtype, (t,)))
+    for name, expected in layout.items():
         found = (str(tensors[name].dtype), tensors[name].shape)
-        if found != form:
-            return f"{name} is {found[0]} {found[1]}, not {form[0]} {form[1]}"
+        if found != expected:
+            return f"{name} is {found[0]} {found[1]}, expected {expected[0]} {expected[1]}"
     starts = tensors["starts"]
     if starts[0] != 0 or starts[-1] != t or (np.diff(starts) <= 0).any():
-        return f"starts do not rise from 0 to {t}"
+        return f"starts does not increase strictly from 0 to {t}"
     return None
 
 
 def count_rows(path: Path) -> int:
-    """Rows of a shard, by its header alone.
+    """The number of rows of a shard, read from the safetensors header alone.
 
     Raises:
-        InputError: it is damaged.
+        InputError: the shard is damaged.
     """
     try:
         with safe_open(path, framework="numpy") as file:

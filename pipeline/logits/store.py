@@ -1,4 +1,4 @@
-"""A teacher's folder in data/logits, for reading: exactly the rows of the data set, and a manifest."""
+"""Reads a teacher's folder in data/logits, which holds exactly the rows of the data set and a manifest."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -14,22 +14,22 @@ NO_ROW = -1
 
 
 class LogitStore:
-    """A teacher's folder in data/logits, for reading. Rows of a shard that is missing or damaged count as missing.
+    """A teacher's folder in data/logits, opened for reading. The rows of a missing or damaged shard count as missing.
 
     Raises:
-        InputError: the manifest is missing, of another format, or made with another tokenizer.
+        InputError: the manifest is missing, damaged, of another format, or of another tokenizer.
     """
 
     def __init__(self, folder: Path, tokenizer: str):
         try:
             manifest = parse_description(Manifest, (folder / MANIFEST).read_bytes(), folder / MANIFEST)
         except FileNotFoundError:
-            raise InputError(f"{folder} has no logits; `dvc repro logits` makes it") from None
+            raise InputError(f"{folder} has no logits; `dvc repro logits` rebuilds it") from None
         except InputError as error:
-            raise InputError(f"{error}; `dvc repro logits` makes it anew") from None
+            raise InputError(f"{error}; `dvc repro logits` rebuilds it") from None
         self.identity = manifest.identity
         if self.identity.tokenizer != tokenizer:
-            raise InputError(f"{folder} was made with another tokenizer; `dvc repro logits` makes it anew")
+            raise InputError(f"{folder} was built with another tokenizer; `dvc repro logits` rebuilds it")
         self.folder = folder
         self._shards: list[Rows] = []
         self._faults: list[str] = []
@@ -38,7 +38,7 @@ class LogitStore:
                 self._shards.append(read_shard(folder / shard.file, self.identity))
             except InputError as error:
                 self._faults.append(str(error))
-        # rows are numbered through all shards
+        # row numbers run across all shards
         self._rows = {key: row for row, key in enumerate(key for shard in self._shards for key in key_list(shard.keys))}
         counts = [len(shard) for shard in self._shards]
         self._first_rows = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -49,13 +49,13 @@ class LogitStore:
         return len(self._rows)
 
     def aligned(self, features: Features, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Start and end logits of every window, each (T,), laid end to end as the features' tokens are.
+        """Start and end logits of all windows, each (T,), in the order of the features' tokens.
 
         Args:
-            names: the windows' question ids, for the error.
+            names: the question id of each window, for the error.
 
         Raises:
-            InputError: a window has no row, or one of another length; names the first and how many.
+            InputError: windows lack a row of their length; the error has their number and the first question id.
         """
         rows = np.array([self._rows.get(key, NO_ROW) for key in key_list(features.keys)])
         missing = np.flatnonzero(self._lengths[rows] != features.lengths)
@@ -63,17 +63,17 @@ class LogitStore:
             raise InputError(
                 f"{self.folder} has no logits for {len(missing)} of {len(features)} windows, the first of question "
                 f"{names[missing[0]]}{''.join(f'; {fault}' for fault in self._faults[:1])}; "
-                "`dvc repro logits` computes what is missing"
+                "`dvc repro logits` computes them"
             )
         start_logits = np.empty(len(features.input_ids), dtype=self.identity.dtype)
         end_logits = np.empty_like(start_logits)
-        # windows whose rows follow one another in a shard are copied together
+        # windows whose rows are consecutive in a shard are copied together
         shards = self._shard_of[rows]
-        cuts = np.flatnonzero((np.diff(rows) != 1) | (np.diff(shards) != 0)) + 1
-        for begin, past in pairwise([0, *cuts.tolist(), len(rows)]):
+        breaks = np.flatnonzero((np.diff(rows) != 1) | (np.diff(shards) != 0)) + 1
+        for begin, end in pairwise([0, *breaks.tolist(), len(rows)]):
             shard, row = self._shards[shards[begin]], rows[begin] - self._first_rows[shards[begin]]
-            here = slice(features.starts[begin], features.starts[past])
-            there = slice(shard.starts[row], shard.starts[row + past - begin])
-            start_logits[here] = shard.start_logits[there]
-            end_logits[here] = shard.end_logits[there]
+            target = slice(features.starts[begin], features.starts[end])
+            source = slice(shard.starts[row], shard.starts[row + end - begin])
+            start_logits[target] = shard.start_logits[source]
+            end_logits[target] = shard.end_logits[source]
         return start_logits, end_logits

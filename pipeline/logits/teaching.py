@@ -1,4 +1,4 @@
-"""What a student is taught: the stored logits of one teacher or of several, over the student's own tokens."""
+"""The targets of distillation: stored logits of one or several teachers, over the student's own tokens."""
 
 from pathlib import Path
 from typing import Any
@@ -11,57 +11,57 @@ from pipeline.questions import tokenization
 from pipeline.questions.features import Features, read_features
 from pipeline.scores.metrics import Logits
 
-# a teacher's windows, and its logits laid end to end as their tokens are
+# a teacher's windows and its start and end logits, each (T,), in the order of the windows' tokens
 TeacherOutput = tuple[Features, Logits]
-# what says where each token of each window lies; segment ids do not matter, which a DistilBERT has not and a BERT has
+# the fields that locate each token in the context; token type ids do not matter, and DistilBERT has none
 LAYOUT = ("starts", "record", "context", "offset_mapping")
 
 
 def read(logits: Path, tokenizer: Path, features: Path, records: list[dict[str, Any]]) -> TeacherOutput:
-    """A teacher's reading of the records.
+    """A teacher's windows and stored logits for the records.
 
     Args:
-        logits: its store.
-        tokenizer: its own.
-        features: file of its windows.
+        logits: the teacher's folder in data/logits.
+        tokenizer: the teacher's tokenizer.
+        features: the file with the teacher's windows.
 
     Raises:
-        InputError: the store does not answer for the windows; names the first question that it lacks.
+        InputError: the store cannot be used, or windows have no logits; the error names the first question.
     """
     store = LogitStore(logits, tokenization.fingerprint(tokenization.load(tokenizer)))
     windows = read_features(features)
     return windows, store.aligned(windows, [records[i]["id"] for i in windows.record])
 
 
-def targets(outputs: list[TeacherOutput], students: Features) -> Logits:
-    """Start and end logits over the student's tokens, laid end to end: one teacher's, or the teachers' mean.
+def targets(outputs: list[TeacherOutput], student: Features) -> Logits:
+    """Start and end logits over the student's tokens, each (T,): those of one teacher, or the mean of several.
 
-    Prints the share of each teacher's mass that could not be carried.
+    Prints the share of each teacher's probability that could not be aligned.
     """
-    carried = [_carried(*reading, students) for reading in outputs]
-    return carried[0] if len(carried) == 1 else mean(carried, students)
+    aligned = [_align(*output, student) for output in outputs]
+    return aligned[0] if len(aligned) == 1 else mean(aligned, student)
 
 
-def _carried(teachers: Features, logits: Logits, students: Features) -> Logits:
-    """The logits as they are where teacher and student cut all texts alike, else carried over."""
-    if all(np.array_equal(getattr(teachers, name), getattr(students, name)) for name in LAYOUT):
+def _align(teacher: Features, logits: Logits, student: Features) -> Logits:
+    """The logits over the student's tokens: unchanged if teacher and student have the same tokens in all windows."""
+    if all(np.array_equal(getattr(teacher, name), getattr(student, name)) for name in LAYOUT):
         return logits
-    carried, unplaced = transport(teachers, logits, students)
-    print(f"{100 * unplaced:.3f} % of the teacher's probability has no place among the student's tokens")
-    return carried
+    aligned, unaligned = transport(teacher, logits, student)
+    print(f"{100 * unaligned:.3f} % of the teacher's probability could not be aligned with the student's tokens")
+    return aligned
 
 
 def mean(several: list[Logits], features: Features) -> Logits:
-    """Logarithms of the mean of several distributions over each window's answer positions, starts and ends apart.
+    """Logarithm of the mean of several distributions over each window's answer positions, for starts and for ends.
 
-    Each distribution counts alike, whatever the scale of its logits. The mean is taken at temperature 1; a temperature
-    in the loss then acts on the mean.
+    All distributions have the same weight, whatever the scale of their logits. The mean is taken at temperature 1; a
+    temperature in the loss is applied to the mean.
 
     Args:
         several: pairs of start and end logits, each (T,).
 
     Returns:
-        Start and end, each (T,) float32; `NO_MASS` where an answer cannot stand.
+        Start and end, each (T,) float32; `NO_MASS` at positions that cannot be an answer.
     """
     mask = features.answer_mask
     total = sum(np.stack([_probabilities(end, features, mask) for end in pair]) for pair in several)
@@ -70,7 +70,7 @@ def mean(several: list[Logits], features: Features) -> Logits:
 
 
 def _probabilities(logits: np.ndarray, features: Features, mask: np.ndarray) -> np.ndarray:
-    """(T,) float64: softmax over each window's positions in the mask, 0 at all others."""
+    """(T,) float64: softmax over each window's positions in the mask, 0 elsewhere."""
     begins, lengths = features.starts[:-1], features.lengths
     scores = np.where(mask, logits.astype(np.float64), -np.inf)
     weights = np.exp(scores - np.repeat(np.maximum.reduceat(scores, begins), lengths))

@@ -1,81 +1,82 @@
-"""A teacher's distributions over its own tokens, carried to a student's tokens by characters. Pure: no files, no model.
+"""Aligns a teacher's distributions with a student's tokens, by character offsets. Pure: no files, no model.
 
-Teacher and student cut one context into different tokens and windows, and characters are what they have in common.
-`source` is what the teacher reads, `target` what the student reads.
+Teacher and student may split a context into different tokens and windows; what they share is its characters. `source`
+is the teacher's side, `target` the student's.
 
-1. A source window's logits become probabilities over its answer positions, [CLS] and context. The mass of a context
-   token stands at a character: its first one for starts, its last one for ends. The mass of [CLS] says that the
-   window does not hold the answer.
-2. The mass of a character goes to the target token that holds it. A character that no token of the record holds, such
-   as white space, gives its mass to the next token for starts and to the token before for ends, as in
-   `windows.label`. Where the context has no such token, the mass is not placed: it is left out and counted.
-3. A character outside the target window gives its mass to the target's [CLS], again as in `windows.label`. The two
-   ends are carried apart, so a window that holds one end of an answer gets that end's mass, though its label is
+1. The logits of a source window become probabilities over its answer positions: [CLS] and the context. The mass of a
+   context token is assigned to one character, its first for starts and its last for ends. The mass of [CLS] is the
+   probability that the window does not contain the answer.
+2. The mass of a character goes to the target token that covers it. If no token of the record covers it, as with white
+   space, the mass goes to the next token for starts and to the previous token for ends, as in `windows.label`. If the
+   context has no such token, the mass is unaligned: it is dropped and counted.
+3. The mass of a character outside the target window goes to the target's [CLS], as in `windows.label`. Starts and ends
+   are aligned separately. A window that contains one end of an answer gets the mass of that end, although its label is
    (0, 0).
-4. A target window is told by the source window of its record that shares most characters with it; the first, if
-   several do. If that window does not reach over the whole target window, its [CLS] mass, and no more, is handed on:
-   the source window with the next largest share divides it as it divides its own, and so on, but for windows that
-   reach over nothing that one before them does not. So an answer that the first window does not hold whole is still
-   found, and the sum stays 1. What is left in the end goes to the target's [CLS].
-5. A source window with the very offsets of the target window tells it alone, position by position: several tokens may
-   lie in one character (the bytes of an accented letter), and characters cannot tell them apart.
+4. A target window is aligned with the source window of its record that overlaps it by the most characters; ties go to
+   the first. If that window does not cover the whole target window, its [CLS] mass alone is passed on: the source
+   window with the next largest overlap distributes that mass by its own probabilities, and so on. A window whose
+   overlap is contained in that of an earlier one is skipped. So an answer that the first window does not contain whole
+   is still found, and the sum stays 1. The mass that remains at the end goes to the target's [CLS].
+5. If a source window has exactly the offsets of the target window, it alone is used, position by position. Several
+   tokens may cover one character (the bytes of an accented letter), and characters cannot tell such tokens apart.
 
-Probabilities are carried as they are at temperature 1. A temperature in the loss then acts on the target's tokens.
+Probabilities are those at temperature 1. A temperature in the loss is applied to the aligned logits.
 """
 
 import numpy as np
 
 from pipeline.questions.features import Features
 
-# The logit of a token without mass, as of one that the losses mask. A small probability would not do: at temperature
-# 4, 1e-6 has 0.03 of the weight of 1, and 180 such tokens outweigh the answer.
+# The logit of a token without mass; the losses use the same value for masked tokens. A small probability is not
+# enough: at temperature 4, 1e-6 gets 0.03 times the weight of 1, and 180 such tokens outweigh the answer.
 NO_MASS = -1e30
-NOWHERE = -1
+NO_CHARACTER = -1
 
 Pair = tuple[np.ndarray, np.ndarray]
 
 
 def transport(source: Features, logits: Pair, target: Features) -> tuple[Pair, float]:
-    """Start and end logits of the target's tokens that say what the source's logits say of the same characters.
+    """Start and end logits over the target's tokens, from the source's logits over its own tokens.
 
     Args:
         source: all windows of each record, S tokens.
-        logits: start and end, each (S,), laid end to end as the source's tokens are.
-        target: all windows of each record, T tokens; `record` counts the list that the source's counts.
+        logits: start and end, each (S,), in the order of the source's tokens.
+        target: all windows of each record, T tokens; `record` has the same indices as in the source.
 
     Returns:
-        Start and end, each (T,) float32, laid end to end as the target's tokens are: natural logarithms of
-        probabilities that sum to 1 over a window's answer positions; `NO_MASS` at tokens without mass and at all
-        other positions. Then the share of mass that was not placed, from 0 to 1, mean over target windows and over
-        start and end. What was placed is scaled to sum to 1; if nothing was, [CLS] gets 1.
+        Start and end, each (T,) float32, in the order of the target's tokens: natural logarithms of probabilities that
+        sum to 1 over a window's answer positions; `NO_MASS` at tokens without mass and at all other positions. Then
+        the fraction of mass that is unaligned, from 0 to 1, mean over target windows and over start and end. The
+        aligned mass is scaled to sum to 1; if there is none, [CLS] gets 1.
 
     Raises:
-        ValueError: there is not one logit for each token of the source; a record of the target is not in the source.
+        ValueError: the logits do not have the shape of the source's tokens, or a record of the target is not in the
+            source.
     """
     if any(one.shape != source.input_ids.shape for one in logits):
         raise ValueError(f"logits of shape {[one.shape for one in logits]} for {len(source.input_ids)} tokens")
-    carried = np.full((2, len(target.input_ids)), NO_MASS, dtype=np.float32)
-    unplaced = np.zeros(len(target))
+    aligned = np.full((2, len(target.input_ids)), NO_MASS, dtype=np.float32)
+    unaligned = np.zeros(len(target))
     sources = _by_record(source)
     for record, windows in _by_record(target).items():
         if record not in sources:
             raise ValueError(f"record {record} has windows in the target and none in the source")
-        spans = [_context_offsets(source, i) for i in sources[record]]
+        source_offsets = [_context_offsets(source, i) for i in sources[record]]
         probabilities = [_probabilities(source, logits, i) for i in sources[record]]
-        wanted = [_context_offsets(target, i) for i in windows]
-        held_by_source, held_by_target = _held(spans), _held(wanted)
-        characters = [_nearest_held(offsets, held_by_target) for offsets in spans]
-        for i, offsets in zip(windows, wanted, strict=True):
-            order = _readers(offsets, spans, held_by_source)
-            mass = np.zeros((2, len(offsets) + 2))  # [CLS], the context's tokens, nowhere
-            left = np.ones((2, 1))
-            for j in order:
-                mass += left * _placed(_places(offsets, spans[j], characters[j]), probabilities[j], len(offsets))
-                left *= probabilities[j][:, :1]
-            mass[:, :1] += left
-            unplaced[i] = mass[:, -1].mean()
-            carried[:, _answer_positions(target, i)] = _log(mass[:, :-1])
-    return (carried[0], carried[1]), float(unplaced.mean())
+        target_offsets = [_context_offsets(target, i) for i in windows]
+        source_covered, target_covered = _covered(source_offsets), _covered(target_offsets)
+        characters = [_nearest_covered(offsets, target_covered) for offsets in source_offsets]
+        for i, offsets in zip(windows, target_offsets, strict=True):
+            mass = np.zeros((2, len(offsets) + 2))  # [CLS], the context's tokens, unaligned
+            remaining = np.ones((2, 1))
+            for j in _source_order(offsets, source_offsets, source_covered):
+                positions = _target_positions(offsets, source_offsets[j], characters[j])
+                mass += remaining * _sum_by_position(positions, probabilities[j], len(offsets))
+                remaining *= probabilities[j][:, :1]
+            mass[:, :1] += remaining
+            unaligned[i] = mass[:, -1].mean()
+            aligned[:, _answer_positions(target, i)] = _log(mass[:, :-1])
+    return (aligned[0], aligned[1]), float(unaligned.mean())
 
 
 def _by_record(features: Features) -> dict[int, list[int]]:
@@ -86,98 +87,100 @@ def _by_record(features: Features) -> dict[int, list[int]]:
 
 
 def _context_offsets(features: Features, i: int) -> np.ndarray:
-    """(n, 2) first and past-the-last character of each context token of window i."""
-    first, past = features.context[i]
-    return features.offset_mapping[features.tokens(i)][first:past]
+    """(n, 2) character offsets, begin and exclusive end, of each context token of window i."""
+    first, end = features.context[i]
+    return features.offset_mapping[features.tokens(i)][first:end]
 
 
 def _answer_positions(features: Features, i: int) -> np.ndarray:
-    """(1 + n,) where [CLS] and the context tokens of window i lie in the flat arrays."""
-    first, past = features.context[i]
-    return features.starts[i] + np.concatenate([[0], np.arange(first, past)])
+    """(1 + n,) indices of [CLS] and of the context tokens of window i in the flat arrays."""
+    first, end = features.context[i]
+    return features.starts[i] + np.concatenate([[0], np.arange(first, end)])
 
 
 def _probabilities(features: Features, logits: Pair, i: int) -> np.ndarray:
-    """(2, 1 + n) start's and end's probabilities of [CLS] and of each context token of window i."""
+    """(2, 1 + n) start and end probabilities of [CLS] and of each context token of window i."""
     positions = _answer_positions(features, i)
     scores = np.stack([one[positions] for one in logits]).astype(np.float64)
     weights = np.exp(scores - scores.max(axis=1, keepdims=True))
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def _held(windows: list[np.ndarray]) -> np.ndarray:
-    """(m, 2) offsets of a record's tokens, in order; tokens of several windows are there several times."""
-    # first characters never fall from token to token, nor last ones, so that sorting each keeps the pairs
+def _covered(windows: list[np.ndarray]) -> np.ndarray:
+    """(m, 2) sorted offsets of the context tokens of all windows of a record; tokens in several windows repeat."""
+    # neither begins nor ends decrease from token to token, so sorting each column keeps the pairs
     return np.sort(np.concatenate(windows), axis=0)
 
 
-def _nearest_held(offsets: np.ndarray, held: np.ndarray) -> np.ndarray:
-    """(n, 2) `offsets`, narrowed where no token holds the characters at their ends; `NOWHERE` if none is that way."""
-    after = np.searchsorted(held[:, 1], offsets[:, 0], side="right")
-    before = np.searchsorted(held[:, 0], offsets[:, 1], side="left")
-    begins = np.maximum(offsets[:, 0], np.append(held[:, 0], NOWHERE)[after])
-    begins[after == len(held)] = NOWHERE
-    ends = np.minimum(offsets[:, 1], np.append(NOWHERE, held[:, 1])[before])
+def _nearest_covered(offsets: np.ndarray, covered: np.ndarray) -> np.ndarray:
+    """(n, 2) offsets with begins moved right and ends moved left to a covered character; `NO_CHARACTER` without one."""
+    after = np.searchsorted(covered[:, 1], offsets[:, 0], side="right")
+    before = np.searchsorted(covered[:, 0], offsets[:, 1], side="left")
+    begins = np.maximum(offsets[:, 0], np.append(covered[:, 0], NO_CHARACTER)[after])
+    begins[after == len(covered)] = NO_CHARACTER
+    ends = np.minimum(offsets[:, 1], np.append(NO_CHARACTER, covered[:, 1])[before])
     return np.stack([begins, ends], axis=1)
 
 
-def _readers(offsets: np.ndarray, spans: list[np.ndarray], held: np.ndarray) -> list[int]:
-    """Which source windows tell a target window, in order.
+def _source_order(offsets: np.ndarray, sources: list[np.ndarray], covered: np.ndarray) -> list[int]:
+    """The source windows that a target window is aligned with, largest overlap first.
 
     Args:
         offsets: (n, 2) of the target window's context.
-        spans: the offsets of each source window's context.
-        held: offsets of all of them.
+        sources: offsets of each source window's context.
+        covered: `_covered` of the sources.
     """
-    if len(spans) == 1 or not len(offsets):
+    if len(sources) == 1 or not len(offsets):
         return [0]
-    same = [j for j, span in enumerate(spans) if np.array_equal(span, offsets)]
+    same = [j for j, source in enumerate(sources) if np.array_equal(source, offsets)]
     if same:
         return same[:1]
-    # white space at the target's ends is nothing to read
-    begin, end = _nearest_held(np.array([[offsets[0, 0], offsets[-1, 1]]]), held)[0].tolist()
-    reach = [(max(begin, int(span[0, 0])), min(end, int(span[-1, 1]))) if len(span) else (0, 0) for span in spans]
+    # white space at the edges of the target window does not count as overlap
+    begin, end = _nearest_covered(np.array([[offsets[0, 0], offsets[-1, 1]]]), covered)[0].tolist()
+    overlaps = [
+        (max(begin, int(source[0, 0])), min(end, int(source[-1, 1]))) if len(source) else (0, 0) for source in sources
+    ]
     order: list[int] = []
-    for j in sorted(range(len(spans)), key=lambda j: reach[j][0] - reach[j][1]):
-        first, past = reach[j]
-        repeats = any(reach[k][0] <= first and past <= reach[k][1] for k in order)
-        if not order or (first < past and not repeats):
+    for j in sorted(range(len(sources)), key=lambda j: overlaps[j][0] - overlaps[j][1]):
+        start, stop = overlaps[j]
+        contained = any(overlaps[k][0] <= start and stop <= overlaps[k][1] for k in order)
+        if not order or (start < stop and not contained):
             order.append(j)
     return order
 
 
-def _places(offsets: np.ndarray, span: np.ndarray, characters: np.ndarray) -> np.ndarray:
-    """(2, k) where the start and end mass of a source window's k context tokens goes in a target window.
+def _target_positions(offsets: np.ndarray, source: np.ndarray, characters: np.ndarray) -> np.ndarray:
+    """(2, k) positions in a target window for the start and end mass of a source window's k context tokens.
 
-    0 is [CLS], 1 to n are the target's context tokens, n + 1 is nowhere.
+    0 is [CLS], 1 to n are the target's context tokens, n + 1 is unaligned.
 
     Args:
         offsets: (n, 2) of the target window's context.
-        span: (k, 2) offsets of the source window's context.
-        characters: (k, 2) the same, narrowed to what the target's tokens hold.
+        source: (k, 2) offsets of the source window's context.
+        characters: (k, 2) `_nearest_covered` of the source's offsets, by the target's tokens.
     """
-    if np.array_equal(offsets, span):
-        return np.tile(np.arange(1, len(span) + 1), (2, 1))
+    if np.array_equal(offsets, source):
+        return np.tile(np.arange(1, len(source) + 1), (2, 1))
     first, last = characters.T
-    places = np.zeros((2, len(span)), dtype=np.int64)
+    positions = np.zeros((2, len(source)), dtype=np.int64)
     if len(offsets):
         begin, end = offsets[0, 0], offsets[-1, 1]
         starts = np.searchsorted(offsets[:, 1], first, side="right") + 1
         ends = np.searchsorted(offsets[:, 0], last, side="left")
-        places[0] = np.where((first >= begin) & (first < end), starts, 0)
-        places[1] = np.where((last > begin) & (last <= end), ends, 0)
-    places[characters.T == NOWHERE] = len(offsets) + 1
-    return places
+        positions[0] = np.where((first >= begin) & (first < end), starts, 0)
+        positions[1] = np.where((last > begin) & (last <= end), ends, 0)
+    positions[characters.T == NO_CHARACTER] = len(offsets) + 1
+    return positions
 
 
-def _placed(places: np.ndarray, probabilities: np.ndarray, n: int) -> np.ndarray:
-    """(2, n + 2) sums of the context tokens' probabilities by place."""
-    rows = zip(places, probabilities[:, 1:], strict=True)
-    return np.stack([np.bincount(place, probability, minlength=n + 2) for place, probability in rows])
+def _sum_by_position(positions: np.ndarray, probabilities: np.ndarray, n: int) -> np.ndarray:
+    """(2, n + 2) sums of the context tokens' probabilities at each position."""
+    pairs = zip(positions, probabilities[:, 1:], strict=True)
+    return np.stack([np.bincount(position, probability, minlength=n + 2) for position, probability in pairs])
 
 
 def _log(mass: np.ndarray) -> np.ndarray:
-    """(2, 1 + n) logarithms of the rows, scaled to sum to 1; `NO_MASS` for 0."""
+    """(2, 1 + n) logarithms of both rows, each scaled to sum to 1; `NO_MASS` where the mass is 0."""
     mass = mass.copy()
     mass[mass.sum(axis=1) == 0, 0] = 1
     scaled = mass / mass.sum(axis=1, keepdims=True)

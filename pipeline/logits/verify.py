@@ -1,4 +1,4 @@
-"""Reads a whole folder of shards and says what is wrong with it."""
+"""Verifies a folder of shards."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,26 +11,26 @@ from pipeline.logits.shards import Identity, Rows, read_shard, shard_files, shar
 
 
 def problems(folder: Path) -> Iterator[str]:
-    """Read a whole folder of shards, of data/logits or of the cache; one line for each thing that is wrong.
+    """Read every row of a folder of shards, in data/logits or in the cache, and yield one line per problem.
 
-    Looks for shards that are damaged, missing, foreign or under a wrong name, keys that are missing or doubled, and
-    values that are not finite.
+    Problems are shards that are damaged, missing, not in the manifest, of another teacher or misnamed; keys that are
+    missing or duplicated; and logits that are not finite.
     """
     try:
         description = read_description(folder)
     except (InputError, OSError) as error:
         yield str(error)
         return
-    there = {path.name for path in shard_files(folder)}
-    listed = {}
+    found = {path.name for path in shard_files(folder)}
+    listed: dict[str, int] = {}
     if isinstance(description, Manifest):
         listed = {shard.file: shard.rows for shard in description.shards}
-        for name in sorted(set(listed) - there):
-            yield f"{folder / name}: the manifest names it, and it is not there"
-        for name in sorted(there - set(listed)):
-            yield f"{folder / name}: the manifest does not name it"
+        for name in sorted(set(listed) - found):
+            yield f"{folder / name}: listed in the manifest, but missing"
+        for name in sorted(found - set(listed)):
+            yield f"{folder / name}: not listed in the manifest"
     seen: dict[bytes, str] = {}
-    for name in sorted(there):
+    for name in sorted(found):
         try:
             rows = read_shard(folder / name, description.identity)
         except (InputError, OSError) as error:
@@ -38,10 +38,12 @@ def problems(folder: Path) -> Iterator[str]:
             continue
         expected = listed.get(name, len(rows))
         yield from _row_problems(folder / name, rows, description.identity, expected, seen if listed else {})
-    if listed and len(listed) != len(description.shards):
-        yield f"{folder / MANIFEST}: names a shard twice"
-    if listed and not there ^ set(listed) and len(seen) != description.rows:
-        yield f"{folder / MANIFEST}: says {description.rows} rows, there are {len(seen)} different ones"
+    if not isinstance(description, Manifest):
+        return
+    if len(listed) != len(description.shards):
+        yield f"{folder / MANIFEST}: lists a shard twice"
+    if found == set(listed) and len(seen) != description.rows:
+        yield f"{folder / MANIFEST}: says {description.rows} rows, the shards hold {len(seen)} unique keys"
 
 
 def _row_problems(path: Path, rows: Rows, identity: Identity, expected: int, seen: dict[bytes, str]) -> Iterator[str]:
@@ -49,11 +51,11 @@ def _row_problems(path: Path, rows: Rows, identity: Identity, expected: int, see
         yield f"{path}: its name is not the hash of its content"
     if len(rows) != expected:
         yield f"{path}: {len(rows)} rows, the manifest says {expected}"
-    for i, key in enumerate(rows.keys):
-        name = key.tobytes()
-        if name in seen:
-            yield f"{path}: key {name.hex()} of row {i} is in {seen[name]} too"
-        seen[name] = path.name
+    for i, row_key in enumerate(rows.keys):
+        key = row_key.tobytes()
+        if key in seen:
+            yield f"{path}: key {key.hex()} of row {i} is also in {seen[key]}"
+        seen[key] = path.name
         tokens = slice(*rows.starts[i : i + 2])
         if not (np.isfinite(rows.start_logits[tokens]).all() and np.isfinite(rows.end_logits[tokens]).all()):
-            yield f"{path}: row {i}, key {name.hex()}, is not finite"
+            yield f"{path}: the logits of row {i}, key {key.hex()}, are not finite"

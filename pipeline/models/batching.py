@@ -1,6 +1,6 @@
-"""Which windows share a batch, and how a batch is padded.
+"""Groups windows into batches and pads them.
 
-Padding costs as much as tokens, so windows of like length go together.
+A padding token costs as much time as any other token, so windows of similar length share a batch.
 """
 
 from collections.abc import Callable
@@ -15,11 +15,11 @@ BUCKET_BATCHES = 50
 
 
 def shuffled_batches(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """Every window once, in batches of like length and in an order that depends on seed and epoch.
+    """Every window once, in batches of similar length; the order depends only on seed and epoch.
 
-    The windows are shuffled and cut into buckets of 50 batches; each bucket is sorted by length and cut into
-    batches; the batches of all buckets are shuffled. So a window meets other neighbours in each epoch, and the
-    order of steps has no trend in length.
+    The windows are shuffled and split into buckets of `BUCKET_BATCHES` batches. Each bucket is sorted by length and
+    split into batches. The batches of all buckets are shuffled. The composition of batches therefore changes every
+    epoch, and batch length has no trend over steps.
     """
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(lengths))
@@ -30,14 +30,14 @@ def shuffled_batches(lengths: np.ndarray, batch_size: int, seed: int, epoch: int
 
 
 def ordered_batches(n: int, batch_size: int) -> list[np.ndarray]:
-    """Every window once, in the data set's order."""
+    """Every window once, in the order of the data set."""
     return cut(np.arange(n), batch_size)
 
 
 def token_budget_batches(lengths: np.ndarray, max_tokens: int) -> list[np.ndarray]:
-    """Every window once, longest first, in batches of at most `max_tokens` tokens with padding.
+    """Every window once, longest first, in batches of at most `max_tokens` tokens, padding included.
 
-    A window longer than the budget gets a batch of its own.
+    A window longer than `max_tokens` is a batch by itself.
     """
     order = np.argsort(-lengths, kind="stable")
     batches, begin = [], 0
@@ -49,19 +49,19 @@ def token_budget_batches(lengths: np.ndarray, max_tokens: int) -> list[np.ndarra
 
 
 def cut(indices: np.ndarray, size: int) -> list[np.ndarray]:
-    """The indices in their order, `size` at a time."""
+    """Split the indices, in order, into chunks of `size`; the last chunk may be smaller."""
     return [indices[begin : begin + size] for begin in range(0, len(indices), size)]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B windows padded to the longest, L tokens.
+    """B windows, padded to the length L of the longest.
 
     Attributes:
-        input_ids, attention_mask, token_type_ids: (B, L) int64; 1 in the mask for a token, 0 for padding.
-        answer_mask: (B, L) bool, positions an answer may start or end at: the context's tokens and [CLS].
-        labels: (B, 2) int64, first and last answer position.
-        indices: (B,) the windows' places in their features.
+        input_ids, attention_mask, token_type_ids: (B, L) int64; attention_mask is 1 for tokens and 0 for padding.
+        answer_mask: (B, L) bool, True where an answer may start or end: the tokens of the context and [CLS].
+        labels: (B, 2) int64, first and last answer position; -1, -1 if there is no label.
+        indices: (B,) int, the windows' indices in their features.
     """
 
     input_ids: torch.Tensor
@@ -75,7 +75,7 @@ class Batch:
         return self._with(lambda tensor: to_device(tensor, device))
 
     def pinned(self) -> "Batch":
-        """In memory that a GPU can copy from while it computes."""
+        """In pinned memory, from which a GPU copies asynchronously."""
         return self._with(torch.Tensor.pin_memory)
 
     def _with(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Batch":
@@ -84,13 +84,13 @@ class Batch:
 
 
 def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """The tensor on a device; a GPU copies it while it computes."""
+    """The tensor on a device; the copy to a GPU is asynchronous."""
     pinned = tensor.pin_memory() if device.type == "cuda" and not tensor.is_cuda else tensor
     return pinned.to(device, non_blocking=True)
 
 
-def _places(features: Features, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(B, L) which places are tokens, and where each lies in the flat arrays; padding points at the first token."""
+def _token_places(features: Features, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(B, L) bool, True for tokens, and (B, L) int, indices into the flat arrays; padding has the first token's."""
     lengths = features.lengths[indices]
     positions = np.arange(lengths.max())
     is_token = positions < lengths[:, None]
@@ -98,8 +98,8 @@ def _places(features: Features, indices: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def pad(features: Features, indices: np.ndarray, pad_token_id: int) -> Batch:
-    """The windows at `indices` as one batch."""
-    is_token, flat = _places(features, indices)
+    """The windows at `indices` as one padded batch."""
+    is_token, flat = _token_places(features, indices)
     positions = np.arange(is_token.shape[1])
     context = features.context[indices]
     answer_mask = (positions >= context[:, :1]) & (positions < context[:, 1:])
@@ -115,6 +115,10 @@ def pad(features: Features, indices: np.ndarray, pad_token_id: int) -> Batch:
 
 
 def pad_flat(flat: np.ndarray, features: Features, indices: np.ndarray) -> torch.Tensor:
-    """(B, L) float32: the stretches of `flat`, laid out as the features' tokens are, padded with zeros."""
-    is_token, places = _places(features, indices)
+    """(B, L) float32: the values of the windows at `indices`, padded with zeros.
+
+    Args:
+        flat: (T,) one value for each token of the features.
+    """
+    is_token, places = _token_places(features, indices)
     return torch.from_numpy(np.where(is_token, flat[places], 0).astype(np.float32))

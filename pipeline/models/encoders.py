@@ -1,4 +1,4 @@
-"""Encoders and question-answering models: by hub id, from a folder, or new; picking layers; fingerprints."""
+"""Encoders and question-answering models: loading, initialization, layer selection and fingerprints."""
 
 import hashlib
 import json
@@ -14,14 +14,14 @@ from transformers.utils import ModelOutput, logging
 from pipeline.errors import InputError
 from pipeline.questions.features import Features
 
-# amplitude of new position embeddings, in standard deviations of the other new weights
+# amplitude of new position embeddings, in units of the initializer's standard deviation
 POSITION_SCALE = 3
 
-# what a load did not find is checked below, and said in one line
+# missing weights are checked below and reported in one line
 logging.set_verbosity_error()
 logging.disable_progress_bar()
 
-# written by the library into every config.json; not part of what a model computes
+# keys that transformers writes into every config.json and that do not change what a model computes
 VOLATILE = {"transformers_version", "_name_or_path", "architectures", "dtype", "torch_dtype"}
 
 
@@ -31,44 +31,45 @@ def load_qa_model(
     """A question-answering model with float32 weights, from safetensors only.
 
     Args:
-        trained_output: refuse a model that brings no weights for its output layer.
-        seed: of the output layer where it brings none.
+        source: hub id or model folder.
+        trained_output: whether to raise if the model has no weights for its output layer.
+        seed: for the initialization of missing weights of the output layer.
 
     Raises:
-        InputError: there is no such model, it is not one for question answering, its weights are not safetensors, or
-            its output layer is not trained.
+        InputError: there is no such model, it does not support question answering, its weights are not safetensors,
+            weights of its encoder are missing, or its output layer is not trained.
     """
     torch.manual_seed(seed)
     try:
         model, info = AutoModelForQuestionAnswering.from_pretrained(
             source, revision=revision, use_safetensors=True, dtype=torch.float32, output_loading_info=True
         )
-    except Exception as error:  # the library and the hub raise many kinds, and all of them mean that there is none
+    except Exception as error:  # transformers and the hub raise many types; all mean that loading failed
         raise InputError(f"no question-answering model with safetensors weights in {source}: {error}") from None
     encoder_prefix = model.base_model_prefix + "."
     missing = sorted(info["missing_keys"])
     if [name for name in missing if name.startswith(encoder_prefix)]:
-        raise InputError(f"{source} lacks weights of its encoder: {', '.join(missing[:5])}")
+        raise InputError(f"{source} has no weights for part of its encoder: {', '.join(missing[:5])}")
     if missing and trained_output:
         raise InputError(
             f"{source} has no trained question-answering output ({', '.join(missing)} missing), its logits would be "
-            "noise; fine-tune it with teacher.train.epochs of 1 or more, or name a model that is fine-tuned"
+            "random; fine-tune it with teacher.train.epochs of 1 or more, or choose a fine-tuned model"
         )
     return model
 
 
 def new_qa_model(config: dict[str, Any], vocab_size: int, seed: int) -> PreTrainedModel:
-    """A BERT with random weights; `config` holds keys of transformers' BertConfig.
+    """A BERT with random weights; `config` has keys of transformers' BertConfig.
 
-    Its position embeddings start as sinusoids (Vaswani et al. 2017, section 3.5), from where attention to neighbours
-    is near: a small model learns far sooner which words stand beside an answer than from random positions.
+    Position embeddings are initialized as sinusoids (Vaswani et al. 2017, section 3.5), which makes attention to
+    neighbouring tokens easy to learn. A small model converges in fewer steps than with random position embeddings.
 
     Raises:
-        InputError: a key is unknown or its value impossible.
+        InputError: a key is unknown or a value is invalid.
     """
     unknown = sorted(set(config) - set(BertConfig().to_dict()))
     if unknown:
-        raise InputError(f"teacher.config: {', '.join(unknown)} is not a key of transformers' BertConfig")
+        raise InputError(f"teacher.config: transformers' BertConfig has no key {', '.join(unknown)}")
     torch.manual_seed(seed)
     try:
         model = BertForQuestionAnswering(BertConfig(vocab_size=vocab_size, **config))
@@ -81,16 +82,19 @@ def new_qa_model(config: dict[str, Any], vocab_size: int, seed: int) -> PreTrain
 
 
 def sinusoids(length: int, size: int) -> torch.Tensor:
-    """(length, size) sines in even places and cosines in odd ones, of wavelengths from 2 pi to 20,000 pi positions."""
+    """(length, size) sines at even indices and cosines at odd ones, wavelengths from 2 pi to 20,000 pi positions."""
     angles = torch.arange(length)[:, None] / 10000 ** (torch.arange(0, size, 2) / size)
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :size]
 
 
 def keep_layers(encoder: PreTrainedModel, layers: list[int] | None) -> PreTrainedModel:
-    """The encoder with only the named layers, counted from 0, in their order; all of them for None.
+    """The encoder with only the given layers, changed in place; None keeps all.
+
+    Args:
+        layers: ascending indices, from 0.
 
     Raises:
-        InputError: it has no such layer, or no list of layers to pick from.
+        InputError: an index is out of range, or the encoder does not have exactly one list of layers.
     """
     if layers is None:
         return encoder
@@ -113,7 +117,7 @@ def keep_layers(encoder: PreTrainedModel, layers: list[int] | None) -> PreTraine
 
 
 def bfloat16_encoder(model: PreTrainedModel) -> PreTrainedModel:
-    """The model with its encoder's weights and computation in bfloat16, and its output layer in float32, in place."""
+    """Convert the encoder to bfloat16 in place, weights and computation; the output layer stays in float32."""
     encoder = model.base_model.to(torch.bfloat16)
     encoder.register_forward_hook(_last_hidden_state_in_float32)
     return model
@@ -125,10 +129,10 @@ def _last_hidden_state_in_float32(encoder: nn.Module, inputs: tuple, output: Mod
 
 
 def checkpoint_activations(model: PreTrainedModel) -> None:
-    """Have the backward pass compute activations again.
+    """Turn on gradient checkpointing: the backward pass recomputes activations.
 
     Raises:
-        InputError: the model cannot.
+        InputError: the model does not support it.
     """
     try:
         model.activation_checkpointing_enable()
@@ -136,11 +140,11 @@ def checkpoint_activations(model: PreTrainedModel) -> None:
         raise InputError(f"train.gradient_checkpointing: {error}") from None
 
 
-def refuse_unreadable(model: PreTrainedModel, features: Features) -> None:
-    """Refuse windows that a model cannot read.
+def check_windows(model: PreTrainedModel, features: Features) -> None:
+    """Check that a model can process all windows.
 
     Raises:
-        InputError: one has more tokens than the model has positions, or a token that the model does not know.
+        InputError: a window has more tokens than the model has positions, or a token outside the model's vocabulary.
     """
     positions = [
         module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
@@ -153,24 +157,25 @@ def refuse_unreadable(model: PreTrainedModel, features: Features) -> None:
             f"a window has {longest} tokens, {type(model).__name__} has positions for {min(positions)}; lower "
             "tokenize.max_length"
         )
-    highest, known = int(features.input_ids.max()), model.get_input_embeddings().num_embeddings
-    if highest >= known:
+    highest, vocabulary = int(features.input_ids.max()), model.get_input_embeddings().num_embeddings
+    if highest >= vocabulary:
         raise InputError(
-            f"a window has token {highest}, {type(model).__name__} knows {known}; its tokenizer is not its own"
+            f"a window has token {highest}, the vocabulary of {type(model).__name__} has {vocabulary}; the "
+            "tokenizer belongs to another model"
         )
 
 
 def uses_segments(model: PreTrainedModel) -> bool:
-    """Whether the model has embeddings for segment ids (BERT has, DistilBERT and RoBERTa have not)."""
+    """Whether the model has embeddings for segment ids: BERT does, DistilBERT and RoBERTa do not."""
     config = getattr(model.config, "encoder_config", model.config)
     return getattr(config, "type_vocab_size", 0) > 1
 
 
 def fingerprint(folder: Path) -> str:
-    """Hexadecimal SHA-256 over a model folder's config and weights, whatever files the weights are split into.
+    """Hexadecimal SHA-256 of a model folder's config and weights; independent of how the weights are split into files.
 
     Raises:
-        InputError: its config or its weights cannot be read.
+        InputError: the config or the weights are damaged.
     """
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))

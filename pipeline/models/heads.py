@@ -1,10 +1,10 @@
-"""The span heads: an encoder's last hidden layer -> start and end logits.
+"""Span heads: an encoder's last hidden states -> start and end logits.
 
 Every head takes `hidden`, (B, L, H) float, and `mask`, (B, L), 1 for a token and 0 for padding, and returns
-(B, L, 2): start and end logits. A window's logits do not depend on its padding or on its batch: heads that look
-beyond a token see zeros past the window's end, as they would if the window stood alone.
+(B, L, 2): start and end logits. The logits of a window do not depend on its padding or on its batch: convolutions
+and LSTMs see zeros or nothing past the end of a window.
 
-A new head is a class here and its name in `HEADS` here and in params.py.
+To add a head, write a class here and add its name to `HEADS` here and in params.py.
 """
 
 import torch
@@ -24,7 +24,7 @@ class Linear(nn.Module):
 
 
 class LSTM(nn.Module):
-    """A bidirectional LSTM of `units` a direction, then a linear layer."""
+    """A bidirectional LSTM with `units` per direction, then a linear layer."""
 
     def __init__(self, hidden_size: int, units: int, layers: int = 1):
         super().__init__()
@@ -39,7 +39,7 @@ class LSTM(nn.Module):
 
 
 class CNN(nn.Module):
-    """Convolutions of several widths over the sequence, ReLU, side by side; then one linear map of each token.
+    """Parallel convolutions with several kernel sizes and ReLU, concatenated, then a linear layer for each token.
 
     Kim 2014 (Convolutional Neural Networks for Sentence Classification), without the pooling.
     """
@@ -57,9 +57,9 @@ class CNN(nn.Module):
 
 
 class StackedCNN(nn.Module):
-    """As `CNN`, but the widths are stacked in a last axis, which a (1, widths) convolution sums up.
+    """As `CNN`, but outputs are stacked on a last axis, which a convolution with kernel (1, number of kernels) reduces.
 
-    It computes the same functions as `CNN` with as many weights.
+    It has as many weights as `CNN` and can represent the same functions.
     """
 
     def __init__(self, hidden_size: int, kernels: tuple[int, ...], channels: int):
@@ -75,13 +75,13 @@ class StackedCNN(nn.Module):
 
 
 def convolved(convolutions: nn.ModuleList, hidden: Tensor, mask: Tensor) -> list[Tensor]:
-    """Each convolution's (B, C, L) output after ReLU, over `hidden` with zeros in the place of padding."""
+    """The (B, C, L) output of each convolution after ReLU; padding in `hidden` is set to zero first."""
     tokens = (hidden * mask.unsqueeze(-1).to(hidden.dtype)).transpose(1, 2)  # (B, H, L)
     return [torch.relu(convolution(tokens)) for convolution in convolutions]
 
 
 class MLP(nn.Module):
-    """Two linear layers with ReLU between them, after an optional dropout."""
+    """Optional dropout, then two linear layers with ReLU between them."""
 
     def __init__(self, hidden_size: int, units: int, dropout: float = 0.0):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Running a question-answering model over windows: the teacher's logits, and a student's."""
+"""Inference: the logits of a question-answering model, teacher or student, for windows."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 
 def model_inputs(model: nn.Module, batch) -> dict[str, torch.Tensor]:
-    """The batch's tensors that the model reads: segment ids only where it has embeddings for them."""
+    """The model's inputs from a batch; segment ids only if the model has embeddings for them."""
     inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
     if uses_segments(model):
         inputs["token_type_ids"] = batch.token_type_ids
@@ -35,12 +35,13 @@ def predict(
     indices: np.ndarray | None = None,
     progress: Callable[[int, int], None] = lambda windows, tokens: None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Start and end logits, each (T,) float32, of the windows at `indices` (all for None), laid end to end.
+    """Start and end logits, each (T,) float32, of the windows at `indices`, concatenated in that order.
 
     The model is left in evaluation mode.
 
     Args:
-        progress: called with the number of windows of each batch, and of its tokens with padding.
+        indices: None for all windows.
+        progress: called after each batch with its number of windows and its number of tokens, padding included.
 
     Raises:
         InputError: the device is out of memory.
@@ -50,26 +51,26 @@ def predict(
     starts = np.concatenate([[0], np.cumsum(lengths)])
     start_logits = np.empty(starts[-1], dtype=np.float32)
     end_logits = np.empty_like(start_logits)
-    where = next(model.parameters()).device
+    device = next(model.parameters()).device
     model.eval()
     budget = batch_tokens(model)
 
     @torch.inference_mode()
     def compute(places: np.ndarray) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
-        batch = pad(features, indices[places], pad_token_id).to(where)
+        batch = pad(features, indices[places], pad_token_id).to(device)
         try:
             output = model(**model_inputs(model, batch))
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            raise InputError(f"out of memory on {where}; set {BATCH_TOKENS_VARIABLE} below {budget}") from None
+            raise InputError(f"out of memory on {device}; set {BATCH_TOKENS_VARIABLE} below {budget}") from None
         return places, output.start_logits.float(), output.end_logits.float()
 
     computed = []
-    for places, *ends in map_in_threads(compute, token_budget_batches(lengths, budget), where):
+    for places, *ends in map_in_threads(compute, token_budget_batches(lengths, budget), device):
         computed.append((places, *ends))
         progress(len(places), ends[0].numel())
-    for places, *ends in computed:  # afterwards, because a copy from a GPU waits for all that it was told
+    for places, *ends in computed:  # last, because a copy from a GPU waits for all queued work
         start, end = (logits.cpu().numpy() for logits in ends)
         for row, place in enumerate(places):
             start_logits[starts[place] : starts[place + 1]] = start[row, : lengths[place]]
@@ -77,13 +78,13 @@ def predict(
     return start_logits, end_logits
 
 
-def map_in_threads(compute: Callable[[T], R], items: list[T], where: torch.device) -> Iterator[R]:
-    """The results for the items, in their order; on a CPU every thread computes items by itself, side by side.
+def map_in_threads(compute: Callable[[T], R], items: list[T], device: torch.device) -> Iterator[R]:
+    """Yield the results for the items, in order; on a CPU, every thread computes its own items in parallel.
 
-    Threads that share an operation wait for one another at the end of each.
+    This is faster than threads that share each operation, since those wait for each other after every operation.
     """
     threads = torch.get_num_threads()
-    if where.type != "cpu" or threads == 1:
+    if device.type != "cpu" or threads == 1:
         yield from map(compute, items)
         return
     workers = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
@@ -94,13 +95,13 @@ def map_in_threads(compute: Callable[[T], R], items: list[T], where: torch.devic
         torch.set_num_threads(threads)
 
 
-def predict_together(model: nn.Module, features: Features, pad_token_id: int) -> tuple[np.ndarray, np.ndarray]:
-    """As `predict` over all windows, shared out to the processes of the run; each gets the whole."""
+def predict_distributed(model: nn.Module, features: Features, pad_token_id: int) -> tuple[np.ndarray, np.ndarray]:
+    """As `predict` for all windows, split across the run's processes; every process returns all logits."""
     state = processes()
     if state.num_processes == 1:
         return predict(model, features, pad_token_id)
     mine = np.arange(state.process_index, len(features), state.num_processes)
     flat = np.zeros((2, len(features.input_ids)), dtype=np.float32)
-    flat[:, features.places(mine)] = predict(model, features, pad_token_id, mine)
+    flat[:, features.token_indices(mine)] = predict(model, features, pad_token_id, mine)
     start_logits, end_logits = reduce(torch.from_numpy(flat).to(state.device), "sum").cpu().numpy()
     return start_logits, end_logits

@@ -1,4 +1,4 @@
-"""A student: an encoder and a span head as one model, saved and loaded as an ordinary model folder."""
+"""The student: an encoder and a span head in one model, saved and loaded as a transformers model folder."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from pipeline.models.heads import HEADS
 
 
 class StudentConfig(PretrainedConfig):
-    """The encoder's own config, and the head's name."""
+    """The config of the encoder, and the name of the head."""
 
     model_type = "span_student"
     sub_configs = {"encoder_config": AutoConfig}
@@ -23,7 +23,7 @@ class StudentConfig(PretrainedConfig):
 
 
 class Student(PreTrainedModel):
-    """An encoder under a span head; called as transformers' question-answering models are."""
+    """An encoder with a span head; same interface as the question-answering models of transformers."""
 
     config_class = StudentConfig
     base_model_prefix = "encoder"
@@ -32,14 +32,14 @@ class Student(PreTrainedModel):
 
     def __init__(self, config: StudentConfig):
         super().__init__(config)
-        # the question-answering model's encoder is the one without a pooler, which no span head reads
+        # question-answering models build their encoder without a pooler, which span heads do not use
         self.encoder = AutoModelForQuestionAnswering.from_config(config.encoder_config).base_model
         self.head = HEADS[config.head](config.encoder_config.hidden_size)
         self.post_init()
 
     @classmethod
     def from_encoder(cls, encoder: PreTrainedModel, head: str, seed: int) -> "Student":
-        """A student on a trained encoder, with new weights in its head."""
+        """A student with the weights of a trained encoder and a new head, initialized from the seed."""
         torch.manual_seed(seed)
         student = cls(StudentConfig(encoder.config, head))
         student.encoder.load_state_dict(encoder.state_dict())
@@ -48,7 +48,7 @@ class Student(PreTrainedModel):
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> QuestionAnsweringModelOutput:
-        """Start and end logits, each (B, L), of windows (B, L) padded to L tokens."""
+        """Start and end logits, each (B, L), of a batch; the inputs are (B, L) int64."""
         segments = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **segments)[0]  # (B, L, H)
         start_logits, end_logits = self.head(hidden, attention_mask).unbind(-1)

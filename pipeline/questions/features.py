@@ -1,4 +1,4 @@
-"""Token windows, laid end to end, and on disk: ragged arrays in one safetensors file, which is mapped, not read."""
+"""Tokenized windows as concatenated, unpadded arrays, saved in one safetensors file that is memory-mapped on load."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +15,18 @@ KEY_BYTES = 16
 
 @dataclass(frozen=True)
 class Features:
-    """N windows, T tokens in all; window i has the tokens starts[i] to starts[i + 1].
+    """N windows with T tokens in total; window i holds tokens starts[i] to starts[i + 1], exclusive.
 
     Attributes:
-        starts: (N + 1,) int64, where each window's tokens begin.
+        starts: (N + 1,) int64, offset of each window's first token.
         input_ids: (T,) int32.
         token_type_ids: (T,) uint8.
-        offset_mapping: (T, 2) int32, characters of the context; -1 outside it.
-        context: (N, 2) int32, first and past-the-last context position in the window.
-        labels: (N, 2) int32, first and last answer position in the window; 0, 0 where the window does not hold the
-            answer, `UNLABELLED` where no answer is known.
+        offset_mapping: (T, 2) int32, first and past-the-last character in the context; -1 for other tokens.
+        context: (N, 2) int32, first and past-the-last position of the context's tokens in the window.
+        labels: (N, 2) int32, first and last position of the answer in the window; (0, 0) if the window does not contain
+            it, `UNLABELLED` if the record has no answer.
         record: (N,) int32, index of the question record.
-        keys: (N, 16) uint8, hash of token ids and segment ids.
+        keys: (N, 16) uint8, hash of each window's token ids and segment ids.
     """
 
     starts: np.ndarray
@@ -43,29 +43,29 @@ class Features:
 
     @property
     def lengths(self) -> np.ndarray:
-        """(N,) int64, tokens of each window."""
+        """(N,) int64, number of tokens in each window."""
         return np.diff(self.starts)
 
     @property
     def labelled(self) -> np.ndarray:
-        """(N,) bool, whether the answer to each window's question is known."""
+        """(N,) bool, whether each window's question has an answer."""
         return self.labels[:, 0] >= 0
 
     @property
     def answer_mask(self) -> np.ndarray:
-        """(T,) bool, tokens that an answer may start or end at: the context's and [CLS]."""
+        """(T,) bool, tokens where an answer may start or end: the context's tokens and [CLS]."""
         lengths = self.lengths
         positions = np.arange(len(self.input_ids)) - np.repeat(self.starts[:-1], lengths)
         first, past = np.repeat(self.context, lengths, axis=0).T
         return (positions == 0) | ((positions >= first) & (positions < past))
 
-    def places(self, windows: np.ndarray) -> np.ndarray:
-        """Where the tokens of some windows lie in the flat arrays, window after window."""
+    def token_indices(self, windows: np.ndarray) -> np.ndarray:
+        """Indices into the (T,) arrays of the tokens of some windows, in the order of `windows`."""
         return np.concatenate([np.arange(0), *(np.arange(*self.starts[i : i + 2]) for i in windows)])
 
     def select(self, windows: np.ndarray) -> "Features":
-        """Some of the windows, by their indices, in that order."""
-        tokens = self.places(windows)
+        """The windows with these indices, in this order."""
+        tokens = self.token_indices(windows)
         return Features(
             starts=np.concatenate([[0], np.cumsum(self.lengths[windows])]),
             **{name: getattr(self, name)[tokens] for name in ("input_ids", "token_type_ids", "offset_mapping")},
@@ -73,28 +73,28 @@ class Features:
         )
 
     def tokens(self, i: int) -> slice:
-        """Where window i's tokens lie in the flat arrays."""
+        """The slice of the (T,) arrays that holds window i."""
         return slice(int(self.starts[i]), int(self.starts[i + 1]))
 
 
 def key_list(keys: np.ndarray) -> list[bytes]:
-    """The rows of (N, 16) uint8 keys, as bytes."""
+    """(N, 16) uint8 keys as a list of N bytes objects."""
     return np.ascontiguousarray(keys).view(f"V{KEY_BYTES}").ravel().tolist()
 
 
 def write_features(features: Features, path: Path) -> None:
-    """Write features; the same features give the same bytes."""
+    """Save features as safetensors; equal features give equal bytes."""
     save_file(dict(vars(features)), path)
 
 
 def read_features(path: Path) -> Features:
-    """Read what `write_features` wrote.
+    """Load features saved by `write_features`.
 
     Raises:
-        InputError: it is damaged.
+        InputError: the file is damaged.
     """
     try:
         with safe_open(path, framework="numpy") as file:
             return Features(**{name: file.get_tensor(name) for name in file.keys()})
     except (SafetensorError, TypeError) as error:
-        raise InputError(f"{path} is damaged ({error}); `dvc repro tokenize` makes it anew") from None
+        raise InputError(f"{path} is damaged ({error}); `dvc repro tokenize` rebuilds it") from None

@@ -1,4 +1,4 @@
-"""Records on disk: Parquet files whose bytes depend on the records alone."""
+"""Question records as Parquet; equal records give equal bytes."""
 
 from pathlib import Path
 from typing import Any
@@ -20,17 +20,17 @@ RECORD = pa.schema(
 
 
 def write_records(records: list[dict[str, Any]], path: Path) -> None:
-    """Write question records as Parquet."""
+    """Save question records as Parquet."""
     pq.write_table(pa.Table.from_pylist(records, schema=RECORD), path)
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """Read what `write_records` wrote.
+    """Load records saved by `write_records`.
 
     Raises:
-        InputError: it is damaged.
+        InputError: the file is damaged.
     """
     try:
         return pq.read_table(path).to_pylist()
     except pa.ArrowInvalid as error:
-        raise InputError(f"{path} is damaged ({error}); `dvc repro dataset` makes it anew") from None
+        raise InputError(f"{path} is damaged ({error}); `dvc repro dataset` rebuilds it") from None

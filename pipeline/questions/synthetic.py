@@ -1,11 +1,11 @@
-"""A SQuAD-shaped corpus made from a seed: invented people, towns and books.
+"""A synthetic corpus in SQuAD's format, generated from a seed: invented people, towns and books.
 
-A paragraph tells some facts about one subject, then some about another of its kind. So a question has rivals in its
-context: other facts about the same name, answers of the same type, asides with further names and years, and often the
-same fact about the other subject. Questions are worded unlike the sentences that answer them.
+A paragraph states facts about one subject, then facts about a second subject of the same kind. So every question has
+distractors in its context: other facts about the same name, answers of the same type, asides with more names and years,
+and often the same relation for the other subject. Questions are worded differently from the sentences that answer them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count, islice
 from random import Random
 from typing import Any, NamedTuple
@@ -13,16 +13,16 @@ from typing import Any, NamedTuple
 Record = dict[str, Any]
 
 
-def _joined(starts: str, ends: str) -> list[str]:
-    """Every start with every end, both given as words."""
+def _combinations(starts: str, ends: str) -> list[str]:
+    """Every start joined to every end; both arguments are words separated by spaces."""
     return [start + end for start in starts.split() for end in ends.split()]
 
 
-FIRST_NAMES = _joined("Al Bri Cor Dé Jo Mi", "dan lis rée vin")
-SURNAMES = _joined("Ask Brun Cald Eist Grön Hald", "ev ström ini añez") + ["O'Tarren", "Lund-Møre"]
-TOWNS = _joined("Bel Dun Gar Mar Nor Wes", "avo burn elle füll") + ["Port-Élan", "Saint-Orme"]
-RIVERS = _joined("Ai Lo Sü Ve", "nne sk tha")
-REGIONS = _joined("Ar Ken Pol Zem", "dovia gau lânde")
+FIRST_NAMES = _combinations("Al Bri Cor Dé Jo Mi", "dan lis rée vin")
+SURNAMES = _combinations("Ask Brun Cald Eist Grön Hald", "ev ström ini añez") + ["O'Tarren", "Lund-Møre"]
+TOWNS = _combinations("Bel Dun Gar Mar Nor Wes", "avo burn elle füll") + ["Port-Élan", "Saint-Orme"]
+RIVERS = _combinations("Ai Lo Sü Ve", "nne sk tha")
+REGIONS = _combinations("Ar Ken Pol Zem", "dovia gau lânde")
 YEARS = [str(year) for year in range(1700, 1900, 2)]
 TITLES = [
     f"The {adjective} {noun}"
@@ -40,9 +40,9 @@ GOODS = [
 
 
 class Relation(NamedTuple):
-    """A fact that a subject may have: a pool of answers, and templates that use {subject} and {answer}."""
+    """A type of fact: a pool of answers, and templates with {subject} and {answer}."""
 
-    answers: list[str] | None  # None: a person
+    answers: Sequence[str] | None  # None: names of persons
     statements: tuple[str, ...]
     questions: tuple[str, ...]
 
@@ -248,15 +248,15 @@ ASIDES = (
     "Nobody asked {person} about it.",
     "In {year}, {person} wrote all of this down.",
 )
-RELATIONS = {2: 30, 3: 70}  # of a subject at most: how often
-SHARED = 0.4  # share of paragraphs in which both subjects have one relation
-REPEATED = 0.2  # of these, share in which the answer is the same, too
+RELATIONS = {2: 30, 3: 70}  # facts per subject, at most: sampling weight
+SHARED = 0.4  # share of paragraphs with the same relation for both subjects
+REPEATED = 0.2  # share of those paragraphs with the same answer for both subjects
 LONG = 0.05  # share of paragraphs with many asides
-QUESTIONS = 4  # of a paragraph
+QUESTIONS = 4  # per paragraph, at most
 
 
 class Fact(NamedTuple):
-    """What one sentence says."""
+    """A subject, a relation and an answer, stated by one sentence."""
 
     subject: str
     relation: Relation
@@ -264,13 +264,13 @@ class Fact(NamedTuple):
 
 
 def corpus(split: str, size: int, seed: int) -> Iterator[Record]:
-    """The first `size` questions of a split, several in a row about one paragraph.
+    """The first `size` questions of a split; questions about one paragraph are consecutive.
 
-    Each paragraph is drawn from (seed, split, its number) alone: a larger size only adds questions at the end, and no
-    split depends on the size of another.
+    Each paragraph depends only on the seed, the split and its index: a larger size appends questions, and a split does
+    not depend on the size of another.
 
     Args:
-        split: part of each id and of what is drawn; `train` or `validation`.
+        split: `train` or `validation`; part of each id and of the random seed.
     """
     return islice((record for index in count() for record in _paragraph(split, seed, index)), size)
 
@@ -278,7 +278,7 @@ def corpus(split: str, size: int, seed: int) -> Iterator[Record]:
 def _paragraph(split: str, seed: int, index: int) -> Iterator[Record]:
     rng = Random(f"{seed}/{split}/{index}")
     subjects, facts = _facts(rng)
-    sentences = [(fact, rng.choice(fact.relation.statements)) for fact in facts]
+    sentences: list[tuple[Fact | None, str]] = [(fact, rng.choice(fact.relation.statements)) for fact in facts]
     asides = rng.randint(7, 10) if rng.random() < LONG else rng.randint(0, 1)
     for _ in range(asides):
         sentences.insert(rng.randint(0, len(sentences)), (None, _aside(rng, subjects)))
@@ -301,7 +301,7 @@ def _paragraph(split: str, seed: int, index: int) -> Iterator[Record]:
 
 
 def _facts(rng: Random) -> tuple[list[str], list[Fact]]:
-    """Two subjects of one kind, and facts about one after the other."""
+    """Two subjects of the same kind, and facts: first all about one, then all about the other."""
     pool, relations = KINDS[rng.choice(list(KINDS))]
     subjects = rng.sample(pool, 2)
     n = min(rng.choices(list(RELATIONS), list(RELATIONS.values()))[0], len(relations) // 2)
@@ -325,7 +325,7 @@ def _person(rng: Random) -> str:
 
 
 def _aside(rng: Random, subjects: list[str]) -> str:
-    """A sentence that answers no question, but names what other sentences may name."""
+    """A sentence that answers no question and repeats names, towns and years as distractors."""
     return rng.choice(ASIDES).format(
         subject=rng.choice(subjects), year=rng.choice(YEARS), town=rng.choice(TOWNS), person=_person(rng)
     )

@@ -1,36 +1,37 @@
-"""Tokenizers: from a hub or a folder, or learnt from questions; and what makes two of them the same."""
+"""Tokenizers: load one from a hub or a folder, train one on questions, and fingerprint it."""
 
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer, BertTokenizerFast, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
 
 from pipeline.errors import InputError
 
 
-def load(source: str, revision: str | None = None) -> PreTrainedTokenizerFast:
-    """The fast tokenizer of a model folder or hub model.
+def load(source: str | Path, revision: str | None = None) -> PreTrainedTokenizerFast:
+    """Load the fast tokenizer of a model folder or a hub model.
 
     Raises:
-        InputError: there is none, or it has no fast version (offsets need one).
+        InputError: it cannot be loaded, or has no fast version, which `offset_mapping` needs.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
-    except Exception as error:  # the library and the hub raise many kinds, and all of them mean that there is none
-        raise InputError(f"no tokenizer in {source}: {error}") from None
-    if not tokenizer.is_fast:
-        raise InputError(f"the tokenizer of {source} has no fast version, which offsets need")
+    except Exception as error:  # the library and the hub raise many types of exceptions
+        raise InputError(f"cannot load a tokenizer from {source}: {error}") from None
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise InputError(f"the tokenizer of {source} has no fast version, which offset_mapping needs")
     return tokenizer
 
 
-def learn(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """An uncased WordPiece tokenizer, as BERT's, whose vocabulary is all characters and the most frequent words.
+def train(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """Train an uncased WordPiece tokenizer like BERT's. Its vocabulary is all characters and the most frequent words.
 
-    A word outside the vocabulary becomes its characters, but for a longest known beginning. The library's own trainer
-    breaks ties by memory address, so that the same texts give another vocabulary each time.
+    A word outside the vocabulary is split into its longest known prefix and single characters. The trainer of
+    `tokenizers` is not used: it breaks ties by memory address, so the same texts can give different vocabularies.
     """
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     backend = _uncased(special).backend_tokenizer
@@ -46,11 +47,11 @@ def learn(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
 
 
 def _uncased(pieces: list[str]) -> PreTrainedTokenizerFast:
-    return BertTokenizerFast(vocab={piece: i for i, piece in enumerate(pieces)}, do_lower_case=True)
+    return BertTokenizer(vocab={piece: i for i, piece in enumerate(pieces)}, do_lower_case=True)
 
 
 def definition(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    """What turns texts into a window's ids: vocabulary, normaliser, pre-tokenizer, special tokens, template."""
+    """Everything that determines a window's ids: vocabulary, normalizer, pre-tokenizer, special tokens, template."""
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
     special = {name: getattr(tokenizer, f"{name}_id") for name in ("cls_token", "sep_token", "pad_token", "unk_token")}
     return {
@@ -65,11 +66,11 @@ def definition(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
 
 
 def has_segments(tokenizer: PreTrainedTokenizerFast) -> bool:
-    """Whether its model reads segment ids, which tell the question from the context (BERT's does)."""
+    """Whether the model takes `token_type_ids`, which separate question and context (BERT does)."""
     return "token_type_ids" in tokenizer.model_input_names
 
 
 def fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
-    """Hexadecimal SHA-256 of the tokenizer's definition; equal where two make the same windows."""
+    """Hexadecimal SHA-256 of the tokenizer's definition; tokenizers with equal fingerprints give equal windows."""
     content = json.dumps(definition(tokenizer), sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(content.encode()).hexdigest()

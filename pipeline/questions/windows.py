@@ -1,7 +1,7 @@
-"""Question records -> token windows with offsets, labels and keys. Pure: no files, no model.
+"""Tokenize question records into windows with offsets, labels and keys. No files, no model.
 
-A window is [CLS] question [SEP] a stretch of the context [SEP]. Neighbouring windows of one context share `stride`
-tokens, as in transformers' question-answering example.
+A window is [CLS] question [SEP] part of the context [SEP]. Consecutive windows of one context share `stride` tokens,
+as in transformers' question-answering example.
 """
 
 import hashlib
@@ -17,21 +17,21 @@ from pipeline.questions.features import KEY_BYTES, UNLABELLED, Features
 from pipeline.questions.tokenization import has_segments
 
 NO_OFFSET = -1
-RECORDS_AT_ONCE = 1000
+RECORDS_PER_BATCH = 1000
 
 
 @dataclass(frozen=True)
 class Window:
-    """One window of n tokens; positions count tokens from 0, and [CLS] is token 0.
+    """One window of n tokens. Positions are token positions in the window; [CLS] is at position 0.
 
     Attributes:
         record: index of its question record.
         input_ids: (n,) int32.
-        token_type_ids: (n,) uint8, segment ids; zeros where the tokenizer has none.
-        offset_mapping: (n, 2) int32, first and past-the-last character in the context, -1 outside the context.
+        token_type_ids: (n,) uint8, segment ids; zeros if the tokenizer has none.
+        offset_mapping: (n, 2) int32, first and past-the-last character in the context; -1 for other tokens.
         context: first and past-the-last position of the context's tokens.
-        label: first and last position of the answer; (0, 0) where the window does not hold all of it, `UNLABELLED`
-            where the record has no answer.
+        label: first and last position of the answer; (0, 0) if the window does not contain all of it, `UNLABELLED` if
+            the record has no answer.
     """
 
     record: int
@@ -43,7 +43,7 @@ class Window:
 
     @property
     def key(self) -> bytes:
-        """What the window is to a model: 16 bytes of BLAKE2b over token ids and segment ids."""
+        """Hash of the model's input: 16 bytes of BLAKE2b over token ids and segment ids."""
         content = self.input_ids.astype("<i4").tobytes() + self.token_type_ids.astype("u1").tobytes()
         return hashlib.blake2b(content, digest_size=KEY_BYTES).digest()
 
@@ -51,18 +51,19 @@ class Window:
 def windows(
     records: list[dict[str, Any]], tokenizer: PreTrainedTokenizerFast, max_length: int, stride: int
 ) -> Iterator[Window]:
-    """The windows of each record, in the records' order.
+    """Yield the windows of each record, in the order of the records.
 
     Raises:
-        InputError: names the records whose question leaves the context no more than `stride` tokens of a window.
+        InputError: questions leave the context at most `stride` tokens of a window, or the tokenizer does not put [CLS]
+            first. The message has the ids of the first 20 of these questions, and the longest length allowed.
     """
-    for begin in range(0, len(records), RECORDS_AT_ONCE):
-        chunk = records[begin : begin + RECORDS_AT_ONCE]
-        questions = [record["question"].strip() for record in chunk]
-        _refuse_long(chunk, questions, tokenizer, max_length, stride)
+    for begin in range(0, len(records), RECORDS_PER_BATCH):
+        batch = records[begin : begin + RECORDS_PER_BATCH]
+        questions = [record["question"].strip() for record in batch]
+        _check_question_lengths(batch, questions, tokenizer, max_length, stride)
         encoded = tokenizer(
             questions,
-            [record["context"] for record in chunk],
+            [record["context"] for record in batch],
             truncation="only_second",
             max_length=max_length,
             stride=stride,
@@ -70,10 +71,10 @@ def windows(
             return_offsets_mapping=True,
         )
         for encoding, index in zip(encoded.encodings, encoded["overflow_to_sample_mapping"], strict=True):
-            yield _window(encoding, begin + index, chunk[index], tokenizer)
+            yield _window(encoding, begin + index, batch[index], tokenizer)
 
 
-def _refuse_long(
+def _check_question_lengths(
     records: list[dict[str, Any]],
     questions: list[str],
     tokenizer: PreTrainedTokenizerFast,
@@ -89,16 +90,16 @@ def _refuse_long(
     ]
     if problems:
         raise InputError(
-            f"{len(problems)} questions leave no room for their context: with tokenize.max_length {max_length} and "
-            f"stride {stride} a question may have {longest} tokens; raise max_length, lower stride, or shorten:"
-            + "".join(problems[:20])
+            f"{len(problems)} questions are too long to leave room for their context: with tokenize.max_length "
+            f"{max_length} and stride {stride} a question may have at most {longest} tokens; "
+            "raise max_length, lower stride, or shorten them:" + "".join(problems[:20])
         )
 
 
 def _window(encoding: Any, index: int, record: dict[str, Any], tokenizer: PreTrainedTokenizerFast) -> Window:
     input_ids = np.array(encoding.ids, dtype=np.int32)
     if input_ids[0] != tokenizer.cls_token_id:
-        raise InputError(f"this tokenizer does not put its [CLS] token first (question {record['id']}); labels need it")
+        raise InputError(f"the tokenizer does not put [CLS] first (question {record['id']}); labels need it there")
     in_context = np.array([sequence == 1 for sequence in encoding.sequence_ids])
     first = int(in_context.argmax())
     context = (first, first + int(in_context.sum()))
@@ -124,16 +125,16 @@ def _label(offsets: np.ndarray, context: tuple[int, int], record: dict[str, Any]
 
 
 def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
-    """The range text[start:end] without white space at its ends, which no token holds."""
+    """Start and end of text[start:end] without leading and trailing white space, which is in no token."""
     inside = text[start:end]
     return start + len(inside) - len(inside.lstrip()), end - len(inside) + len(inside.rstrip())
 
 
 def label(offset_mapping: np.ndarray, context: tuple[int, int], start: int, end: int) -> tuple[int, int]:
-    """Positions of the tokens that hold characters `start` and `end - 1`; (0, 0) unless both lie in the window.
+    """Positions of the tokens that contain characters `start` and `end - 1`; (0, 0) unless both are in the window.
 
-    A character that the tokenizer dropped is in no token: then the next token starts the answer, or the one before
-    ends it.
+    If the tokenizer dropped the first character, the answer starts at the next token; if it dropped the last, the
+    answer ends at the previous one.
     """
     first, past = context
     begins, ends = offset_mapping[first:past, 0], offset_mapping[first:past, 1]
@@ -147,10 +148,10 @@ def label(offset_mapping: np.ndarray, context: tuple[int, int], start: int, end:
 
 
 def pack(windows: Iterable[Window]) -> Features:
-    """Lay windows end to end.
+    """Concatenate windows.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are no windows.
     """
     windows = list(windows)
     if not windows:

@@ -1,4 +1,4 @@
-"""Scores of a model's logits over a split, and the files they go to."""
+"""Scores of a model's logits on a split, and the files that scores are written to."""
 
 import csv
 import json
@@ -17,7 +17,12 @@ Logits = tuple[np.ndarray, np.ndarray]
 def scores(
     features: Features, records: list[dict[str, Any]], logits: Logits, max_answer_length: int, n_best: int = 1
 ) -> tuple[dict[str, float], list[list[spans.Answer]]]:
-    """Exact match, F1, span accuracy (0-100) and the number of questions; and the n best answers to each question."""
+    """Exact match, F1, span accuracy (0-100) and the number of questions; and the n best answers to each question.
+
+    Args:
+        logits: start and end, each (T,), concatenated over the windows of `features`.
+        max_answer_length: in tokens, inclusive.
+    """
     contexts = [record["context"] for record in records]
     found = spans.answers(features, contexts, *logits, n_best, max_answer_length)
     predictions = {record["id"]: best[0].text for record, best in zip(records, found, strict=True) if best}
@@ -29,7 +34,7 @@ def scores(
 
 
 def write_json(values: dict[str, Any], path: Path) -> None:
-    """Write scores, floats with four decimals."""
+    """Write scores as JSON; floats are rounded to four decimals."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(_rounded(values), indent=2) + "\n", encoding="utf-8")
 
@@ -41,7 +46,7 @@ def _rounded(value: Any) -> Any:
 
 
 def write_tsv(rows: list[dict[str, Any]], columns: Sequence[str], path: Path) -> None:
-    """Write rows; a column that a row lacks is empty there."""
+    """Write rows as TSV; missing values are empty."""
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, delimiter="\t", lineterminator="\n")
         writer.writeheader()

@@ -1,4 +1,4 @@
-"""Start and end logits -> answers, by question."""
+"""Decoding: start and end logits -> the best answers to each question."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,13 @@ Span = tuple[float, int, int]
 
 @dataclass(frozen=True)
 class Answer:
-    """A stretch of a context: its text, first and past-the-last character, and the sum of its two logits."""
+    """A span of a context.
+
+    Attributes:
+        text: of the span.
+        start, end: character offsets in the context, `end` exclusive.
+        score: start logit plus end logit.
+    """
 
     text: str
     start: int
@@ -20,13 +26,14 @@ class Answer:
 
 
 def best_spans(start_logits: np.ndarray, end_logits: np.ndarray, n: int, max_length: int) -> list[Span]:
-    """The n spans of one window with the highest start plus end logit, best first, as (score, first, last).
+    """The n spans of one window with the highest start logit plus end logit, best first, as (score, first, last).
 
-    Every span of at most `max_length` tokens is looked at, so that the best one is found even where many single
-    starts and ends score high. Of equal scores the earlier span comes first.
+    The search is exact: it covers every span of at most `max_length` tokens. Ties are broken in favour of the earlier
+    span.
 
     Args:
         start_logits, end_logits: (L,) float, of the context's tokens only.
+        max_length: in tokens, inclusive.
     """
     if not len(start_logits):
         return []
@@ -49,13 +56,14 @@ def answers(
     n_best: int,
     max_answer_length: int,
 ) -> list[list[Answer]]:
-    """The `n_best` answers to each question, best first, pooled over its windows by the sum of logits.
+    """The `n_best` answers to each question over all of its windows, ranked by start logit plus end logit.
 
-    A span that several windows hold counts once, with its highest score. A question without a window has no answer.
+    A span that occurs in several windows counts once, with its highest score. A question without windows has no
+    answers.
 
     Args:
-        contexts: of each question record; `features.record` points into it.
-        start_logits, end_logits: (T,), laid end to end as the features' tokens are.
+        contexts: one for each question; `features.record` indexes this list.
+        start_logits, end_logits: (T,), concatenated over the windows of `features`.
         max_answer_length: in tokens, inclusive.
     """
     pooled: list[dict[tuple[int, int], float]] = [{} for _ in contexts]
@@ -77,7 +85,7 @@ def answers(
 
 
 def window_accuracy(features: Features, start_logits: np.ndarray, end_logits: np.ndarray) -> float:
-    """Share of windows, 0-100, whose highest start and end, each over context and [CLS], are both the label."""
+    """Percentage of windows, 0-100, whose start and end argmax over the context and [CLS] both match the label."""
     right = 0
     for i in range(len(features)):
         begin = features.starts[i]

@@ -1,4 +1,4 @@
-"""Exact match and F1 as SQuAD's official evaluation defines them (Rajpurkar et al. 2016), per question, 0-100."""
+"""Exact match and F1 as in SQuAD's official evaluation script (Rajpurkar et al. 2016), averaged over questions."""
 
 import re
 import string
@@ -9,23 +9,23 @@ from typing import Any
 PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
-def normalise(text: str) -> str:
-    """Lower case, without ASCII punctuation and the words a, an, the; single spaces."""
+def normalize_answer(text: str) -> str:
+    """Lowercase, remove ASCII punctuation and the words a, an, the, and collapse whitespace."""
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", text.lower().translate(PUNCTUATION)).split())
 
 
 def exact_match(prediction: str, reference: str) -> float:
-    """1.0 where the normalised texts are equal, else 0.0."""
-    return float(normalise(prediction) == normalise(reference))
+    """1.0 if the normalized texts are equal, else 0.0."""
+    return float(normalize_answer(prediction) == normalize_answer(reference))
 
 
 def f1(prediction: str, reference: str) -> float:
-    """Harmonic mean of precision and recall over the normalised texts' words, as bags; 0-1."""
-    ours, theirs = normalise(prediction).split(), normalise(reference).split()
-    if not ours or not theirs:
-        return float(ours == theirs)
-    common = (Counter(ours) & Counter(theirs)).total()
-    return 2 * common / (len(ours) + len(theirs))
+    """F1, 0-1, over the bags of words of the normalized texts; equality if either text is empty."""
+    predicted, expected = normalize_answer(prediction).split(), normalize_answer(reference).split()
+    if not predicted or not expected:
+        return float(predicted == expected)
+    common = (Counter(predicted) & Counter(expected)).total()
+    return 2 * common / (len(predicted) + len(expected))
 
 
 def best(metric: Callable[[str, str], float], prediction: str, references: Sequence[str]) -> float:
@@ -34,7 +34,7 @@ def best(metric: Callable[[str, str], float], prediction: str, references: Seque
 
 
 def score(predictions: Mapping[str, str], records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Mean exact match and F1, 0-100, over all records; one without a prediction counts as 0.
+    """Mean exact match and F1, 0-100, over all records; a record without a prediction counts as 0.
 
     Args:
         predictions: question id -> answer.
@@ -53,7 +53,7 @@ def score(predictions: Mapping[str, str], records: Sequence[Mapping[str, Any]]) 
 def score_each(
     metric: Callable[[str, str], float], predictions: Mapping[str, str], records: Sequence[Mapping[str, Any]]
 ) -> list[float]:
-    """The metric of each record, 0-1, best over its references."""
+    """The metric of each record, 0-1; the highest over its references."""
     return [
         best(metric, predictions[record["id"]], record["answers"]["text"]) if record["id"] in predictions else 0.0
         for record in records

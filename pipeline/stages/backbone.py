@@ -1,7 +1,7 @@
-"""backbone: take the student's encoder before training.
+"""backbone: save the student's encoder before training.
 
-Reads data/teacher (or a model folder in data/raw, or a hub model, as `backbone` in params.yaml says).
-Picks the layers of backbone.layers.
+Reads data/teacher, a model folder in data/raw, or a hub model, depending on `backbone` in params.yaml.
+Keeps the layers in backbone.layers.
 Writes data/backbone.
 """
 

@@ -1,7 +1,7 @@
-"""dataset: read questions and check every one of them.
+"""dataset: read the questions and check each of them.
 
-Reads a synthetic corpus, SQuAD JSON in data/raw, or a hub data set, as `dataset` in params.yaml says.
-Refuses a data set with a bad record, and lists the first of them.
+Reads a synthetic corpus, SQuAD JSON in data/raw, or a hub data set, depending on `dataset` in params.yaml.
+If any record is invalid, it stops and lists the first ones.
 Writes data/dataset.
 """
 
@@ -22,7 +22,11 @@ def main() -> None:
 
 
 def read(params: Dataset, split: str) -> list[squad.Record]:
-    """The checked records of a split."""
+    """Read and check the records of a split.
+
+    Raises:
+        InputError: a record is invalid, or the split cannot be read.
+    """
     size = params.train_size if split == "train" else params.validation_size
     unanswerable = 0
     if params.source == "synthetic":
@@ -35,17 +39,17 @@ def read(params: Dataset, split: str) -> list[squad.Record]:
         records, unanswerable = squad.read_hub(params.source, params.revision, split, size)
     unscored = 0
     if split == "validation":
-        everything = list(records)
-        records = squad.labelled(everything)
-        unscored = len(everything) - len(records)
+        all_records = list(records)
+        records = squad.labelled(all_records)
+        unscored = len(all_records) - len(records)
     records = squad.checked(records, where, size)
     counts = {
         "unanswerable, left out": unanswerable,
-        "without an answer, left out, since they cannot be scored": unscored,
+        "without an answer, left out because they cannot be scored": unscored,
         "without an answer": len(records) - len(squad.labelled(records)),
     }
-    said = "".join(f"; {count} {what}" for what, count in counts.items() if count)
-    print(f"{split}: {len(records)} questions from {where}{said}")
+    suffix = "".join(f"; {count} {what}" for what, count in counts.items() if count)
+    print(f"{split}: {len(records)} questions from {where}{suffix}")
     return records
 
 

@@ -1,7 +1,7 @@
 """evaluate: score the student on the validation questions.
 
 Reads data/student, data/features, data/tokenizer, data/dataset and data/logits.
-Compares its answers with the references and with the teachers'.
+Compares its answers with the reference answers and with those of the teachers.
 Writes metrics/eval.json and data/predictions.
 """
 
@@ -38,41 +38,45 @@ def main() -> None:
     student = Student.from_pretrained(paths.STUDENT).to(device())
 
     logits = inference.predict(student, features, tokenizer.pad_token_id)
-    scores, found = metrics.scores(features, records, logits, params.evaluate.max_answer_length, params.evaluate.n_best)
-    _, teachers = metrics.scores(features, records, teacher, params.evaluate.max_answer_length)
+    scores, answers = metrics.scores(
+        features, records, logits, params.evaluate.max_answer_length, params.evaluate.n_best
+    )
+    _, teacher_answers = metrics.scores(features, records, teacher, params.evaluate.max_answer_length)
     loss, divergence = mean_losses(features, logits, teacher)
     metrics.write_json(
         {
             **scores,
             "loss": loss,
-            "agreement": agreement(found, teachers),
+            "agreement": agreement(answers, teacher_answers),
             "teacher_kl": divergence,
             **sizes(student, paths.STUDENT),
         },
         paths.EVAL_METRICS,
     )
-    write_predictions(records, found, paths.empty_folder(paths.PREDICTIONS))
+    write_predictions(records, answers, paths.empty_folder(paths.PREDICTIONS))
 
 
-def agreement(ours: list[list[Answer]], theirs: list[list[Answer]]) -> float:
-    """Share of questions, 0-100, whose best answers have the same text."""
-    first = [[answers[0].text if answers else None for answers in found] for found in (ours, theirs)]
-    return 100 * float(np.mean([a == b for a, b in zip(*first, strict=True)]))
+def agreement(student: list[list[Answer]], teacher: list[list[Answer]]) -> float:
+    """Percentage of questions, 0-100, whose best answers have the same text."""
+    best = [[answers[0].text if answers else None for answers in model] for model in (student, teacher)]
+    return 100 * float(np.mean([a == b for a, b in zip(*best, strict=True)]))
 
 
 def mean_losses(features: Features, logits: metrics.Logits, teacher: metrics.Logits) -> tuple[float, float]:
-    """Means over windows: cross-entropy with the label, and KL(teacher || student) at temperature 1; in nats."""
+    """Means over windows, in nats: cross-entropy with the labels, and KL(teacher || student) at temperature 1."""
     total = np.zeros(2)
     for indices in token_budget_batches(features.lengths, 65536):
         batch = pad(features, indices, pad_token_id=0)
-        ours, theirs = (tuple(pad_flat(end, features, indices) for end in pair) for pair in (logits, teacher))
-        total[0] += span_cross_entropy(ours, batch.labels, batch.answer_mask).sum().item()
-        total[1] += span_divergence(ours, theirs, batch.answer_mask, temperature=1.0).sum().item()
+        student_logits, teacher_logits = (
+            tuple(pad_flat(end, features, indices) for end in pair) for pair in (logits, teacher)
+        )
+        total[0] += span_cross_entropy(student_logits, batch.labels, batch.answer_mask).sum().item()
+        total[1] += span_divergence(student_logits, teacher_logits, batch.answer_mask, temperature=1.0).sum().item()
     return tuple((total / len(features)).tolist())
 
 
 def sizes(student: nn.Module, folder: Path) -> dict[str, int]:
-    """Parameters, those that are not zero, and bytes of the weights' files."""
+    """Number of parameters, number of nonzero parameters, and size of the weight files in bytes."""
     return {
         "parameters": sum(parameter.numel() for parameter in student.parameters()),
         "nonzero_parameters": sum(int(torch.count_nonzero(parameter)) for parameter in student.parameters()),
@@ -80,14 +84,18 @@ def sizes(student: nn.Module, folder: Path) -> dict[str, int]:
     }
 
 
-def write_predictions(records: list[dict], found: list[list[Answer]], folder: Path) -> None:
-    """predictions.json, question id -> answer, as SQuAD's own script reads it; and nbest.jsonl, a line a question."""
-    predictions = {record["id"]: answers[0].text for record, answers in zip(records, found, strict=True) if answers}
+def write_predictions(records: list[dict], answers: list[list[Answer]], folder: Path) -> None:
+    """Write two files.
+
+    predictions.json: question id -> answer text, the format of the official SQuAD evaluation script.
+    nbest.jsonl: one line per question with its n best answers.
+    """
+    predictions = {record["id"]: best[0].text for record, best in zip(records, answers, strict=True) if best}
     text = json.dumps(predictions, indent=1, ensure_ascii=False) + "\n"
     (folder / "predictions.json").write_text(text, encoding="utf-8")
     with open(folder / "nbest.jsonl", "w", encoding="utf-8") as file:
-        for record, answers in zip(records, found, strict=True):
-            row = {"id": record["id"], "answers": [vars(answer) for answer in answers]}
+        for record, best in zip(records, answers, strict=True):
+            row = {"id": record["id"], "answers": [vars(answer) for answer in best]}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 

@@ -1,7 +1,7 @@
-"""logits: run each teacher over its windows once, and score it from what was stored.
+"""logits: run each teacher over its windows once, store the logits, and score the teachers.
 
-Reads data/teacher, data/features, data/tokenizer, data/dataset, and the user's cache of logits.
-Computes the windows that the cache does not hold, and adds them to it, shard by shard.
+Reads data/teacher, data/features, data/tokenizer, data/dataset, and the user's logits cache.
+Computes the logits of windows that are not in the cache, and adds them to it shard by shard.
 Writes data/logits and metrics/teacher.json.
 """
 
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def cache_pulled(folder: Path) -> None:
-    """Add the rows that are in data/logits, as `dvc pull` fetches them, to the cache, whatever teachers they are of."""
+    """Import the rows of all teachers in `folder`, for example from `dvc pull`, into the cache."""
     for store in stores(folder):
         try:
             identity = read_description(store).identity
@@ -60,18 +60,18 @@ def cache_pulled(folder: Path) -> None:
 
 
 def extract(name: str, records: Records, settings: Settings) -> None:
-    """Compute a teacher's missing rows into the cache, and write data/logits/NAME from it."""
+    """Compute the rows of a teacher that are not in the cache, add them to it, and write data/logits/NAME from it."""
     tokenizer = tokenization.load(paths.tokenizer(name))
     teacher = encoders.fingerprint(paths.TEACHER / name)
     identity = Identity(teacher, tokenization.fingerprint(tokenizer), settings.dtype)
     splits = {split: read_features(paths.features(name, split)) for split in records}
     state = processes()
     with locked(paths.logits_cache(), identity) if state.is_main_process else nullcontext():
-        with state.main_process_first():  # the first to open the cache repairs it, from data/logits where it can
+        with state.main_process_first():  # the main process repairs the cache, from data/logits if it can
             cache = RowCache(paths.logits_cache(), identity)
             if state.is_main_process:
                 cache.import_shards(paths.LOGITS / name)
-        state.wait_for_everyone()  # nobody adds rows while another process still looks for the missing ones
+        state.wait_for_everyone()  # no process adds rows while another one still lists the missing ones
         compute(name, cache, splits, records, tokenizer.pad_token_id, settings.shard_size)
         state.wait_for_everyone()
         if state.is_main_process:
@@ -84,7 +84,10 @@ def extract(name: str, records: Records, settings: Settings) -> None:
 def compute(
     name: str, cache: RowCache, splits: dict[str, Features], records: Records, pad_token_id: int, size: int
 ) -> None:
-    """Add every window that the cache does not hold, a shard at a time; the run's processes take turns at shards."""
+    """Compute every window that is not in the cache, one shard at a time, and add it.
+
+    With several processes, process i of n computes every n-th shard, starting with shard i.
+    """
     missing_shards: list[Shard] = []
     known: set[bytes] = set()
     for split, features in splits.items():
@@ -105,13 +108,13 @@ def compute(
         initial=cached,
         unit="window",
         desc=f"{name}, {cached} from the cache"
-        + (f", first of {state.num_processes}" if state.num_processes > 1 else ""),
+        + (f", process 1 of {state.num_processes}" if state.num_processes > 1 else ""),
         disable=not state.is_main_process,
     ) as progress:
         try:
             teacher = load_teacher(paths.TEACHER / name)
             for features in splits.values():
-                encoders.refuse_unreadable(teacher, features)
+                encoders.check_windows(teacher, features)
             padding = add_shards(cache, teacher, mine, pad_token_id, progress.update)
         except KeyboardInterrupt:
             done = cached + len(cache) - before
@@ -119,29 +122,34 @@ def compute(
                 f"{done} of {len(known)} windows are cached, the shard in progress is dropped"
             ) from None
     if state.is_main_process:
-        print(f"{name}: {100 * padding:.1f} % of the tokens computed were padding")
+        print(f"{name}: {100 * padding:.1f} % of the computed tokens were padding")
 
 
 def load_teacher(folder: Path) -> encoders.PreTrainedModel:
-    """A teacher on its device, in the precision that it computes in here."""
+    """Load a teacher onto the device, in the precision chosen for this machine."""
     teacher = encoders.load_qa_model(folder)
     if hardware.teacher_precision() == "bfloat16":
         encoders.bfloat16_encoder(teacher)
     return teacher.to(hardware.device())
 
 
-def score_teachers(names: list[str], records: list[dict[str, Any]], longest: int) -> dict[str, dict[str, float]]:
-    """The scores of each teacher over its own windows, by name; and of the `mean` of several over the student's."""
+def score_teachers(
+    names: list[str], records: list[dict[str, Any]], max_answer_length: int
+) -> dict[str, dict[str, float]]:
+    """Return the scores of each teacher on its own windows, by name.
+
+    With several teachers, `mean` has the scores of their mean on the student's windows.
+    """
 
     def scores(features: Features, logits: Logits) -> dict[str, float]:
-        return metrics.scores(features, records, logits, longest)[0]
+        return metrics.scores(features, records, logits, max_answer_length)[0]
 
     outputs = [teaching.read(*paths.teacher_paths(name, "validation"), records) for name in names]
-    found = {name: scores(*reading) for name, reading in zip(names, outputs, strict=True)}
+    by_name = {name: scores(*output) for name, output in zip(names, outputs, strict=True)}
     if len(names) > 1:
         students = read_features(paths.features(paths.STUDENTS, "validation"))
-        found["mean"] = scores(students, teaching.targets(outputs, students))
-    return found
+        by_name["mean"] = scores(students, teaching.targets(outputs, students))
+    return by_name
 
 
 if __name__ == "__main__":

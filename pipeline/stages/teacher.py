@@ -1,7 +1,7 @@
-"""teacher: take a teacher, and fine-tune it on the labels if teacher.train.epochs is 1 or more.
+"""teacher: load or create a teacher, and fine-tune it on the labels if teacher.train.epochs is 1 or more.
 
-Reads a hub model, a model folder in data/raw or new weights; data/features and data/tokenizer where it trains.
-Resumes from its checkpoint if it was interrupted.
+Reads a hub model or a model folder in data/raw, or initializes new weights; reads data/tokenizer, and data/features to
+fine-tune. Resumes from its checkpoint if it was interrupted.
 Writes data/teacher/NAME.
 """
 
@@ -26,7 +26,7 @@ def main(name: str) -> None:
     if name not in params.models:
         raise InputError(f"there is no teacher '{name}'; teacher.models has {', '.join(params.models)}")
     tokenizer = tokenization.load(paths.tokenizer(name))
-    model = untrained(params, name, len(tokenizer)).to(device())
+    model = initial_model(params, name, len(tokenizer)).to(device())
     checkpoint = fine_tune(model, params, name, tokenizer.pad_token_id) if params.train.epochs else None
     if processes().is_main_process:
         model.save_pretrained(paths.empty_folder(paths.TEACHER / name))
@@ -35,15 +35,22 @@ def main(name: str) -> None:
 
 
 def fine_tune(model: encoders.PreTrainedModel, params: Teacher, name: str, pad_token_id: int) -> Checkpoint:
-    """Train a model on the labels, in place; returns the checkpoint that is left of it."""
+    """Fine-tune a model on the labels, in place.
+
+    Returns:
+        The checkpoint of the run; remove it once the model is saved.
+
+    Raises:
+        InputError: no training question has an answer.
+    """
     features = read_features(paths.features(name, "train"))
     if not features.labelled.any():
         raise InputError(
             "no training question has an answer to fine-tune the teacher on; set teacher.train.epochs to 0 if it is "
-            "fine-tuned already"
+            "already fine-tuned"
         )
     features = features.select(np.flatnonzero(features.labelled))
-    encoders.refuse_unreadable(model, features)
+    encoders.check_windows(model, features)
     records = read_records(paths.DATASET / "train.parquet")
     seed = params.models[name].seed
     settings = {"seed": seed, "train": params.train.model_dump(), **run_environment(model)}
@@ -62,8 +69,8 @@ def fine_tune(model: encoders.PreTrainedModel, params: Teacher, name: str, pad_t
     return checkpoint
 
 
-def untrained(params: Teacher, name: str, vocab_size: int) -> encoders.PreTrainedModel:
-    """The teacher before fine-tuning."""
+def initial_model(params: Teacher, name: str, vocab_size: int) -> encoders.PreTrainedModel:
+    """Return the teacher before fine-tuning: new weights, or a loaded model."""
     teacher = params.models[name]
     if teacher.model == "new":
         return encoders.new_qa_model(params.config, vocab_size, teacher.seed)

@@ -1,7 +1,7 @@
-"""tokenize: cut the questions into the windows that each teacher and the student read.
+"""tokenize: split the questions into token windows for each teacher and the student.
 
 Reads data/dataset, and the tokenizers of teacher.models and backbone in params.yaml.
-Labels each window with the answer it holds.
+Labels each window with the answer span it contains.
 Writes data/tokenizer and data/features.
 """
 
@@ -19,58 +19,64 @@ from pipeline.questions.windows import pack, windows
 def main() -> None:
     params = load(paths.PARAMS)
     records = {split: read_records(paths.DATASET / f"{split}.parquet") for split in ("train", "validation")}
-    paths.remove_others(
-        paths.TEACHER, params.teacher.models
-    )  # DVC does not, and data/teacher is what later stages track
+    # DVC does not remove the folders of old teachers, and later stages depend on all of data/teacher
+    paths.remove_others(paths.TEACHER, params.teacher.models)
     paths.empty_folder(paths.TOKENIZER)
     paths.empty_folder(paths.FEATURES)
     first_with: dict[str, str] = {}
-    for reader, tokenizer in tokenizers(params, records["train"]).items():
-        tokenizer.save_pretrained(paths.tokenizer(reader))
-        same = first_with.setdefault(tokenization.fingerprint(tokenizer), reader)
-        if same == reader:
-            write_windows(reader, tokenizer, records, params.tokenize)
+    for model, tokenizer in tokenizers(params, records["train"]).items():
+        tokenizer.save_pretrained(paths.tokenizer(model))
+        same = first_with.setdefault(tokenization.fingerprint(tokenizer), model)
+        if same == model:
+            write_windows(model, tokenizer, records, params.tokenize)
         else:
-            print(f"{reader} has the tokenizer of {same}, and so its windows")
-            shutil.copytree(paths.FEATURES / same, paths.FEATURES / reader)
+            print(f"{model} has the tokenizer of {same} and uses the same windows")
+            shutil.copytree(paths.FEATURES / same, paths.FEATURES / model)
 
 
 def tokenizers(params: Params, records: list[dict]) -> dict[str, tokenization.PreTrainedTokenizerFast]:
-    """Each teacher's, in alphabetical order, and the student's.
+    """Return the tokenizers of the teachers, in alphabetical order, and of the student, by name.
 
-    A new teacher's is learnt from the first records; the student's comes with its backbone.
+    A new teacher's tokenizer is trained on the first tokenize.vocab_records records. The student has the tokenizer of
+    its backbone.
     """
     found = {}
     for name, teacher in sorted(params.teacher.models.items()):
         if teacher.model == "new":
-            known = records[: params.tokenize.vocab_records]
-            texts = [text for record in known for text in (record["context"], record["question"])]
-            found[name] = tokenization.learn(texts, params.tokenize.vocab_size)
+            first = records[: params.tokenize.vocab_records]
+            texts = [text for record in first for text in (record["context"], record["question"])]
+            found[name] = tokenization.train(texts, params.tokenize.vocab_size)
         else:
             found[name] = tokenization.load(teacher.model, teacher.revision)
     backbone = params.backbone
-    own = backbone.model not in found
-    found[paths.STUDENTS] = tokenization.load(backbone.model, backbone.revision) if own else found[backbone.model]
+    is_teacher = backbone.model in found
+    found[paths.STUDENTS] = (
+        found[backbone.model] if is_teacher else tokenization.load(backbone.model, backbone.revision)
+    )
     return found
 
 
 def write_windows(
-    reader: str, tokenizer: tokenization.PreTrainedTokenizerFast, records: dict[str, list], params: Tokenize
+    model: str, tokenizer: tokenization.PreTrainedTokenizerFast, records: dict[str, list], params: Tokenize
 ) -> None:
-    """The windows that a tokenizer makes of each split."""
-    (paths.FEATURES / reader).mkdir()
+    """Write the windows of each split, tokenized for a model: a teacher's name, or paths.STUDENTS.
+
+    Raises:
+        InputError: no validation window contains a whole answer.
+    """
+    (paths.FEATURES / model).mkdir()
     for split, questions in records.items():
         features = pack(windows(questions, tokenizer, params.max_length, params.stride))
-        write_features(features, paths.features(reader, split))
+        write_features(features, paths.features(model, split))
         whole = features.labels[:, 1] > 0
         if split == "validation" and not whole.any():
             raise InputError(
-                "no validation window holds a whole answer, so that no model can be told from another; raise "
-                "tokenize.max_length, or look at the validation questions"
+                "no validation window contains a whole answer, so models cannot be compared; increase "
+                "tokenize.max_length, or check the validation questions"
             )
         print(
-            f"{reader}, {split}: {len(questions)} questions, {len(features)} windows of {features.lengths.mean():.0f} "
-            f"tokens, {len(set(features.record[whole]))} questions with their whole answer in a window"
+            f"{model}, {split}: {len(questions)} questions, {len(features)} windows of {features.lengths.mean():.0f} "
+            f"tokens, {len(set(features.record[whole]))} questions with a whole answer in a window"
         )
 
 

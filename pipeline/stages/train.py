@@ -1,4 +1,4 @@
-"""train: train a student, data/backbone under a head, on the teachers' logits and the labels.
+"""train: train a student, data/backbone with a span head, on the teachers' logits and the labels.
 
 Reads data/backbone, data/features, data/tokenizer, data/logits and data/dataset.
 Resumes from its checkpoint if it was interrupted.
@@ -27,7 +27,7 @@ from pipeline.training.losses import Pair, distillation
 from pipeline.training.pruning import Pruning
 from pipeline.training.run import Row, Run
 
-# columns that dvc.yaml's plots draw; `soft` is empty where nothing is distilled
+# the columns plotted in dvc.yaml; `soft` is empty without distillation
 TRAIN_CURVE = ("step", "minutes", "learning_rate", "loss", "hard", "soft", "gradient_norm")
 VALIDATION_CURVE = ("step", "minutes", "exact_match", "f1")
 
@@ -49,7 +49,7 @@ def main() -> None:
     backbone = encoders.load_qa_model(paths.BACKBONE, trained_output=False).base_model
     student = Student.from_encoder(backbone, params.head, params.seed).to(device())
     for windows in features.values():
-        encoders.refuse_unreadable(student, windows)
+        encoders.check_windows(student, windows)
     pruning = Pruning(student, params.prune.amount)
     checkpoint = Checkpoint(paths.training_cache(), key(params, student, features, records, teacher))
     is_main = processes().is_main_process
@@ -57,7 +57,7 @@ def main() -> None:
         paths.empty_folder(paths.CURVES)
 
     def evaluate(model: nn.Module) -> Row:
-        logits = inference.predict_together(model, features["validation"], tokenizer.pad_token_id)
+        logits = inference.predict_distributed(model, features["validation"], tokenizer.pad_token_id)
         scores, _ = metrics.scores(
             features["validation"], records["validation"], logits, params.evaluate.max_answer_length
         )
@@ -77,7 +77,7 @@ def main() -> None:
         names=[records["train"][i]["id"] for i in features["train"].record],
     )
     if is_main:
-        print(f"kept the student of step {result.saved_step} of {result.steps}, stopped by {result.stopped_by}")
+        print(f"saved the student of step {result.saved_step} of {result.steps}, stopped by {result.stopped_by}")
         student.save_pretrained(paths.empty_folder(paths.STUDENT))
         tokenizer.save_pretrained(paths.STUDENT)
         write_curves(result)
@@ -86,17 +86,17 @@ def main() -> None:
 
 
 def with_labels(features: Features) -> Features:
-    """The windows whose question's answer is known.
+    """Select the windows of questions that have an answer.
 
     Raises:
-        InputError: there are none.
+        InputError: no question has an answer.
     """
     if features.labelled.all():
         return features
     if not features.labelled.any():
         raise InputError("no training question has an answer: there is nothing to learn from with distill.alpha 0")
     without = len(set(features.record[~features.labelled]))
-    print(f"{without} questions without an answer are left out, since distill.alpha is 0")
+    print(f"{without} questions without an answer are left out because distill.alpha is 0")
     return features.select(np.flatnonzero(features.labelled))
 
 
@@ -107,7 +107,7 @@ def key(
     records: dict[str, list],
     teacher: metrics.Logits | None,
 ) -> str:
-    """What defines the run, for its checkpoint."""
+    """Return the checkpoint key: a hash of everything that determines the result of the run."""
     sections = ("seed", "distill", "prune", "train", "evaluate")
     settings = {**params.model_dump(include=set(sections)), **run_environment(student)}
     settings["references"] = [record["answers"]["text"] for record in records["validation"]]
@@ -116,7 +116,7 @@ def key(
 
 
 def write_curves(result: Run) -> None:
-    """Put the rows so far into data/curves, where they can be watched."""
+    """Write the rows so far to data/curves, to follow the training."""
     if result.curve:
         metrics.write_tsv(result.curve, TRAIN_CURVE, paths.CURVES / "train.tsv")
     if result.evaluations:
@@ -124,7 +124,7 @@ def write_curves(result: Run) -> None:
 
 
 def summary(result: Run) -> dict[str, str | int | float]:
-    """How the training went."""
+    """Return the content of metrics/train.json."""
     return {
         "stopped_by": result.stopped_by,
         "steps": result.steps,
@@ -138,7 +138,7 @@ def summary(result: Run) -> dict[str, str | int | float]:
 def student_loss(
     logits: Pair, batch: Batch, features: Features, teacher: metrics.Logits | None, settings: Distill
 ) -> Losses:
-    """The distillation loss of a batch, with the teacher's logits for the same windows."""
+    """The distillation loss of a batch, given the teacher's logits of all windows."""
     where = batch.labels.device
     targets = teacher and tuple(to_device(pad_flat(end, features, batch.indices), where) for end in teacher)
     return distillation(logits, targets, batch.labels, batch.answer_mask, settings.alpha, settings.temperature)

@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: one safetensors file, replaced as a whole, found by what defines the run."""
+"""Checkpoints of a training run: one safetensors file per run, replaced atomically, found by the run's key."""
 
 import hashlib
 import json
@@ -20,15 +20,15 @@ State = dict[str, Tensor]
 
 
 def run_key(settings: dict[str, Any], model: PreTrainedModel, *arrays: np.ndarray) -> str:
-    """32 hexadecimal digits that stand for a run: what is asked for, the model, data, and this package's code.
+    """32 hexadecimal digits: a hash of all that defines a run, including the source code of this package.
 
     Args:
         settings: JSON values.
-        model: before its first step; its config counts too, since models of one size may compute different things.
-        arrays: whatever else the run reads.
+        model: before its first step; weights and config are hashed, since equal weights may be used differently.
+        arrays: all other data that the run reads.
     """
-    said = json.dumps({"settings": settings, "config": model.config.to_dict()}, sort_keys=True, default=str)
-    digest = hashlib.blake2b(said.encode(), digest_size=16)
+    description = json.dumps({"settings": settings, "config": model.config.to_dict()}, sort_keys=True, default=str)
+    digest = hashlib.blake2b(description.encode(), digest_size=16)
     for name, weight in model.state_dict().items():
         digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
         digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
@@ -40,11 +40,11 @@ def run_key(settings: dict[str, Any], model: PreTrainedModel, *arrays: np.ndarra
 
 
 class Checkpoint:
-    """The newest state of one run.
+    """The newest checkpoint of one run.
 
     Args:
-        folder: where unfinished runs are kept.
-        key: of the run, as `run_key` gives it; a checkpoint of another key is never read.
+        folder: holds the checkpoints of all unfinished runs.
+        key: of the run, as `run_key` returns it; a checkpoint with another key is never read.
     """
 
     def __init__(self, folder: Path, key: str):
@@ -52,43 +52,43 @@ class Checkpoint:
         self.path = self.folder / "checkpoint.safetensors"
 
     def write(self, tensors: State, values: dict[str, Any]) -> None:
-        """Put a state in the place of the last one: at any moment there is a whole one, or none yet.
+        """Replace the previous checkpoint atomically: the file is complete at any moment.
 
         Args:
-            values: JSON values; floats come back to the bit.
+            values: JSON values; floats are restored exactly.
 
         Raises:
-            InputError: it cannot be written; the last one stays.
+            InputError: the checkpoint cannot be written; the previous one stays.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             with atomic_write(self.path) as temporary:
                 save_file(_detached(tensors), temporary, metadata={METADATA: json.dumps(values)})
-        except SafetensorError as error:  # a full disk, too
+        except SafetensorError as error:  # for example a full disk
             raise InputError(f"the checkpoint {self.path} cannot be written: {error}") from None
 
     def read(self) -> tuple[State, dict[str, Any]] | None:
-        """The tensors, on the CPU, and the values of the newest state; None where there is none that can be read."""
+        """The checkpoint's tensors, on the CPU, and its values; None if there is no readable checkpoint."""
         try:
             with safe_open(self.path, framework="pt") as file:
                 return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()[METADATA])
         except FileNotFoundError:
             return None
         except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-            print(f"warning: {self.path} cannot be read ({error}); the run starts from its beginning")
+            print(f"warning: {self.path} cannot be read ({error}); the run starts from step 0")
             return None
 
     def remove(self) -> None:
-        """The run is finished, and its result is saved."""
+        """Delete the checkpoint; call this after the run's result is saved."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _detached(tensors: State) -> State:
-    """The tensors on the CPU, each in memory of its own, as safetensors needs them; tied weights share theirs."""
-    apart: State = {}
-    taken: set[int] = set()
+    """The tensors on the CPU without shared memory, as safetensors requires; tied weights are copied."""
+    detached: State = {}
+    addresses: set[int] = set()
     for name, tensor in tensors.items():
         tensor = tensor.detach().cpu().contiguous()
-        apart[name] = tensor.clone() if tensor.data_ptr() in taken else tensor
-        taken.add(tensor.data_ptr())
-    return apart
+        detached[name] = tensor.clone() if tensor.data_ptr() in addresses else tensor
+        addresses.add(tensor.data_ptr())
+    return detached

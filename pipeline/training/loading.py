@@ -1,4 +1,4 @@
-"""The batches of each step, made while the device computes the step before."""
+"""Loads the batches of each step in a background thread, while the device computes the previous step."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,17 +12,18 @@ from pipeline.models.hardware import batch_tokens
 from pipeline.processes import processes
 from pipeline.questions.features import Features
 
-# the windows of a step, and this process's micro-batches of them, each with its share of the step's weight
+# the indices of a step's windows, and this process's micro-batches, each with its share of the step's weight
 Step = tuple[np.ndarray, list[tuple[float, Batch]]]
 
 
 class StepLoader:
-    """Cuts each step's windows into the micro-batches that this process computes, and pads them.
+    """Splits each step's windows into this process's micro-batches and pads them.
 
     Args:
-        features: of the windows that the steps' indices point at.
-        micro_batch_size: windows at a time; None for all on a GPU, and on a CPU as many as suit its caches.
-        model: decides how many that is.
+        features: of the windows that the indices of the steps refer to.
+        micro_batch_size: windows per micro-batch; None for all at once on a GPU and, on a CPU, for micro-batches of at
+            most `batch_tokens` tokens per thread.
+        model: determines `batch_tokens`.
     """
 
     def __init__(self, features: Features, pad_token_id: int, micro_batch_size: int | None, model: nn.Module):
@@ -30,19 +31,19 @@ class StepLoader:
         self.micro_batch_size, self.model = micro_batch_size, model
         self.state = processes()
 
-    def prefetched(self, steps: Iterator[np.ndarray]) -> Iterator[Step]:
-        """Each step's windows and padded batches; those of the next step are made while the caller uses this one's."""
+    def prefetch(self, steps: Iterator[np.ndarray]) -> Iterator[Step]:
+        """Yield the batches of each step; the next step is prepared while the caller uses the current one."""
         with ThreadPoolExecutor(1) as thread:
-            waiting = thread.submit(self.prepared, next(steps))
+            waiting = thread.submit(self.prepare, next(steps))
             for indices in steps:
-                ready, waiting = waiting, thread.submit(self.prepared, indices)
+                ready, waiting = waiting, thread.submit(self.prepare, indices)
                 yield ready.result()
             yield waiting.result()
 
-    def prepared(self, indices: np.ndarray) -> Step:
-        """This process's share of a step's windows in micro-batches, each with its share of the step's weight."""
+    def prepare(self, indices: np.ndarray) -> Step:
+        """Select, split and pad this process's share of a step's windows."""
         mine = indices[self.state.process_index :: self.state.num_processes]
-        if len(mine) == 0:  # all processes must take part
+        if len(mine) == 0:  # fewer windows than processes; every process must still run a backward pass
             parts = [(0.0, indices[:1])]
         else:
             parts = [(len(part) / len(indices), part) for part in self.micro_batches(mine)]
@@ -52,7 +53,7 @@ class StepLoader:
         return indices, batches
 
     def micro_batches(self, indices: np.ndarray) -> list[np.ndarray]:
-        """What the device takes at a time."""
+        """Split indices into the micro-batches that the device computes one after another."""
         if self.micro_batch_size is None and self.state.device.type == "cpu":
             tokens = torch.get_num_threads() * batch_tokens(self.model)
             budgeted = token_budget_batches(self.features.lengths[indices], tokens)

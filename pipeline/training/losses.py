@@ -1,8 +1,8 @@
-"""Span losses over the positions where an answer may stand: context and [CLS].
+"""Span losses over the positions where an answer may start or end: the context and [CLS].
 
-Logits are (B, L), start and end alike; `mask` is (B, L) bool. Everything is computed in float32. Positions outside
-the mask are filled with a large finite number, after a temperature has acted: with minus infinity, 0 * -inf would make
-gradients NaN.
+Start and end logits are (B, L) each; `mask` is (B, L) bool. Everything is computed in float32. Positions outside the
+mask are filled with a large negative finite number after the division by the temperature. Minus infinity would make
+gradients NaN, because 0 * -inf is NaN.
 """
 
 import torch
@@ -13,33 +13,33 @@ FILL = -1e30
 Pair = tuple[Tensor, Tensor]
 
 
-def masked(logits: Tensor, mask: Tensor, temperature: float = 1.0) -> Tensor:
+def masked_logits(logits: Tensor, mask: Tensor, temperature: float = 1.0) -> Tensor:
     """Logits as float32, divided by the temperature, with `FILL` outside the mask."""
     return (logits.float() / temperature).masked_fill(~mask, FILL)
 
 
 def span_cross_entropy(logits: Pair, labels: Tensor, mask: Tensor) -> Tensor:
-    """(B,) cross-entropy with the labels, in nats, mean of start and end; 0 for a window without a label.
+    """(B,) cross-entropy with the labels in nats, averaged over start and end; 0 for a window without a label.
 
     Args:
-        labels: (B, 2) int64, first and last answer position, each inside the mask; -1, -1 for no label.
+        labels: (B, 2) int64, first and last answer position, both inside the mask; -1, -1 if there is no label.
     """
-    each = [
-        cross_entropy(masked(end, mask), labels[:, i], ignore_index=-1, reduction="none")
-        for i, end in enumerate(logits)
+    losses = [
+        cross_entropy(masked_logits(side, mask), labels[:, i], ignore_index=-1, reduction="none")
+        for i, side in enumerate(logits)
     ]
-    return torch.stack(each).mean(0)
+    return torch.stack(losses).mean(0)
 
 
 def span_divergence(student: Pair, teacher: Pair, mask: Tensor, temperature: float) -> Tensor:
-    """(B,) KL divergence of the student's distribution from the teacher's, in nats, mean of start and end.
+    """(B,) KL(teacher || student) in nats, averaged over start and end.
 
-    Both sides' logits are divided by the temperature; there is no further scaling.
+    The logits of both models are divided by the temperature; the result is not scaled.
     """
     divergences = []
-    for ours, theirs in zip(student, teacher, strict=True):
-        log_p = log_softmax(masked(theirs, mask, temperature), dim=-1)
-        log_q = log_softmax(masked(ours, mask, temperature), dim=-1)
+    for student_side, teacher_side in zip(student, teacher, strict=True):
+        log_p = log_softmax(masked_logits(teacher_side, mask, temperature), dim=-1)
+        log_q = log_softmax(masked_logits(student_side, mask, temperature), dim=-1)
         divergences.append((log_p.exp() * (log_p - log_q)).sum(-1))
     return torch.stack(divergences).mean(0)
 
@@ -49,11 +49,11 @@ def distillation(
 ) -> dict[str, Tensor]:
     """alpha * T^2 * KL(teacher || student) at temperature T + (1 - alpha) * cross-entropy with the labels.
 
-    Hinton et al. 2015 (Distilling the Knowledge in a Neural Network); T^2 keeps the gradient's size when T changes. For
-    a window without a label alpha is 1.
+    Hinton et al. 2015 (Distilling the Knowledge in a Neural Network); T^2 keeps the scale of the gradients independent
+    of T. A window without a label has alpha 1.
 
-    Returns means over all windows: `loss` and its parts `hard`, 0 for a window without a label, and `soft`, without
-    their weights; without a teacher, whose windows must all have a label, `loss` is `hard`.
+    Returns means over all windows: `loss` and its unweighted parts `hard` and `soft`. `hard` is 0 for a window without
+    a label. Without a teacher, `loss` is `hard`, and every window must have a label.
     """
     hard = span_cross_entropy(student, labels, mask)
     if teacher is None:

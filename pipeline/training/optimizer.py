@@ -1,4 +1,4 @@
-"""The optimiser and its state as tensors."""
+"""The optimizer, and its state as named tensors."""
 
 import torch
 from torch import nn
@@ -8,7 +8,7 @@ from pipeline.training.checkpoints import State
 
 
 def new_optimizer(model: nn.Module, settings: Train) -> torch.optim.Optimizer:
-    """Adam, or AdamW (Loshchilov and Hutter 2019) that decays matrices only, not biases and norms."""
+    """Adam, or AdamW (Loshchilov and Hutter 2019) with weight decay on matrices but not on biases and norms."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if settings.optimizer == "adam":
         return torch.optim.Adam(parameters, lr=settings.learning_rate, fused=True)
@@ -20,13 +20,13 @@ def new_optimizer(model: nn.Module, settings: Train) -> torch.optim.Optimizer:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> State:
-    """Adam's state, by parameter number and name."""
+    """The optimizer's state; keys are `PARAMETER_INDEX.STATE_NAME`."""
     state = optimizer.state_dict()["state"]
     return {f"{i}.{name}": value for i, entry in state.items() for name, value in entry.items()}
 
 
 def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: State) -> None:
-    """Put back what `optimizer_tensors` gave."""
+    """Load the state that `optimizer_tensors` returned."""
     state: dict[int, State] = {}
     for key, value in tensors.items():
         i, name = key.split(".")

@@ -1,4 +1,4 @@
-"""What is known before the first step: the windows of each step, where epochs end, and the learning rate."""
+"""The plan of a training run: the windows of each step, the ends of epochs, and the learning rate schedule."""
 
 from collections.abc import Iterator
 
@@ -11,17 +11,26 @@ from pipeline.questions.features import Features
 
 
 class Plan:
-    """Which windows each step takes, and where epochs end; everything that is known before the first step."""
+    """The windows and the learning rate of each step; depends only on the arguments.
+
+    Attributes:
+        epoch_ends: (epochs,) the number of steps taken at the end of each epoch.
+        steps: in the whole run, without a time limit.
+        warmup: steps of warm-up.
+
+    Raises:
+        InputError: the warm-up is not shorter than the run.
+    """
 
     def __init__(self, features: Features, settings: Train, seed: int):
         self.features, self.settings, self.seed = features, settings, seed
-        self.ends = np.cumsum([len(self.epoch(epoch)) for epoch in range(settings.epochs)])
-        self.steps = int(min(self.ends[-1], settings.max_steps or np.inf))
+        self.epoch_ends = np.cumsum([len(self.epoch(epoch)) for epoch in range(settings.epochs)])
+        self.steps = int(min(self.epoch_ends[-1], settings.max_steps or np.inf))
         self.warmup = round(settings.warmup_ratio * self.steps)
         if settings.schedule == "linear" and self.warmup >= self.steps:
             raise InputError(
                 f"train.warmup_ratio {settings.warmup_ratio} makes {self.warmup} of {self.steps} steps warm-up, which "
-                "leaves none to train at the full rate; lower it, or train longer"
+                "leaves no step at the full learning rate; lower it, or train for more steps"
             )
 
     def epoch(self, epoch: int) -> list[np.ndarray]:
@@ -36,18 +45,18 @@ class Plan:
         return [batch[part] for batch in batches for part in token_budget_batches(lengths[batch], tokens)]
 
     def batches(self, step: int) -> Iterator[np.ndarray]:
-        """The windows of each step after the first `step` of them."""
-        for epoch in range(int(np.searchsorted(self.ends, step, side="right")), self.settings.epochs):
+        """Yield the windows of each step, skipping the first `step` steps."""
+        for epoch in range(int(np.searchsorted(self.epoch_ends, step, side="right")), self.settings.epochs):
             batches = self.epoch(epoch)
-            begin = int(self.ends[epoch]) - len(batches)
+            begin = int(self.epoch_ends[epoch]) - len(batches)
             yield from batches[max(0, step - begin) :]
 
-    def rate(self, step: int) -> float:
-        """What the learning rate is multiplied with at a step, counted from 0."""
+    def learning_rate_factor(self, step: int) -> float:
+        """The multiplicative factor of the learning rate at a step, counted from 0."""
         if self.settings.schedule == "constant":
             return 1.0
         if self.settings.schedule == "exponential":
-            return self.settings.gamma ** int(np.searchsorted(self.ends, step, side="right"))
+            return self.settings.gamma ** int(np.searchsorted(self.epoch_ends, step, side="right"))
         if step < self.warmup:
             return (step + 1) / (self.warmup + 1)
         return (self.steps - step) / (self.steps - self.warmup)

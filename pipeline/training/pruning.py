@@ -1,8 +1,8 @@
-"""Magnitude pruning: the smallest weights of every linear layer are zero, and stay so while the rest trains.
+"""Magnitude pruning: the smallest weights of every linear layer are set to zero and stay zero during training.
 
-Han et al. 2015 (Learning both Weights and Connections for Efficient Neural Networks), without the retraining cycles;
-`torch.nn.utils.prune.l1_unstructured` picks the same weights. Here no parameter is renamed, so that what is saved is
-the plain model with zeros in it.
+Han et al. 2015 (Learning both Weights and Connections for Efficient Neural Networks), without the retraining cycles.
+`torch.nn.utils.prune.l1_unstructured` prunes the same weights, but it renames parameters. Here no parameter is
+renamed, and the saved model is the original architecture with zeros in its weights.
 """
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def magnitude_mask(weight: Tensor, amount: float) -> Tensor:
-    """Bool, of the weight's shape: False for the round(amount * size) entries of least absolute value."""
+    """Bool, of the weight's shape: False for the round(amount * size) entries with the smallest absolute values."""
     mask = torch.ones_like(weight, dtype=torch.bool).flatten()
     mask[torch.topk(weight.detach().abs().flatten(), round(amount * weight.numel()), largest=False).indices] = False
     return mask.view_as(weight)
@@ -19,8 +19,12 @@ def magnitude_mask(weight: Tensor, amount: float) -> Tensor:
 class Pruning:
     """Masks over the weights of every `nn.Linear` of a model.
 
-    Building it zeroes the masked weights and keeps their gradients at zero, so that gradient clipping does not count
-    them. `apply` zeroes them again after an optimiser step: momentum and weight decay may have moved them.
+    The constructor sets the masked weights to zero. It also sets their gradients to zero in every backward pass, so
+    that they do not count in gradient clipping. Call `apply` after each optimizer step: it sets the masked weights to
+    zero again, since momentum may have changed them.
+
+    Args:
+        amount: share of the weights of each layer that is pruned, 0-1.
     """
 
     def __init__(self, model: nn.Module, amount: float):

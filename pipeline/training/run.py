@@ -1,4 +1,4 @@
-"""What happened in a training run so far, and when it stops and is scored."""
+"""The progress of a training run, and the conditions to stop and to evaluate."""
 
 from dataclasses import dataclass, field
 
@@ -11,17 +11,17 @@ Row = dict[str, float]
 
 @dataclass
 class Run:
-    """What happened in a training run so far.
+    """The progress of a training run.
 
     Attributes:
-        steps, windows: optimiser steps taken and windows seen.
-        seconds: spent on steps; evaluation, checkpoints and start-up are not counted.
-        stopped_by: `epochs`, `max_steps` or `time_limit`; empty while it runs.
-        saved_step: the step after which the model that is kept stood.
-        best_f1: the highest so far.
-        recent: rows of the steps since the last row of the curve.
-        curve: a row every `LOG_STEPS` steps, means over those steps.
-        evaluations: a row an evaluation.
+        steps, windows: optimizer steps taken and windows trained on.
+        seconds: training time, without evaluation, checkpoints and start-up.
+        stopped_by: `epochs`, `max_steps` or `time_limit`; empty while the run is in progress.
+        saved_step: the step of the weights that the run ends with.
+        best_f1: the highest F1 so far.
+        recent: one row for each step since the last row of the curve.
+        curve: one row every `LOG_STEPS` steps, with means over those steps.
+        evaluations: one row for each evaluation.
     """
 
     steps: int = 0
@@ -36,7 +36,7 @@ class Run:
 
 
 def reason_to_stop(run: Run, settings: Train, total: int) -> str | None:
-    """Which limit the run has reached, if any."""
+    """The limit that the run has reached: `time_limit`, `max_steps`, `epochs` or None."""
     if settings.time_limit_minutes and run.seconds >= 60 * settings.time_limit_minutes:
         return "time_limit"
     if run.steps >= total:
@@ -45,7 +45,7 @@ def reason_to_stop(run: Run, settings: Train, total: int) -> str | None:
 
 
 def is_evaluation_due(run: Run, settings: Train, epoch_ends: np.ndarray) -> bool:
-    """Whether the interval since the last evaluation, in minutes or else an epoch, has passed."""
+    """Whether evaluate_minutes have passed since the last evaluation or, if they are not set, an epoch has ended."""
     if settings.evaluate_minutes:
         last = run.evaluations[-1]["minutes"] if run.evaluations else 0.0
         return run.seconds / 60 - last >= settings.evaluate_minutes

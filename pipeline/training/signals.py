@@ -1,11 +1,11 @@
-"""Ctrl-C and SIGTERM, held back while a step is taken."""
+"""Defers Ctrl-C and SIGTERM until a step is complete."""
 
 import signal
 from typing import Any
 
 
 class DeferSignals:
-    """Holds Ctrl-C and SIGTERM back until the block is done, so that no step is left half taken."""
+    """Defers Ctrl-C and SIGTERM to the end of the block, then raises KeyboardInterrupt."""
 
     def __enter__(self) -> None:
         self.received = False

@@ -25,7 +25,7 @@ def rows(n):
 
 @pytest.fixture
 def folders(tmp_path, monkeypatch):
-    """Two teachers, the first not used for ten days, and an unfinished training."""
+    """Two teachers, the first unused for ten days, and the checkpoint of an unfinished training run."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(tmp_path / "cache"))
     teachers = []
@@ -33,8 +33,8 @@ def folders(tmp_path, monkeypatch):
         rows_cache = RowCache(paths.logits_cache(), Identity(name, "tokenizer", "float16"))
         rows_cache.add(rows(n))
         teachers.append(rows_cache.folder)
-    then = time.time() - 10 * 86400
-    os.utime(teachers[0], (then, then))
+    ten_days_ago = time.time() - 10 * 86400
+    os.utime(teachers[0], (ten_days_ago, ten_days_ago))
     checkpoint = Checkpoint(paths.training_cache(), "a run")
     checkpoint.write({}, {})
     return [*teachers, checkpoint.folder]
@@ -49,59 +49,59 @@ def command(capsys):
     return command
 
 
-def test_list_names_teachers_and_trainings(folders, command):
+def test_list_prints_teachers_and_checkpoints(folders, command):
     out = command("list")
     assert "2 teachers" in out and "1 checkpoints" in out
     assert f"{folders[0].name}  float16, 4 windows, 1 shards, 0.0 MB, last used 10.0 days ago" in out
     assert f"{folders[1].name}  float16, 7 windows" in out and "a run  0.0 MB, last used 0.0 days ago" in out
 
 
-def test_verify_exits_with_0_only_if_all_is_well(folders, command, capsys):
-    with pytest.raises(SystemExit) as ended:
+def test_verify_exits_with_0_only_without_problems(folders, command, capsys):
+    with pytest.raises(SystemExit) as exited:
         command("verify")
-    assert ended.value.code == 0
+    assert exited.value.code == 0
     (shard,) = folders[1].glob("*.safetensors")
     shard.write_bytes(shard.read_bytes()[:-1])
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exited:
         command("verify")
-    assert ended.value.code == 1
+    assert exited.value.code == 1
     assert str(shard) in capsys.readouterr().out
 
 
-def test_a_damaged_teacher_is_listed_and_a_foreign_folder_is_a_problem(folders, command, capsys):
+def test_lists_a_damaged_teacher_and_reports_a_foreign_folder(folders, command, capsys):
     (shard,) = folders[0].glob("*.safetensors")
     shard.write_bytes(b"")
     (paths.logits_cache() / "foreign").mkdir()
     out = command("list")
     assert "3 teachers" in out and f"{folders[0].name}  damaged, see `verify`" in out
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exited:
         command("verify")
-    assert ended.value.code == 1
+    assert exited.value.code == 1
     out = capsys.readouterr().out
     assert "2 problems" in out and "foreign has no manifest.json" in out
 
 
-def test_what_a_run_is_using_is_not_pruned(folders, command):
+def test_prune_skips_a_teacher_that_a_run_is_using(folders, command):
     with lock(folders[0]):
         assert "a run is using it" in command("prune", "--all")
     assert [folder.exists() for folder in folders] == [True, False, False]
 
 
 @pytest.mark.parametrize("days", ["-1", "nan", "soon"])
-def test_a_number_of_days_that_is_none_is_refused(folders, command, days):
-    with pytest.raises(SystemExit) as ended:
+def test_prune_rejects_an_invalid_number_of_days(folders, command, days):
+    with pytest.raises(SystemExit) as exited:
         command("prune", "--unused-days", days)
-    assert ended.value.code == 2
+    assert exited.value.code == 2
     assert all(folder.exists() for folder in folders)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "left"),
+    ("arguments", "remaining"),
     [(["--unused-days", "5"], [1, 2]), (["--unused-days", "20"], [0, 1, 2]), (["--all"], [])],
 )
-def test_prune(folders, command, arguments, left):
+def test_prune_deletes_unused_teachers_and_checkpoints(folders, command, arguments, remaining):
     command("prune", *arguments)
-    assert [i for i, folder in enumerate(folders) if folder.exists()] == left
+    assert [i for i, folder in enumerate(folders) if folder.exists()] == remaining
 
 
 def test_prune_one_teacher_by_the_beginning_of_its_name(folders, command):

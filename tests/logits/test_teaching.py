@@ -1,4 +1,4 @@
-"""What several teachers say together."""
+"""The targets from one teacher, and from the mean of several."""
 
 import math
 
@@ -17,13 +17,13 @@ def random_logits(features, seed):
 
 
 def probabilities(logits, features, i):
-    """By the formula: of each answer position of window i, [CLS] first."""
-    first, past = features.context[i]
-    values = logits[features.tokens(i)].astype(float)[[0, *range(first, past)]]
+    """Softmax over the answer positions of window i, [CLS] first, written out as the formula."""
+    first, end = features.context[i]
+    values = logits[features.tokens(i)].astype(float)[[0, *range(first, end)]]
     return [math.exp(value) / sum(math.exp(other) for other in values) for value in values]
 
 
-def test_the_mean_of_distributions_against_the_formula(features):
+def test_the_mean_of_distributions_matches_the_formula(features):
     several = [random_logits(features, seed) for seed in range(3)]
     for end, found in enumerate(teaching.mean(several, features)):
         for i in range(len(features)):
@@ -33,18 +33,18 @@ def test_the_mean_of_distributions_against_the_formula(features):
         assert set(found[~features.answer_mask]) == {np.float32(NO_MASS)}
 
 
-def test_a_teacher_with_larger_logits_does_not_count_more(features):
-    """A mean of logits would follow the one whose scale is larger."""
+def test_a_teacher_with_larger_logits_has_no_more_weight(features):
+    """The mean of logits would follow the teacher with the larger scale; the mean of probabilities does not."""
     one = random_logits(features, 0)
-    loud, quiet = (tuple(end.astype(np.float32) * scale for end in one) for scale in (1, 1e-3))
-    start, _ = teaching.mean([loud, quiet], features)
+    large, small = (tuple(end.astype(np.float32) * scale for end in one) for scale in (1, 1e-3))
+    start, _ = teaching.mean([large, small], features)
     for i in range(len(features)):
-        flat = 1 / len(probabilities(start, features, i))
-        expected = [(p + flat) / 2 for p in probabilities(loud[0], features, i)]
+        uniform = 1 / len(probabilities(start, features, i))
+        expected = [(p + uniform) / 2 for p in probabilities(large[0], features, i)]
         assert probabilities(start, features, i) == pytest.approx(expected, abs=5e-3)
 
 
-def test_equal_teachers_teach_what_one_does(features):
+def test_two_equal_teachers_give_the_targets_of_one(features):
     one = random_logits(features, 0)
     both = teaching.mean([one, one], features)
     windows = np.arange(len(features))
@@ -53,12 +53,13 @@ def test_equal_teachers_teach_what_one_does(features):
     assert span_divergence(*pairs, batch.answer_mask, temperature=2.0).abs().max() < 1e-6
 
 
-def test_one_teacher_is_taken_as_it_is(features):
+def test_the_logits_of_one_teacher_are_unchanged(features):
     one = random_logits(features, 0)
     assert teaching.targets([(features, one)], features) is one
 
 
 def test_the_order_of_teachers_does_not_matter(features):
     several = [(features, random_logits(features, seed)) for seed in range(2)]
-    for there, back in zip(teaching.targets(several, features), teaching.targets(several[::-1], features), strict=True):
-        np.testing.assert_array_equal(there, back)
+    forward, backward = teaching.targets(several, features), teaching.targets(several[::-1], features)
+    for one, other in zip(forward, backward, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -9,7 +9,7 @@ LENGTHS = RNG.integers(30, 385, size=5000)
 
 
 def padding(lengths, batches):
-    """Share of a padded epoch's tokens that are padding."""
+    """Fraction of an epoch's tokens that are padding."""
     padded = sum(lengths[batch].max() * len(batch) for batch in batches)
     return 1 - sum(lengths[batch].sum() for batch in batches) / padded
 
@@ -22,11 +22,11 @@ def padding(lengths, batches):
         token_budget_batches(LENGTHS, 4096),
     ],
 )
-def test_every_window_comes_once(batches):
+def test_every_window_occurs_once(batches):
     assert sorted(np.concatenate(batches)) == list(range(len(LENGTHS)))
 
 
-def test_shuffled_batches_have_the_asked_size():
+def test_shuffled_batches_have_the_requested_size():
     sizes = [len(batch) for batch in shuffled_batches(LENGTHS, 16, seed=0, epoch=0)]
     assert sum(size != 16 for size in sizes) <= 1
     assert len(sizes) == -(-5000 // 16)
@@ -40,7 +40,7 @@ def test_padding_stays_low():
     assert padding(LENGTHS, ordered_batches(len(LENGTHS), 16)) > 0.3
 
 
-def test_the_order_depends_on_seed_and_epoch_alone():
+def test_the_order_depends_only_on_seed_and_epoch():
     def order(seed, epoch):
         return np.concatenate(shuffled_batches(LENGTHS, 16, seed, epoch)).tolist()
 
@@ -48,7 +48,7 @@ def test_the_order_depends_on_seed_and_epoch_alone():
     assert len({tuple(order(*which)) for which in [(0, 0), (0, 1), (1, 0)]}) == 3
 
 
-def test_neighbours_differ_between_epochs():
+def test_batches_differ_between_epochs():
     def pairs(epoch):
         batches = shuffled_batches(LENGTHS, 16, seed=0, epoch=epoch)
         return {(a, b) for batch in batches for a in batch.tolist() for b in batch.tolist() if a < b}
@@ -57,18 +57,18 @@ def test_neighbours_differ_between_epochs():
     assert len(first & second) / len(first) < 0.15
 
 
-def test_the_order_of_steps_has_no_trend_in_length():
+def test_batch_length_has_no_trend_over_steps():
     means = [LENGTHS[batch].mean() for batch in shuffled_batches(LENGTHS, 16, seed=0, epoch=0)]
     assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.15
 
 
-def test_a_budget_bounds_padded_tokens_but_no_window_is_left_out():
+def test_a_token_budget_limits_padded_tokens_and_includes_every_window():
     batches = token_budget_batches(LENGTHS, 500)
     assert all(len(batch) * LENGTHS[batch].max() <= 500 for batch in batches)
     assert len(token_budget_batches(np.array([900, 10]), 500)) == 2
 
 
-def test_a_padded_batch_holds_its_windows(features):
+def test_a_padded_batch_contains_its_windows(features):
     indices = np.array([0, len(features) - 1, 2])
     batch = pad(features, indices, pad_token_id=9)
     logits = pad_flat(np.arange(len(features.input_ids), dtype=np.float16), features, indices)

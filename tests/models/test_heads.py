@@ -6,10 +6,10 @@ from pipeline import params
 from pipeline.models.heads import HEADS
 
 H = 12
-# worked out by hand from the table of variants: weights, then biases, of each layer in turn
+# computed by hand: weights, then biases, of each layer in turn
 COUNTS = {
     "linear": lambda h: 2 * h + 2,
-    # a direction of a layer: 4 gates x (inputs + units) weights, and two biases of 4 x units
+    # per direction and layer: 4 gates x (inputs + units) weights, and two biases of 4 x units
     "lstm768": lambda h: 2 * (4 * 768 * (h + 768) + 8 * 768) + 1536 * 2 + 2,
     "lstm64": lambda h: 2 * (4 * 64 * (h + 64) + 8 * 64) + 128 * 2 + 2,
     "lstm64x2": lambda h: 2 * (4 * 64 * (h + 64) + 8 * 64) + 2 * (4 * 64 * (128 + 64) + 8 * 64) + 128 * 2 + 2,
@@ -26,7 +26,7 @@ def new(name, hidden_size=H):
     return HEADS[name](hidden_size)
 
 
-def test_the_names_are_those_that_params_accepts():
+def test_the_names_match_those_in_params():
     assert tuple(HEADS) == params.HEADS == tuple(COUNTS)
 
 
@@ -37,12 +37,12 @@ def test_parameter_count(name, hidden_size):
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_a_window_has_the_same_logits_alone_padded_and_in_a_batch(name):
+def test_logits_are_the_same_alone_padded_and_in_a_batch(name):
     head = new(name).eval()
     lengths = [9, 1, 4, 13]
     windows = [torch.randn(length, H) for length in lengths]
     alone = [head(window[None], torch.ones(1, len(window)))[0] for window in windows]
-    # what stands in the padding must not matter either, so it is noise
+    # the padding is noise, since its values must not matter
     batch = 5 * torch.randn(len(lengths), max(lengths) + 3, H)
     mask = torch.zeros(batch.shape[:2], dtype=torch.int64)
     for i, window in enumerate(windows):
@@ -63,7 +63,7 @@ def test_gradients_reach_every_parameter(name):
     assert without == []
 
 
-def test_cnn357_and_its_stacked_form_are_the_same_function():
+def test_cnn357_and_cnn357_stacked_compute_the_same_function():
     plain, stacked = new("cnn357"), new("cnn357_stacked")
     stacked.convolutions.load_state_dict(plain.convolutions.state_dict())
     # channel 8 k + c of the concatenation is channel c of width k in the stack
@@ -73,7 +73,7 @@ def test_cnn357_and_its_stacked_form_are_the_same_function():
     torch.testing.assert_close(plain(hidden, mask), stacked(hidden, mask), atol=1e-6, rtol=0)
 
 
-def test_mlp_dropout_drops_in_training_and_is_mlp_in_evaluation():
+def test_mlp_dropout_is_random_in_training_and_equals_mlp_in_evaluation():
     plain, dropping = new("mlp"), new("mlp_dropout")
     dropping.load_state_dict(plain.state_dict())
     hidden, mask = torch.randn(2, 10, H), torch.ones(2, 10)
@@ -84,7 +84,7 @@ def test_mlp_dropout_drops_in_training_and_is_mlp_in_evaluation():
 
 
 @pytest.mark.parametrize("kernel", [3, 5, 7])
-def test_a_convolution_over_an_image_of_one_channel_is_ours(kernel):
+def test_a_convolution_equals_conv2d_over_a_one_channel_image(kernel):
     ours = new("cnn3" if kernel == 3 else "cnn357")
     convolution = ours.convolutions[(kernel - 3) // 2]
     image = nn.Conv2d(1, convolution.out_channels, (kernel, H), padding=(kernel // 2, 0))

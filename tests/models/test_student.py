@@ -61,7 +61,7 @@ def test_padding_does_not_change_a_students_logits(head):
     torch.testing.assert_close(student(IDS, MASK).start_logits[1, :5], alone, atol=1e-5, rtol=0)
 
 
-def test_kept_layers_compute_what_they_did():
+def test_keep_layers_selects_layers_in_order():
     whole = bert(layers=4).base_model
     layers = list(whole.encoder.layer)
     picked = encoders.keep_layers(whole, [0, 2])
@@ -70,12 +70,12 @@ def test_kept_layers_compute_what_they_did():
     assert encoders.keep_layers(distilbert().base_model, [1]).config.n_layers == 1
 
 
-def test_a_layer_that_is_not_there_is_refused():
+def test_a_layer_out_of_range_raises():
     with pytest.raises(InputError, match="has layers 0 to 2"):
         encoders.keep_layers(bert().base_model, [0, 3])
 
 
-def test_only_models_with_segment_embeddings_read_segments():
+def test_only_models_with_segment_embeddings_use_segments():
     assert encoders.uses_segments(bert())
     assert encoders.uses_segments(Student.from_encoder(bert().base_model, "linear", 0))
     assert not encoders.uses_segments(distilbert())
@@ -83,7 +83,7 @@ def test_only_models_with_segment_embeddings_read_segments():
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta"])
-def test_windows_that_a_model_cannot_read_are_refused(features, kind):
+def test_windows_that_a_model_cannot_process_raise(features, kind):
     longest, vocabulary = int(features.lengths.max()), int(features.input_ids.max()) + 1
     sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "num_hidden_layers": 1}
 
@@ -92,18 +92,18 @@ def test_windows_that_a_model_cannot_read_are_refused(features, kind):
             return BertForQuestionAnswering(
                 BertConfig(vocab_size=vocab_size, max_position_embeddings=positions, **sizes)
             )
-        # positions begin behind the padding's
+        # RoBERTa's positions start after the padding id
         config = RobertaConfig(vocab_size=vocab_size, max_position_embeddings=positions + 2, pad_token_id=1, **sizes)
         return RobertaForQuestionAnswering(config)
 
-    encoders.refuse_unreadable(model(), features)
+    encoders.check_windows(model(), features)
     with pytest.raises(InputError, match=f"a window has {longest} tokens, .* has positions for {longest - 1}"):
-        encoders.refuse_unreadable(model(positions=longest - 1), features)
-    with pytest.raises(InputError, match=f"token {vocabulary - 1}, .* knows {vocabulary - 1}"):
-        encoders.refuse_unreadable(model(vocab_size=vocabulary - 1), features)
+        encoders.check_windows(model(positions=longest - 1), features)
+    with pytest.raises(InputError, match=f"token {vocabulary - 1}, .* has {vocabulary - 1};"):
+        encoders.check_windows(model(vocab_size=vocabulary - 1), features)
 
 
-def test_the_fingerprint_is_of_weights_and_config_not_of_files(tmp_path):
+def test_the_fingerprint_depends_on_weights_and_config_but_not_on_files(tmp_path):
     model = bert()
     model.save_pretrained(tmp_path / "one")
     model.save_pretrained(tmp_path / "split", max_shard_size="5KB")
@@ -118,14 +118,14 @@ def test_the_fingerprint_is_of_weights_and_config_not_of_files(tmp_path):
     assert len({original, *(encoders.fingerprint(tmp_path / name) for name in ("weights", "config"))}) == 3
 
 
-def test_a_model_without_a_trained_output_is_refused_as_a_teacher(tmp_path):
+def test_a_teacher_without_a_trained_output_layer_raises(tmp_path):
     bert().base_model.save_pretrained(tmp_path)
     with pytest.raises(InputError, match="no trained question-answering output"):
         encoders.load_qa_model(tmp_path)
     assert encoders.load_qa_model(tmp_path, trained_output=False).qa_outputs.out_features == 2
 
 
-def test_a_model_in_a_pickle_is_refused(tmp_path):
+def test_pickled_weights_raise(tmp_path):
     model = bert()
     model.config.save_pretrained(tmp_path)
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
@@ -133,12 +133,12 @@ def test_a_model_in_a_pickle_is_refused(tmp_path):
         encoders.load_qa_model(tmp_path)
 
 
-def test_an_empty_folder_is_refused(tmp_path):
+def test_an_empty_folder_raises(tmp_path):
     with pytest.raises(InputError, match="no question-answering model"):
         encoders.load_qa_model(tmp_path)
 
 
 @pytest.mark.parametrize("config", [{"hidden": 16}, {"hidden_size": 10, "num_attention_heads": 3}])
-def test_an_impossible_new_model_is_refused(config):
+def test_an_invalid_config_raises(config):
     with pytest.raises(InputError, match=r"teacher\.config"):
         encoders.new_qa_model(config, vocab_size=20, seed=0)

@@ -16,18 +16,18 @@ def many(records):
     return [*records, MORE]
 
 
-def test_what_is_written_is_read(many, tmp_path):
+def test_records_survive_a_save_and_a_load(many, tmp_path):
     write_records(many, tmp_path / "records.parquet")
     assert read_records(tmp_path / "records.parquet") == many
 
 
-def test_the_same_records_give_the_same_bytes(many, tmp_path):
+def test_equal_records_give_equal_bytes(many, tmp_path):
     write_records(many, tmp_path / "one.parquet")
     write_records(read_records(tmp_path / "one.parquet"), tmp_path / "two.parquet")
     assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
 
 
-def test_the_order_of_keys_and_keys_of_others_leave_no_trace(many, tmp_path):
+def test_key_order_and_unknown_keys_do_not_change_the_bytes(many, tmp_path):
     write_records(many, tmp_path / "one.parquet")
     write_records([{"score": 1, **dict(reversed(record.items()))} for record in many], tmp_path / "two.parquet")
     assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()

@@ -8,34 +8,34 @@ TEXTS = ["The café opened in 1899.", "Zoë sold tea; the café sold cakes."]
 
 
 def test_the_same_texts_give_the_same_tokenizer():
-    first, second = (tokenization.learn(TEXTS, vocab_size=100) for _ in range(2))
+    first, second = (tokenization.train(TEXTS, vocab_size=100) for _ in range(2))
     assert first.get_vocab() == second.get_vocab()
     assert tokenization.fingerprint(first) == tokenization.fingerprint(second)
 
 
-def test_a_learnt_tokenizer_knows_words_and_spells_out_the_rest():
-    tokenizer = tokenization.learn(TEXTS, vocab_size=100)
+def test_a_trained_tokenizer_splits_unknown_words_into_characters():
+    tokenizer = tokenization.train(TEXTS, vocab_size=100)
     assert tokenizer.tokenize("Café tea") == ["cafe", "tea"]
     assert tokenizer.tokenize("eat") == ["e", "##a", "##t"]
     assert tokenizer.tokenize("x") == ["[UNK]"]
 
 
-def test_frequent_words_come_first_when_the_vocabulary_is_small():
-    pieces = tokenization.learn(TEXTS, vocab_size=100).get_vocab()
+def test_a_small_vocabulary_has_the_most_frequent_words():
+    pieces = tokenization.train(TEXTS, vocab_size=100).get_vocab()
     characters = sum(len(piece.removeprefix("##")) == 1 for piece in pieces)
-    small = tokenization.learn(TEXTS, vocab_size=characters + 5 + 1).get_vocab()
+    small = tokenization.train(TEXTS, vocab_size=characters + 5 + 1).get_vocab()
     assert [piece for piece in small if len(piece.removeprefix("##")) > 1 and piece[0] != "["] == ["cafe"]
 
 
-def test_a_fingerprint_survives_a_save_and_tells_tokenizers_apart(tmp_path):
-    tokenizer = tokenization.learn(TEXTS, vocab_size=100)
+def test_a_fingerprint_survives_a_save_and_differs_between_tokenizers(tmp_path):
+    tokenizer = tokenization.train(TEXTS, vocab_size=100)
     tokenizer.save_pretrained(tmp_path)
     assert tokenization.fingerprint(tokenization.load(str(tmp_path))) == tokenization.fingerprint(tokenizer)
-    assert tokenization.fingerprint(tokenization.learn(TEXTS[:1], 100)) != tokenization.fingerprint(tokenizer)
+    assert tokenization.fingerprint(tokenization.train(TEXTS[:1], 100)) != tokenization.fingerprint(tokenizer)
 
 
-def test_padding_and_truncation_settings_are_not_part_of_a_tokenizer():
-    tokenizer = tokenization.learn(TEXTS, vocab_size=100)
+def test_padding_and_truncation_do_not_change_the_fingerprint():
+    tokenizer = tokenization.train(TEXTS, vocab_size=100)
     before = tokenization.fingerprint(tokenizer)
     tokenizer(TEXTS, padding=True, truncation=True, max_length=8)
     assert tokenization.fingerprint(tokenizer) == before
@@ -44,8 +44,8 @@ def test_padding_and_truncation_settings_are_not_part_of_a_tokenizer():
 @pytest.mark.parametrize(
     "part", ["normaliser", "pre-tokenizer", "special tokens", "added tokens", "template", "segments"]
 )
-def test_one_vocabulary_read_in_another_way_is_another_tokenizer(part):
-    other = tokenization.learn(TEXTS, vocab_size=100)
+def test_every_part_of_the_definition_changes_the_fingerprint(part):
+    other = tokenization.train(TEXTS, vocab_size=100)
     before, parts = tokenization.fingerprint(other), tokenization.definition(other)
     if part == "special tokens":
         other.cls_token = "[MASK]"
@@ -63,6 +63,6 @@ def test_one_vocabulary_read_in_another_way_is_another_tokenizer(part):
     assert tokenization.fingerprint(other) != before
 
 
-def test_a_folder_without_a_tokenizer_is_named(tmp_path):
-    with pytest.raises(InputError, match=f"no tokenizer in {tmp_path}"):
+def test_a_folder_without_a_tokenizer_raises_with_its_name(tmp_path):
+    with pytest.raises(InputError, match=f"cannot load a tokenizer from {tmp_path}"):
         tokenization.load(str(tmp_path))

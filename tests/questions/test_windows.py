@@ -8,14 +8,14 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.questions import squad
-from pipeline.questions.tokenization import learn
+from pipeline.questions.tokenization import train
 from pipeline.questions.windows import label, pack, windows
 
 REAL = Path(__file__).parents[3] / "shared/squad/train.json"
 
 
 def texts(features, records):
-    """Each window's question and the text between its labelled tokens, or None."""
+    """Yield each window's record and the text of its labelled span, or None."""
     for i in range(len(features)):
         first, last = features.starts[i] + features.labels[i]
         begin, end = features.offset_mapping[first, 0], features.offset_mapping[last, 1]
@@ -23,7 +23,7 @@ def texts(features, records):
         yield record, record["context"][begin:end] if features.labels[i, 1] else None
 
 
-def test_the_labelled_tokens_hold_the_answer(features, records):
+def test_the_labelled_span_is_the_answer(features, records):
     found = [(record["id"], text) for record, text in texts(features, records) if text is not None]
     assert {identifier for identifier, _ in found} == {record["id"] for record in records}
     assert all(text == record["answers"]["text"][0] for record, text in texts(features, records) if text is not None)
@@ -43,7 +43,7 @@ def test_a_window_is_cls_question_sep_context_sep(features, records, tokenizer):
         assert (offsets[:first] == -1).all() and (offsets[past:] == -1).all() and (offsets[first:past] >= 0).all()
 
 
-def test_windows_of_a_context_share_stride_tokens_and_cover_it(features, records, tokenizer):
+def test_windows_overlap_by_stride_tokens_and_cover_the_context(features, records, tokenizer):
     for r, record in enumerate(records):
         mine = np.flatnonzero(features.record == r)
         spans = [features.offset_mapping[features.tokens(i)][slice(*features.context[i])] for i in mine]
@@ -53,7 +53,7 @@ def test_windows_of_a_context_share_stride_tokens_and_cover_it(features, records
         assert sorted({tuple(pair) for span in spans for pair in span.tolist()}) == whole
 
 
-def test_a_window_without_the_whole_answer_is_labelled_cls(features, records):
+def test_a_window_without_the_whole_answer_has_the_label_cls(features, records):
     for i, (record, text) in enumerate(texts(features, records)):
         offsets = features.offset_mapping[features.tokens(i)][slice(*features.context[i])]
         start = record["answers"]["answer_start"][0]
@@ -69,39 +69,42 @@ OFFSETS = np.array([[-1, -1], [0, 3], [3, 7], [8, 12], [-1, -1]])
     [
         (0, 3, (1, 1)),
         (0, 12, (1, 3)),
-        (4, 6, (2, 2)),  # inside a token: the token that holds it, not the next
+        (4, 6, (2, 2)),  # starts inside a token: that token, not the next
         (1, 4, (1, 2)),
-        (7, 9, (3, 3)),  # begins with a character that no token holds
-        (8, 13, (0, 0)),  # ends behind the window
+        (7, 9, (3, 3)),  # starts with a character that is in no token
+        (8, 13, (0, 0)),  # ends after the window
     ],
 )
-def test_a_label_is_the_tokens_that_hold_the_first_and_the_last_character(start, end, expected):
+def test_a_label_is_the_tokens_of_the_first_and_last_character(start, end, expected):
     assert label(OFFSETS, (1, 4), start, end) == expected
 
 
-def test_a_label_counts_from_the_windows_own_beginning():
+def test_a_label_is_relative_to_the_start_of_the_window():
     offsets = np.array([[-1, -1], [20, 24], [25, 30], [-1, -1]])
     assert label(offsets, (1, 3), 25, 30) == (2, 2)
     assert label(offsets, (1, 3), 19, 24) == (0, 0)
 
 
-def test_a_key_is_the_windows_content_wherever_it_stands(records, tokenizer):
+def test_a_key_depends_only_on_the_content_of_the_window(records, tokenizer):
     def keys(records):
         return {(records[w.record]["id"], w.key) for w in windows(records, tokenizer, 26, 6)}
 
     assert keys(records[::-1]) == keys(records)
-    asked_twice = [{**records[0], "id": "again"}]
-    assert {key for _, key in keys(asked_twice)} == {key for _, key in keys(records[:1])}
+    duplicate = [{**records[0], "id": "again"}]
+    assert {key for _, key in keys(duplicate)} == {key for _, key in keys(records[:1])}
     assert len({key for _, key in keys(records)}) == len(keys(records))
 
 
-def test_a_long_question_is_refused_with_its_id(records, tokenizer):
+def test_a_long_question_raises_with_its_id(records, tokenizer):
     records[2]["question"] = "where " * 40
-    with pytest.raises(InputError, match=r"1 questions leave no room .* may have 16 tokens(.|\n)*question mill-1: "):
+    with pytest.raises(
+        InputError,
+        match=r"1 questions are too long to leave room .* may have at most 16 tokens(.|\n)*question mill-1: ",
+    ):
         pack(windows(records, tokenizer, 26, 6))
 
 
-def test_white_space_around_an_answer_is_no_part_of_it(tokenizer):
+def test_white_space_around_an_answer_is_not_labelled(tokenizer):
     context = "Tea and 12 cakes."
     record = {"id": "q", "question": "How many?", "context": context}
     record["answers"] = {"text": [" 12 "], "answer_start": [7]}
@@ -109,7 +112,7 @@ def test_white_space_around_an_answer_is_no_part_of_it(tokenizer):
     assert [text for _, text in texts(features, [record])] == ["12"]
 
 
-def test_composed_and_decomposed_accents(tokenizer):
+def test_answers_with_decomposed_accents_are_labelled(tokenizer):
     context = unicodedata.normalize("NFD", "Its owner was Zoë Grün of Oak Lane.")
     answer = unicodedata.normalize("NFD", "Zoë Grün")
     record = {"id": "q", "question": "Who?", "context": context}
@@ -118,24 +121,24 @@ def test_composed_and_decomposed_accents(tokenizer):
     assert [text for _, text in texts(features, [record])] == [answer]
 
 
-def test_no_windows_cannot_be_packed():
+def test_packing_no_windows_raises():
     with pytest.raises(ValueError, match="no windows"):
         pack([])
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="the real questions of ../shared/squad are not there")
-def test_real_answers_lie_between_the_labelled_tokens():
+@pytest.mark.skipif(not REAL.exists(), reason="../shared/squad is missing")
+def test_labelled_spans_contain_the_answers_of_squad():
     records = squad.checked(squad.read_json(REAL)[0], REAL.name, 1000)
-    tokenizer = learn((text for record in records for text in (record["context"], record["question"])), 8000)
+    tokenizer = train((text for record in records for text in (record["context"], record["question"])), 8000)
     features = pack(windows(records, tokenizer, 384, 128))
-    answered, equal, held = set(), 0, 0
+    answered, equal, contained = set(), 0, 0
     for record, text in texts(features, records):
         if text is not None:
             answered.add(record["id"])
             equal += text == record["answers"]["text"][0]
-            held += record["answers"]["text"][0].strip() in text
+            contained += record["answers"]["text"][0].strip() in text
     labelled = int((features.labels[:, 1] > 0).sum())
-    print(json.dumps({"windows": len(features), "labelled": labelled, "equal": equal, "held": held}))
+    print(json.dumps({"windows": len(features), "labelled": labelled, "equal": equal, "contained": contained}))
     assert answered == {record["id"] for record in records}
-    assert held == labelled
+    assert contained == labelled
     assert equal / labelled > 0.98

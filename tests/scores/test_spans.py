@@ -20,7 +20,7 @@ def brute_force(start_logits, end_logits, n, max_length):
 @pytest.mark.parametrize("tokens", [1, 2, 7, 40])
 @pytest.mark.parametrize("n, max_length", [(1, 1), (5, 3), (20, 30), (2000, 100)])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
-def test_the_best_spans_are_the_best_of_all_spans(tokens, n, max_length, dtype):
+def test_best_spans_match_brute_force(tokens, n, max_length, dtype):
     start_logits, end_logits = RNG.normal(size=(2, tokens)).astype(dtype)
     assert best_spans(start_logits, end_logits, n, max_length) == brute_force(start_logits, end_logits, n, max_length)
 
@@ -29,18 +29,18 @@ def test_a_window_without_context_has_no_span():
     assert best_spans(np.empty(0, np.float32), np.empty(0, np.float32), 3, 30) == []
 
 
-def test_of_equal_scores_the_earlier_span_comes_first():
+def test_ties_are_broken_in_favour_of_the_earlier_span():
     assert best_spans(np.zeros(3), np.zeros(3), 4, 2) == [(0, 0, 0), (0, 0, 1), (0, 1, 1), (0, 1, 2)]
 
 
-def test_the_longest_answer_is_max_length_tokens_inclusive():
+def test_max_length_is_inclusive():
     start_logits, end_logits = np.array([9.0, 0, 0, 0]), np.array([0, 0, 5.0, 9.0])
     assert best_spans(start_logits, end_logits, 1, 4) == [(18, 0, 3)]
     assert best_spans(start_logits, end_logits, 1, 3) == [(14, 0, 2)]
 
 
-def planted(features, window, span, height):
-    """Zeros but for one span of one window, places counted within the context."""
+def span_logits(features, window, span, height):
+    """Logits that are zero except for one span of one window; positions are relative to the context."""
     logits = np.zeros((2, len(features.input_ids)), dtype=np.float32)
     first = features.starts[window] + features.context[window, 0]
     logits[0, first + span[0]] = logits[1, first + span[1]] = height
@@ -57,7 +57,7 @@ def test_answers_are_pooled_over_a_questions_windows(features, records):
     contexts = [record["context"] for record in records]
     mine = np.flatnonzero(features.record == 1)
     assert len(mine) == 2
-    logits = planted(features, mine[0], (0, 1), 3.0) + planted(features, mine[1], (2, 3), 5.0)
+    logits = span_logits(features, mine[0], (0, 1), 3.0) + span_logits(features, mine[1], (2, 3), 5.0)
     found = answers(features, contexts, *logits, n_best=4, max_answer_length=2)
     assert [answer.score for answer in found[1][:2]] == [10, 6]
     assert found[1][0].text == text(features, contexts, mine[1], (2, 3))
@@ -66,31 +66,31 @@ def test_answers_are_pooled_over_a_questions_windows(features, records):
         assert answer.text == contexts[found.index(next(f for f in found if answer in f))][answer.start : answer.end]
 
 
-def test_a_span_in_two_windows_counts_once_with_its_higher_score(features, records):
+def test_a_span_in_two_windows_counts_once_with_the_higher_score(features, records):
     contexts = [record["context"] for record in records]
     first, second = np.flatnonzero(features.record == 0)[:2]
     overlap = int(features.offset_mapping[features.starts[second] + features.context[second, 0], 0])
     begin = features.starts[first] + features.context[first, 0]
     place = int(np.flatnonzero(features.offset_mapping[features.tokens(first), 0] == overlap)[0])
     place -= features.context[first, 0]
-    logits = planted(features, first, (place, place), 2.0) + planted(features, second, (0, 0), 4.0)
+    logits = span_logits(features, first, (place, place), 2.0) + span_logits(features, second, (0, 0), 4.0)
     assert begin + place < features.starts[second]
     found = answers(features, contexts, *logits, n_best=50, max_answer_length=1)[0]
     assert [answer.score for answer in found if answer.start == overlap] == [8]
 
 
-def test_a_question_without_a_window_has_no_answer(features, records):
-    contexts = [record["context"] for record in records] + ["no window of mine"]
+def test_a_question_without_windows_has_no_answers(features, records):
+    contexts = [record["context"] for record in records] + ["this context has no windows"]
     logits = np.zeros((2, len(features.input_ids)), dtype=np.float32)
     assert answers(features, contexts, *logits, n_best=3, max_answer_length=3)[-1] == []
 
 
-def test_window_accuracy_counts_cls_for_windows_without_an_answer_and_no_question_tokens(features):
+def test_window_accuracy_includes_cls_and_excludes_question_tokens(features):
     logits = np.zeros((2, len(features.input_ids)), dtype=np.float32)
     for i in range(len(features)):
         logits[0, features.starts[i] + features.labels[i, 0]] = 1
         logits[1, features.starts[i] + features.labels[i, 1]] = 1
-        logits[:, features.starts[i] + 1] = 9  # a question's token, which cannot answer
+        logits[:, features.starts[i] + 1] = 9  # a token of the question
     assert window_accuracy(features, *logits) == 100
     logits[1, features.starts[0] + features.context[0, 1] - 1] = 5
     assert window_accuracy(features, *logits) == pytest.approx(100 * (1 - 1 / len(features)))

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.scores.squad_metric import exact_match, f1, normalise, score
+from pipeline.scores.squad_metric import exact_match, f1, normalize_answer, score
 
 
 @pytest.mark.parametrize(
@@ -10,13 +10,13 @@ from pipeline.scores.squad_metric import exact_match, f1, normalise, score
         ("a cat, an owl & the hen", "cat owl hen"),
         ("U.S.", "us"),
         ("another theory", "another theory"),
-        ("the-end", "theend"),  # punctuation goes before articles are looked for
-        ("“quoted”", "“quoted”"),  # only ASCII punctuation goes
+        ("the-end", "theend"),  # punctuation is removed before articles
+        ("“quoted”", "“quoted”"),  # only ASCII punctuation is removed
         ("\tthe\n", ""),
     ],
 )
-def test_normalise(text, normal):
-    assert normalise(text) == normal
+def test_normalize_answer(text, normal):
+    assert normalize_answer(text) == normal
 
 
 @pytest.mark.parametrize(
@@ -39,12 +39,12 @@ def record(identifier, *references):
     return {"id": identifier, "answers": {"text": list(references), "answer_start": [0] * len(references)}}
 
 
-def test_the_best_reference_counts_and_a_missing_prediction_counts_as_0():
+def test_the_best_reference_counts_and_a_missing_prediction_scores_0():
     records = [record("a", "dog", "black cat"), record("b", "hen")]
     assert score({"a": "cat"}, records) == pytest.approx({"exact_match": 0, "f1": 100 * (2 / 3) / 2})
     assert score({"a": "the dog", "b": "hen", "c": "owl"}, records) == {"exact_match": 100, "f1": 100}
 
 
-def test_no_records_is_an_error():
+def test_no_records_raises():
     with pytest.raises(ValueError, match="no questions"):
         score({}, [])

@@ -18,7 +18,7 @@ def softmax(values):
     return [value / sum(exponentials) for value in exponentials]
 
 
-def test_cross_entropy_is_over_the_masked_positions_only():
+def test_cross_entropy_covers_only_the_masked_positions():
     logits = pair(0)
     expected = 0.0
     for end, column in zip(logits, (0, 1), strict=True):
@@ -30,7 +30,7 @@ def test_cross_entropy_is_over_the_masked_positions_only():
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
-def test_divergence_against_the_formula(temperature):
+def test_divergence_matches_the_formula(temperature):
     ours, theirs = pair(0), pair(10)
     for row, found in enumerate(span_divergence(ours, theirs, MASK, temperature).tolist()):
         expected = 0.0
@@ -41,7 +41,7 @@ def test_divergence_against_the_formula(temperature):
         assert found == pytest.approx(expected, rel=1e-4)
 
 
-def test_what_stands_outside_the_mask_does_not_matter():
+def test_logits_outside_the_mask_do_not_matter():
     ours, theirs = pair(0), pair(10)
     before = distillation(ours, theirs, LABELS, MASK, alpha=0.5, temperature=2.0)["loss"]
     noisy = [tuple(end.masked_fill(~MASK, value) for end in side) for side, value in ((ours, 50.0), (theirs, -90.0))]
@@ -49,7 +49,7 @@ def test_what_stands_outside_the_mask_does_not_matter():
 
 
 @pytest.mark.parametrize("temperature", [0.01, 1.0, 1000.0])
-def test_padding_does_not_dilute_the_loss_at_any_temperature_or_scale(temperature):
+def test_padding_does_not_change_the_loss_at_any_temperature_or_scale(temperature):
     ours, theirs = ([20000 * end for end in pair(seed)] for seed in (0, 10))
     wide = torch.nn.functional.pad(MASK, (0, 300))
     wider = ([torch.nn.functional.pad(end, (0, 300)) for end in side] for side in (ours, theirs))
@@ -70,7 +70,7 @@ def test_gradients_are_finite_and_zero_outside_the_mask():
         assert end.grad[MASK].all()
 
 
-def test_alpha_weighs_the_two_parts():
+def test_alpha_weights_the_hard_and_soft_losses():
     ours, theirs = pair(0), pair(10)
     for alpha in (0.0, 0.3, 1.0):
         parts = distillation(ours, theirs, LABELS, MASK, alpha, temperature=2.0)
@@ -78,7 +78,7 @@ def test_alpha_weighs_the_two_parts():
     assert distillation(ours, None, LABELS, MASK, alpha=0.0, temperature=1.0).keys() == {"loss", "hard"}
 
 
-def test_a_window_without_a_label_has_the_soft_loss_alone():
+def test_a_window_without_a_label_has_only_the_soft_loss():
     ours, theirs = pair(0), pair(10)
     unlabelled = torch.tensor([[3, 5], [-1, -1]])
     first, second = (slice(0, 1), slice(1, 2))
@@ -93,8 +93,8 @@ def test_a_window_without_a_label_has_the_soft_loss_alone():
     assert none["hard"] == 0 and torch.equal(none["loss"], none["soft"])
 
 
-def test_the_gradient_keeps_its_size_at_high_temperature():
-    # at high temperature T^2 KL tends to half the mean squared difference of the centred logits, whatever T is
+def test_the_loss_keeps_its_scale_at_high_temperature():
+    # as T grows, T^2 KL tends to half the mean squared difference of the centred logits
     ours, theirs = pair(0), pair(10)
     one, two = (distillation(ours, theirs, LABELS, MASK, 1.0, t)["loss"].item() for t in (50.0, 100.0))
     assert one == pytest.approx(two, rel=0.05)

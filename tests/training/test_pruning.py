@@ -16,14 +16,14 @@ def linear_weights(network):
 
 
 @pytest.mark.parametrize("amount", [0.0, 0.3, 0.77])
-def test_the_mask_is_that_of_torchs_own_l1_pruning(amount):
+def test_the_mask_matches_l1_unstructured_of_torch(amount):
     layer = nn.Linear(17, 11)
     mask = magnitude_mask(layer.weight, amount)
     prune.l1_unstructured(layer, "weight", amount)
     assert torch.equal(mask, layer.weight_mask.bool())
 
 
-def test_every_linear_layer_is_pruned_and_nothing_else():
+def test_only_linear_layers_are_pruned():
     network, whole = model(), model()
     Pruning(network, 0.3)
     for pruned, original in zip(linear_weights(network), linear_weights(whole), strict=True):
@@ -33,7 +33,7 @@ def test_every_linear_layer_is_pruned_and_nothing_else():
     assert torch.equal(network[1].bias, whole[1].bias)
 
 
-def test_zeros_stay_while_the_rest_trains():
+def test_pruned_weights_stay_zero_during_training():
     network = model()
     pruning = Pruning(network, 0.5)
     before = [weight.detach().clone() for weight in linear_weights(network)]

@@ -1,0 +1,15 @@
+import pytest
+
+from pipeline.logits.cache import RowCache, write_store
+from tests.logits.rows import IDENTITY, keys, rows
+
+
+@pytest.fixture
+def store(tmp_path):
+    """data/logits of the windows abcdef: train abcd and validation ef, in shards of up to three rows."""
+    cache = RowCache(tmp_path / "cache", IDENTITY)
+    cache.add(rows("fedcba"))
+    folder = tmp_path / "logits"
+    folder.mkdir()
+    write_store(folder, cache, {"train": keys("abcd"), "validation": keys("ef")}, shard_size=3)
+    return folder

@@ -1,0 +1,40 @@
+"""Small windows, rows and keys for the tests of the logits, each named by a letter."""
+
+import hashlib
+
+import numpy as np
+
+from pipeline.logits.shards import Identity, Rows
+from pipeline.questions.features import Features
+
+IDENTITY = Identity(teacher="t" * 64, tokenizer="k" * 64, dtype="float16")
+
+
+def features(names):
+    """One window per letter; the letter determines its key and length."""
+    lengths = [5 + ord(name) % 4 for name in names]
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    n, t = len(names), int(starts[-1])
+    digests = [hashlib.blake2b(name.encode(), digest_size=16).digest() for name in names]
+    keys = np.array([np.frombuffer(digest, np.uint8) for digest in digests])
+    zeros = np.zeros
+    return Features(
+        starts, zeros(t, np.int32), zeros(t, np.uint8), zeros((t, 2), np.int32),
+        zeros((n, 2), np.int32), zeros((n, 2), np.int32), np.arange(n, dtype=np.int32), keys,
+    )  # fmt: skip
+
+
+def rows(names, precision=("float32",)):
+    """One row per letter: start logits are the letter's code, then 1, 2, 3, ...; end logits are their negatives."""
+    windows = features(names)
+    starts = np.concatenate([[ord(n), *range(1, length)] for n, length in zip(names, windows.lengths, strict=True)])
+    return Rows(windows.keys, windows.starts, starts.astype(np.float16), -starts.astype(np.float16), precision)
+
+
+def keys(names):
+    return [key.tobytes() for key in features(names).keys]
+
+
+def content(folder):
+    """The bytes of each file, by name."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}

@@ -1,0 +1,41 @@
+"""Changes in one repository: another teacher, linked outputs, files added to data/raw."""
+
+import hashlib
+import re
+
+import pytest
+
+from tests.repositories import create, ran
+
+pytestmark = pytest.mark.slow
+
+
+def test_another_teacher_does_not_run_the_first(repository):
+    new = {"model": "new", "revision": None}
+    repository.change(teacher={"models": {"large": new, "other": {**new, "seed": 7}}})
+    out = repository("dvc", "repro")
+    assert set(ran(out)) == {"tokenize", "teacher@other", "logits", "backbone", "train", "evaluate"}
+    assert re.search(r"large: (\d+) different windows: \1 from the cache, 0 to compute", out)
+    assert re.search(r"other: (\d+) different windows: 0 from the cache, \1 to compute", out)
+
+
+@pytest.mark.parametrize("kind", ["symlink", "hardlink"])
+def test_stages_do_not_write_through_links_to_the_dvc_cache(repository, kind):
+    repository("dvc", "config", "--local", "cache.type", kind)
+    repository("dvc", "checkout", "-q", "--force", "--relink")
+    (shard, *_) = (repository.folder / "data/logits/large").glob("*.safetensors")
+    assert shard.is_symlink() or shard.stat().st_nlink > 1
+    repository.change(logits={"dtype": "float32", "shard_size": 3})
+    repository("python", "-m", "pipeline.stages.logits")
+    objects = [path for path in (repository.folder / ".dvc/cache/files").rglob("*") if path.is_file()]
+    assert len(objects) > 20
+    for path in objects:
+        name = path.parent.name + path.name.removesuffix(".dir")
+        assert hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == name, path
+
+
+def test_dvc_tracks_files_added_to_raw(tmp_path):
+    repository = create(tmp_path / "another clone", tmp_path / "cache")
+    (repository.folder / "data/raw/train.json").write_text("{}")
+    repository("dvc", "add", "data/raw/train.json")
+    assert repository("dvc", "ls", ".", "data/raw", "--dvc-only").split() == ["train.json"]

@@ -1,0 +1,55 @@
+import torch
+from transformers import BertConfig, BertForQuestionAnswering
+
+from pipeline.models.heads import HEADS
+from pipeline.models.student import Student
+from pipeline.training.checkpoints import Checkpoint, run_key
+from pipeline.training.optimizer import load_optimizer_tensors, optimizer_tensors
+
+
+def test_a_run_key_depends_on_everything_that_defines_the_run():
+    def student(head="linear", seed=0, **changes):
+        sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+        torch.manual_seed(0)
+        encoder = BertForQuestionAnswering(BertConfig(vocab_size=9, **{**sizes, **changes})).base_model
+        return Student.from_encoder(encoder, head, seed)
+
+    array = torch.arange(3).numpy()
+    key = run_key({"x": 1}, student(), array)
+    assert key == run_key({"x": 1}, student(), array.copy())
+    others = [
+        run_key({"x": 2}, student(), array),
+        run_key({"x": 1}, student(seed=1), array),
+        run_key({"x": 1}, student(), array + 1),
+        *(run_key({"x": 1}, student(head), array) for head in HEADS if head != "linear"),
+        *(
+            run_key({"x": 1}, student(**{name: value}), array)
+            for name, value in (("num_attention_heads", 4), ("hidden_dropout_prob", 0.0), ("hidden_act", "relu"))
+        ),
+    ]
+    assert len({key, *others}) == 1 + 3 + len(HEADS) - 1 + 3
+
+
+def test_tied_weights_are_saved(tmp_path):
+    tied = torch.nn.Linear(3, 3)
+    checkpoint = Checkpoint(tmp_path, "key")
+    checkpoint.write({"a": tied.weight, "b": tied.weight, "c": tied.bias}, {})
+    tensors, _ = checkpoint.read()
+    assert torch.equal(tensors["a"], tied.weight) and torch.equal(tensors["b"], tied.weight)
+
+
+def test_a_checkpoint_is_restored_exactly(tmp_path):
+    layer = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.AdamW(layer.parameters())
+    layer(torch.randn(4, 3)).sum().backward()
+    optimizer.step()
+    checkpoint = Checkpoint(tmp_path, "key")
+    assert checkpoint.read() is None
+    checkpoint.write(optimizer_tensors(optimizer), {"seconds": 0.1 + 0.2})
+    tensors, values = checkpoint.read()
+    again = torch.optim.AdamW(layer.parameters())
+    load_optimizer_tensors(again, tensors)
+    assert values == {"seconds": 0.1 + 0.2}
+    for i, entry in optimizer.state_dict()["state"].items():
+        for name, value in entry.items():
+            assert torch.equal(again.state_dict()["state"][i][name], value)

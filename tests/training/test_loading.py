@@ -1,0 +1,46 @@
+import pytest
+import torch
+
+from pipeline.models.hardware import BATCH_TOKENS_VARIABLE
+from pipeline.training import loop as training
+from pipeline.training.loading import StepLoader
+from pipeline.training.loop import train
+from tests.training.small import SETTINGS, loss, losses, run, without_dropout
+
+
+def test_micro_batches_accumulate_to_the_full_batch(features):
+    _, whole = run(features, SETTINGS.model_copy(update={"batch_size": 7}), network=without_dropout())
+    settings = SETTINGS.model_copy(update={"batch_size": 7, "micro_batch_size": 3})
+    _, parts = run(features, settings, network=without_dropout())
+    assert losses(parts) == pytest.approx(losses(whole), rel=1e-4)
+    assert parts.windows == whole.windows
+
+
+def test_a_cpu_splits_a_step_by_tokens(features, monkeypatch):
+    _, whole = run(features, network=without_dropout())
+    monkeypatch.setenv(BATCH_TOKENS_VARIABLE, "35")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    seen = []
+
+    def recorded(logits, batch):
+        seen.append(len(batch.indices))
+        return loss(logits, batch)
+
+    result = train(without_dropout(), features, 0, SETTINGS, 0, recorded)
+    assert seen == [3, 3, 2] * result.steps
+    assert losses(result) == pytest.approx(losses(whole), rel=1e-4)
+
+
+def test_loading_counts_as_training_time(features, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(training.time, "perf_counter", lambda: clock[0])
+    prefetch = StepLoader.prefetch
+
+    def slow(loop, steps):
+        for step in prefetch(loop, steps):
+            clock[0] += 6.0
+            yield step
+
+    monkeypatch.setattr(StepLoader, "prefetch", slow)
+    _, result = run(features, SETTINGS.model_copy(update={"time_limit_minutes": 1.0}))
+    assert (result.stopped_by, result.steps, result.seconds) == ("time_limit", 10, 60.0)
