@@ -20,8 +20,8 @@ from pipeline.logits.extraction import Logits, Shard, add_shards
 from pipeline.logits.manifest import read_description, stores
 from pipeline.logits.shards import Identity, shard_files
 from pipeline.models import encoders, hardware
+from pipeline.params import Evaluate, load
 from pipeline.params import Logits as Settings
-from pipeline.params import load
 from pipeline.processes import processes
 from pipeline.questions import tokenization
 from pipeline.questions.features import Features, read_features
@@ -41,7 +41,7 @@ def main() -> None:
         extract(name, records, params.logits)
     if processes().is_main_process:
         paths.remove_others(paths.LOGITS, teachers)
-        scores = score_teachers(teachers, records["validation"], params.evaluate.max_answer_length)
+        scores = score_teachers(teachers, records["validation"], params.evaluate)
         metrics.write_json(scores, paths.TEACHER_METRICS)
 
 
@@ -133,16 +133,14 @@ def load_teacher(folder: Path) -> encoders.PreTrainedModel:
     return teacher.to(hardware.device())
 
 
-def score_teachers(
-    names: list[str], records: list[dict[str, Any]], max_answer_length: int
-) -> dict[str, dict[str, float]]:
+def score_teachers(names: list[str], records: list[dict[str, Any]], settings: Evaluate) -> dict[str, dict[str, float]]:
     """Return the scores of each teacher on its own windows, by name.
 
     With several teachers, `mean` has the scores of their mean on the student's windows.
     """
 
     def scores(features: Features, logits: Logits) -> dict[str, float]:
-        return metrics.scores(features, records, logits, max_answer_length)[0]
+        return metrics.scores(features, records, logits, settings.max_answer_length, settings.metric)[0]
 
     outputs = [teaching.read(*paths.teacher_paths(name, "validation"), records) for name in names]
     by_name = {name: scores(*output) for name, output in zip(names, outputs, strict=True)}
