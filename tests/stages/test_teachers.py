@@ -216,7 +216,7 @@ def test_questions_without_answers_train_and_are_not_scored(workspace, capsys):
     assert json.loads(paths.TEACHER_METRICS.read_text())["large"]["questions"] == 6
     features = windows("student")
     assert len(set(features.record[~features.labelled])) == 16
-    trained = json.loads(paths.TRAIN_METRICS.read_text())
+    trained = json.loads((paths.CURVES / "summary.json").read_text())
     assert trained["windows"] == 2 * len(features)
 
     # the teacher learnt from the eight labelled questions alone
@@ -229,7 +229,7 @@ def test_questions_without_answers_train_and_are_not_scored(workspace, capsys):
     write_params(dataset=files, tokenize=learnt, distill={"alpha": 0.0, "temperature": 1.0})
     run_all(dataset, tokenize, teacher, backbone, train)
     assert "16 questions without an answer are left out because distill.alpha is 0" in capsys.readouterr().out
-    assert json.loads(paths.TRAIN_METRICS.read_text())["windows"] == 2 * features.labelled.sum()
+    assert json.loads((paths.CURVES / "summary.json").read_text())["windows"] == 2 * features.labelled.sum()
 
 
 def test_without_any_answer_only_a_finished_teacher_can_teach(with_logits, monkeypatch):
