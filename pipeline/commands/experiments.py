@@ -2,18 +2,19 @@
 
 import io
 import json
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import dvc.api
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 from dvc.api import DVCFileSystem
-from dvc.exceptions import DvcException
-from scmrepo.exceptions import SCMError
+from dvc.exceptions import DvcException, NotDvcRepoError
+from dvc.repo import Repo
+from dvc.scm import RevError
 
 from pipeline import paths
 from pipeline.errors import InputError
@@ -45,9 +46,17 @@ class Run:
 
 
 def experiments() -> list[str]:
-    """The names of all experiments, oldest first."""
-    rows = [row for row in dvc.api.exp_show(all_commits=True) if row["Experiment"]]
-    return [row["Experiment"] for row in sorted(rows, key=lambda row: str(row["Created"]))]
+    """The names of all experiments of the repository, those of one commit side by side.
+
+    Raises:
+        InputError: this is no DVC repository.
+    """
+    try:
+        with Repo() as repo:
+            found = repo.experiments.ls(all_commits=True)
+    except NotDvcRepoError:
+        raise InputError("this folder is not in a DVC repository") from None
+    return [name for of_commit in found.values() for name, _ in of_commit]
 
 
 def read_run(name: str) -> Run:
@@ -56,11 +65,19 @@ def read_run(name: str) -> Run:
     Raises:
         InputError: there is no such revision, or it has no scores of its questions.
     """
-    read = (lambda path: Path(path).read_bytes()) if name == WORKSPACE else _reader(name)
+    files = None if name == WORKSPACE else DVCFileSystem(rev=name)
+
+    def read(path: Path) -> bytes:
+        return files.read_bytes(path.as_posix()) if files else path.read_bytes()
+
     try:
         scores = pq.read_table(io.BytesIO(read(paths.question_scores(paths.PREDICTIONS))))
         metrics = json.loads(read(paths.EVAL_METRICS))
         params = yaml.safe_load(read(paths.PARAMS))
+    except RevError:
+        raise InputError(
+            f"there is no revision or experiment '{name}'; `dvc exp list --all-commits` shows the experiments"
+        ) from None
     except (OSError, DvcException):
         raise InputError(
             f"{name} has no scores of its questions; run `dvc repro` there and commit dvc.lock, or `dvc pull`"
@@ -70,14 +87,19 @@ def read_run(name: str) -> Run:
     return Run(name, params, metrics, scores)
 
 
-def _reader(name: str):
-    try:
-        files = DVCFileSystem(rev=name)
-    except (SCMError, DvcException):
-        raise InputError(
-            f"there is no revision or experiment '{name}'; `dvc exp list --all-commits` shows the experiments"
-        ) from None
-    return lambda path: files.read_bytes(path.as_posix())
+def scored_runs(first: list[str]) -> list[Run]:
+    """The runs named, then the workspace and every experiment; says which of these have no scores, and leaves them out.
+
+    Raises:
+        InputError: a run named in `first` cannot be read.
+    """
+    runs = [read_run(name) for name in first]
+    for name in (WORKSPACE, *experiments()):
+        try:
+            runs.append(read_run(name))
+        except InputError as error:
+            print(f"left out: {error}", file=sys.stderr)
+    return runs
 
 
 def refuse_other_questions(runs: Iterable[Run]) -> None:
