@@ -2,7 +2,7 @@
 
 Reads data/backbone, data/features, data/tokenizer, data/logits and data/dataset.
 Resumes from its checkpoint if it was interrupted.
-Writes data/student, data/curves and metrics/train.json.
+Writes data/student and data/curves.
 """
 
 import numpy as np
@@ -81,7 +81,7 @@ def main() -> None:
         student.save_pretrained(paths.empty_folder(paths.STUDENT))
         tokenizer.save_pretrained(paths.STUDENT)
         write_curves(result)
-        metrics.write_json(summary(result), paths.TRAIN_METRICS)
+        metrics.write_json(summary(result), paths.CURVES / "summary.json")
         checkpoint.remove()
 
 
@@ -124,7 +124,7 @@ def write_curves(result: Run) -> None:
 
 
 def summary(result: Run) -> dict[str, str | int | float]:
-    """Return the content of metrics/train.json."""
+    """Return how the training went; no DVC metric, since minutes and speed differ from run to run."""
     return {
         "stopped_by": result.stopped_by,
         "steps": result.steps,

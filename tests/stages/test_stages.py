@@ -9,6 +9,8 @@ import signal
 import subprocess
 import time
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors import safe_open
@@ -47,10 +49,10 @@ def test_the_same_inputs_give_the_same_bytes(workspace, monkeypatch):
 def test_scores_and_predictions_cover_every_question(with_logits):
     run_all(train, evaluate)
     scores = json.loads(paths.EVAL_METRICS.read_text())
-    assert scores.keys() == {
-        "exact_match", "f1", "span_accuracy", "questions", "loss", "agreement", "teacher_kl",
-        "parameters", "nonzero_parameters", "bytes",
-    }  # fmt: skip
+    assert list(scores) == [
+        "exact_match", "exact_match_error", "f1", "f1_error", "span_accuracy", "questions",
+        "agreement", "teacher_kl", "loss", "parameters", "nonzero_parameters", "bytes",
+    ]  # fmt: skip
     assert scores["questions"] == 8
     assert scores["nonzero_parameters"] < scores["parameters"]
     predictions = json.loads((paths.PREDICTIONS / "predictions.json").read_text())
@@ -61,6 +63,15 @@ def test_scores_and_predictions_cover_every_question(with_logits):
         best = [answer["score"] for answer in row["answers"]]
         assert best == sorted(best, reverse=True) and len(best) <= 5
         assert predictions[row["id"]] == row["answers"][0]["text"]
+    table = pq.read_table(paths.question_scores(paths.PREDICTIONS))
+    assert table["id"].to_pylist() == list(predictions)
+    assert table["prediction"].to_pylist() == list(predictions.values())
+    for name in ("exact_match", "f1", "agreement"):
+        assert np.mean(table[name]) == pytest.approx(scores[name], abs=1e-4)
+    teacher = pq.read_table(paths.question_scores(paths.TEACHER_PREDICTIONS / "large"))
+    assert teacher.schema.metadata == table.schema.metadata
+    expected = json.loads(paths.TEACHER_METRICS.read_text())["large"]["f1"]
+    assert np.mean(teacher["f1"]) == pytest.approx(expected, abs=1e-4)
 
 
 def test_pruned_weights_are_zero_in_the_saved_student(with_logits):

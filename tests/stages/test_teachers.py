@@ -219,7 +219,7 @@ def test_questions_without_answers_are_used_for_training_and_not_scored(workspac
     assert json.loads(paths.TEACHER_METRICS.read_text())["large"]["questions"] == 6
     features = windows("student")
     assert len(set(features.record[~features.labelled])) == 16
-    trained = json.loads(paths.TRAIN_METRICS.read_text())
+    trained = json.loads((paths.CURVES / "summary.json").read_text())
     assert trained["windows"] == 2 * len(features)
 
     # the teacher is fine-tuned on the eight labelled questions only
@@ -232,7 +232,7 @@ def test_questions_without_answers_are_used_for_training_and_not_scored(workspac
     write_params(dataset=files, tokenize=vocabulary, distill={"alpha": 0.0, "temperature": 1.0})
     run_all(dataset, tokenize, teacher, backbone, train)
     assert "16 questions without an answer are left out because distill.alpha is 0" in capsys.readouterr().out
-    assert json.loads(paths.TRAIN_METRICS.read_text())["windows"] == 2 * features.labelled.sum()
+    assert json.loads((paths.CURVES / "summary.json").read_text())["windows"] == 2 * features.labelled.sum()
 
 
 def test_training_without_any_answer_needs_a_fine_tuned_teacher(with_logits, monkeypatch):
