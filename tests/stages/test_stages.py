@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -61,6 +62,16 @@ def test_scores_and_predictions_cover_every_question(with_logits):
         best = [answer["score"] for answer in row["answers"]]
         assert best == sorted(best, reverse=True) and len(best) <= 5
         assert predictions[row["id"]] == row["answers"][0]["text"]
+
+
+def test_dropout_of_the_training_changes_the_student_and_not_its_config(with_logits):
+    train.main()
+    own = content(paths.STUDENT)
+    write_params(train={"dropout": 0.0, "attention_dropout": 0.0})
+    train.main()
+    without = content(paths.STUDENT)
+    changed = [Path(name).name for name in own if own[name] != without[name]]
+    assert changed == ["model.safetensors"]
 
 
 def test_pruned_weights_are_zero_in_the_saved_student(with_logits):
