@@ -130,9 +130,13 @@ def compute(
 def load_teacher(folder: Path) -> encoders.PreTrainedModel:
     """Load a teacher onto the device, in the precision chosen for this machine."""
     teacher = encoders.load_qa_model(folder)
-    if hardware.teacher_precision() == "bfloat16":
+    precision, reason = hardware.teacher_precision(teacher)
+    if precision == "bfloat16":
         encoders.bfloat16_encoder(teacher)
-    return teacher.to(hardware.device())
+    teacher = teacher.to(hardware.device())
+    if processes().is_main_process:
+        print(f"{folder.name}: {hardware.description(teacher, precision, reason)}", flush=True)
+    return teacher
 
 
 def score_teachers(

@@ -22,6 +22,7 @@ from pipeline.questions.features import Features, read_features
 from pipeline.questions.records import read_records
 from pipeline.scores import metrics
 from pipeline.training.checkpoints import Checkpoint, run_key
+from pipeline.training.dropout import with_dropout
 from pipeline.training.loop import Losses, train
 from pipeline.training.losses import Pair, distillation
 from pipeline.training.pruning import Pruning
@@ -48,6 +49,8 @@ def main() -> None:
 
     backbone = encoders.load_qa_model(paths.BACKBONE, trained_output=False).base_model
     student = Student.from_encoder(backbone, params.head, params.seed).to(device())
+    config = student.config
+    student = with_dropout(student, params.train.dropout, params.train.attention_dropout)
     for windows in features.values():
         encoders.check_windows(student, windows)
     pruning = Pruning(student, params.prune.amount)
@@ -78,6 +81,7 @@ def main() -> None:
     )
     if is_main:
         print(f"saved the student of step {result.saved_step} of {result.steps}, stopped by {result.stopped_by}")
+        student.config = config
         student.save_pretrained(paths.empty_folder(paths.STUDENT))
         tokenizer.save_pretrained(paths.STUDENT)
         write_curves(result)

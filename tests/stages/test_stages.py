@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -72,6 +73,16 @@ def test_scores_and_predictions_cover_every_question(with_logits):
     assert teacher.schema.metadata == table.schema.metadata
     expected = json.loads(paths.TEACHER_METRICS.read_text())["large"]["f1"]
     assert np.mean(teacher["f1"]) == pytest.approx(expected, abs=1e-4)
+
+
+def test_dropout_of_the_training_changes_the_student_and_not_its_config(with_logits):
+    train.main()
+    own = content(paths.STUDENT)
+    write_params(train={"dropout": 0.0, "attention_dropout": 0.0})
+    train.main()
+    without = content(paths.STUDENT)
+    changed = [Path(name).name for name in own if own[name] != without[name]]
+    assert changed == ["model.safetensors"]
 
 
 def test_pruned_weights_are_zero_in_the_saved_student(with_logits):
