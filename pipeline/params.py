@@ -173,6 +173,15 @@ class Train(Section):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="precision of matrix products; `auto`: bfloat16 on a GPU that supports it, else float32"
     )
+    dropout: Float | None = Field(
+        None, ge=0, lt=1, description="dropout of the encoder's hidden states; null: the model's own"
+    )
+    attention_dropout: Float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="dropout of the attention weights; null: the model's own; 0 lets a CPU use fused attention",
+    )
     compile: bool = Field(
         False, description="compile the model with torch.compile; compilation counts as training time"
     )

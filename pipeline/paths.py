@@ -19,12 +19,12 @@ BACKBONE = Path("data/backbone")
 STUDENT = Path("data/student")
 CURVES = Path("data/curves")
 PREDICTIONS = Path("data/predictions")
+TEACHER_PREDICTIONS = Path("data/teacher_predictions")
 
 # the student's name in TOKENIZER and FEATURES; teachers are there under their own names
 STUDENTS = "student"
 
 TEACHER_METRICS = Path("metrics/teacher.json")
-TRAIN_METRICS = Path("metrics/train.json")
 EVAL_METRICS = Path("metrics/eval.json")
 
 CACHE_VARIABLE = "SPAN_DISTILL_CACHE"
@@ -63,6 +63,11 @@ def features(model: str, split: str) -> Path:
 def teacher_paths(teacher: str, split: str) -> tuple[Path, Path, Path]:
     """The paths of a teacher's logits, its tokenizer and its windows of a split."""
     return LOGITS / teacher, tokenizer(teacher), features(teacher, split)
+
+
+def question_scores(folder: Path) -> Path:
+    """The scores of each question, in the folder of a model's predictions."""
+    return folder / "questions.parquet"
 
 
 def remove_others(folder: Path, names: Collection[str]) -> None:

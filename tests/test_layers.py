@@ -11,7 +11,7 @@ LAYERS = [
     {"base"},
     {"questions"},
     {"models", "scores"},
-    {"logits", "training"},
+    {"logits", "training", "comparison"},
     {"stages", "commands"},
 ]
 # paths of artifacts and command lines: for stages and commands, not for the library

@@ -1,11 +1,14 @@
 """Settings that depend on the machine and not on the experiment: device, precision, tokens per batch."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 from pipeline.errors import InputError
 from pipeline.processes import processes
@@ -19,6 +22,9 @@ CPU_ACTIVATIONS = 3 * 2**19
 
 PRECISION_VARIABLE = "SPAN_DISTILL_PRECISION"
 PRECISIONS = ("float32", "bfloat16")
+# hidden size from which on a CPU gains from bfloat16, and the gain in speed that a product must show
+WIDE = 256
+FASTER = 1.3
 
 
 def device() -> torch.device:
@@ -31,16 +37,66 @@ def has_bfloat16() -> bool:
     return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
-def teacher_precision() -> str:
-    """The precision of a teacher's encoder: SPAN_DISTILL_PRECISION, else bfloat16 on a GPU with native support.
+@cache
+def cpu_bfloat16_speed() -> float:
+    """How many times as fast this CPU multiplies matrices in bfloat16 as in float32, measured on one thread; 0 where
+    torch says that it has no instructions for it, and emulating them would take seconds.
+    """
+    if not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
+        return 0.0
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        pair = torch.randn(256, 768), torch.randn(768, 3072)
+        return _product_seconds(*pair) / _product_seconds(*(matrix.bfloat16() for matrix in pair))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _product_seconds(a: torch.Tensor, b: torch.Tensor) -> float:
+    """The fastest of some products, after one to warm up."""
+    seconds = []
+    for _ in range(6):
+        began = time.perf_counter()
+        torch.mm(a, b)
+        seconds.append(time.perf_counter() - began)
+    return min(seconds[1:])
+
+
+def teacher_precision(model: PreTrainedModel) -> tuple[str, str]:
+    """The precision of a teacher's encoder, and the reason for it.
+
+    It is SPAN_DISTILL_PRECISION, or else bfloat16 where the device multiplies it faster than float32: on a GPU with
+    native support, and on a CPU by a measured product, for models at least `WIDE` wide.
 
     Raises:
         InputError: SPAN_DISTILL_PRECISION is not a precision.
     """
-    value = os.environ.get(PRECISION_VARIABLE) or ("bfloat16" if has_bfloat16() else "float32")
-    if value not in PRECISIONS:
-        raise InputError(f"{PRECISION_VARIABLE} is {value!r}; it must be {' or '.join(PRECISIONS)}")
-    return value
+    value = os.environ.get(PRECISION_VARIABLE)
+    if value:
+        if value not in PRECISIONS:
+            raise InputError(f"{PRECISION_VARIABLE} is {value!r}; it must be {' or '.join(PRECISIONS)}")
+        return value, PRECISION_VARIABLE
+    if has_bfloat16():
+        return "bfloat16", "the GPU has it"
+    if torch.cuda.is_available():
+        return "float32", "the GPU has no bfloat16"
+    if model.config.hidden_size < WIDE:
+        return "float32", f"the model is narrower than {WIDE}"
+    speed = cpu_bfloat16_speed()
+    if speed < FASTER:
+        return (
+            "float32",
+            f"this CPU multiplies bfloat16 {speed:.1f} times as fast" if speed else "the CPU has no bfloat16",
+        )
+    return "bfloat16", f"this CPU multiplies it {speed:.1f} times as fast as float32"
+
+
+def description(model: PreTrainedModel, precision: str, reason: str) -> str:
+    """What a stage prints when it starts: device, threads, precision with its reason, attention."""
+    where = next(model.parameters()).device.type
+    threads = f", {torch.get_num_threads()} threads" if where == "cpu" else ""
+    return f"{where}{threads}; {precision} ({reason}); attention {model.config._attn_implementation}"
 
 
 def batch_tokens(model: nn.Module) -> int:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from pipeline import cli, paths
+from pipeline.comparison.standard_errors import with_errors
 from pipeline.logits import teaching
 from pipeline.models import inference
 from pipeline.models.batching import pad, pad_flat, token_budget_batches
@@ -23,6 +24,7 @@ from pipeline.questions import tokenization
 from pipeline.questions.features import Features, read_features
 from pipeline.questions.records import read_records
 from pipeline.scores import metrics
+from pipeline.scores.question_scores import question_scores, write_question_scores
 from pipeline.scores.spans import Answer
 from pipeline.training.losses import span_cross_entropy, span_divergence
 
@@ -41,24 +43,21 @@ def main() -> None:
     longest, metric = params.evaluate.max_answer_length, params.evaluate.metric
     scores, answers = metrics.scores(features, records, logits, longest, metric, params.evaluate.n_best)
     _, teacher_answers = metrics.scores(features, records, teacher, longest, metric)
+    table = question_scores(features, records, answers, teacher_answers, metric)
     loss, divergence = mean_losses(features, logits, teacher)
     metrics.write_json(
         {
-            **scores,
-            "loss": loss,
-            "agreement": agreement(answers, teacher_answers),
+            **with_errors(scores, table),
+            "agreement": float(np.mean(table["agreement"])),
             "teacher_kl": divergence,
+            "loss": loss,
             **sizes(student, paths.STUDENT),
         },
         paths.EVAL_METRICS,
     )
-    write_predictions(records, answers, paths.empty_folder(paths.PREDICTIONS))
-
-
-def agreement(student: list[list[Answer]], teacher: list[list[Answer]]) -> float:
-    """Percentage of questions, 0-100, whose best answers have the same text."""
-    best = [[answers[0].text if answers else None for answers in model] for model in (student, teacher)]
-    return 100 * float(np.mean([a == b for a, b in zip(*best, strict=True)]))
+    folder = paths.empty_folder(paths.PREDICTIONS)
+    write_predictions(records, answers, folder)
+    write_question_scores(table, paths.question_scores(folder))
 
 
 def mean_losses(features: Features, logits: metrics.Logits, teacher: metrics.Logits) -> tuple[float, float]:

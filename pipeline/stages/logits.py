@@ -2,7 +2,7 @@
 
 Reads data/teacher, data/features, data/tokenizer, data/dataset, and the user's logits cache.
 Computes the logits of windows that are not in the cache, and adds them to it shard by shard.
-Writes data/logits and metrics/teacher.json.
+Writes data/logits, data/teacher_predictions and metrics/teacher.json.
 """
 
 from contextlib import nullcontext
@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline import cli, paths
+from pipeline.comparison.standard_errors import with_errors
 from pipeline.errors import InputError
 from pipeline.logits import teaching
 from pipeline.logits.cache import RowCache, chunks, locked, unique_keys, write_store
@@ -27,6 +28,7 @@ from pipeline.questions import tokenization
 from pipeline.questions.features import Features, read_features
 from pipeline.questions.records import read_records
 from pipeline.scores import metrics
+from pipeline.scores.question_scores import question_scores, write_question_scores
 
 Records = dict[str, list[dict[str, Any]]]
 
@@ -128,26 +130,40 @@ def compute(
 def load_teacher(folder: Path) -> encoders.PreTrainedModel:
     """Load a teacher onto the device, in the precision chosen for this machine."""
     teacher = encoders.load_qa_model(folder)
-    if hardware.teacher_precision() == "bfloat16":
+    precision, reason = hardware.teacher_precision(teacher)
+    if precision == "bfloat16":
         encoders.bfloat16_encoder(teacher)
-    return teacher.to(hardware.device())
+    teacher = teacher.to(hardware.device())
+    if processes().is_main_process:
+        print(f"{folder.name}: {hardware.description(teacher, precision, reason)}", flush=True)
+    return teacher
 
 
 def score_teachers(names: list[str], records: list[dict[str, Any]], settings: Evaluate) -> dict[str, dict[str, float]]:
-    """Return the scores of each teacher on its own windows, by name.
+    """Score each teacher on its own windows, by name, and write the scores of each question.
 
     With several teachers, `mean` has the scores of their mean on the student's windows.
     """
-
-    def scores(features: Features, logits: Logits) -> dict[str, float]:
-        return metrics.scores(features, records, logits, settings.max_answer_length, settings.metric)[0]
-
     outputs = [teaching.read(*paths.teacher_paths(name, "validation"), records) for name in names]
-    by_name = {name: scores(*output) for name, output in zip(names, outputs, strict=True)}
+    by_name = dict(zip(names, outputs, strict=True))
     if len(names) > 1:
         students = read_features(paths.features(paths.STUDENTS, "validation"))
-        by_name["mean"] = scores(students, teaching.targets(outputs, students))
-    return by_name
+        by_name["mean"] = students, teaching.targets(outputs, students)
+    folder = paths.empty_folder(paths.TEACHER_PREDICTIONS)
+    return {
+        name: score_teacher(*output, records, settings, paths.question_scores(folder / name))
+        for name, output in by_name.items()
+    }
+
+
+def score_teacher(
+    features: Features, logits: Logits, records: list[dict[str, Any]], settings: Evaluate, path: Path
+) -> dict[str, float]:
+    """Return the scores of a model's logits, and write those of each question to `path`."""
+    scores, answers = metrics.scores(features, records, logits, settings.max_answer_length, settings.metric)
+    table = question_scores(features, records, answers, metric=settings.metric)
+    write_question_scores(table, path)
+    return with_errors(scores, table)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pipeline.questions import tokenization
 from pipeline.questions.features import read_features
 from pipeline.questions.records import read_records
 from pipeline.training.checkpoints import Checkpoint, run_key
+from pipeline.training.dropout import with_dropout
 from pipeline.training.loop import train
 from pipeline.training.losses import span_cross_entropy
 
@@ -27,8 +28,12 @@ def main(name: str) -> None:
         raise InputError(f"there is no teacher '{name}'; teacher.models has {', '.join(params.models)}")
     tokenizer = tokenization.load(paths.tokenizer(name))
     model = initial_model(params, name, len(tokenizer)).to(device())
+    config = model.config
+    if params.train.epochs:
+        model = with_dropout(model, params.train.dropout, params.train.attention_dropout)
     checkpoint = fine_tune(model, params, name, tokenizer.pad_token_id) if params.train.epochs else None
     if processes().is_main_process:
+        model.config = config
         model.save_pretrained(paths.empty_folder(paths.TEACHER / name))
         if checkpoint:
             checkpoint.remove()

@@ -2,7 +2,7 @@
 
 Reads data/backbone, data/features, data/tokenizer, data/logits and data/dataset.
 Resumes from its checkpoint if it was interrupted.
-Writes data/student, data/curves and metrics/train.json.
+Writes data/student and data/curves.
 """
 
 import numpy as np
@@ -22,6 +22,7 @@ from pipeline.questions.features import Features, read_features
 from pipeline.questions.records import read_records
 from pipeline.scores import metrics
 from pipeline.training.checkpoints import Checkpoint, run_key
+from pipeline.training.dropout import with_dropout
 from pipeline.training.loop import Losses, train
 from pipeline.training.losses import Pair, distillation
 from pipeline.training.pruning import Pruning
@@ -48,6 +49,8 @@ def main() -> None:
 
     backbone = encoders.load_qa_model(paths.BACKBONE, trained_output=False).base_model
     student = Student.from_encoder(backbone, params.head, params.seed).to(device())
+    config = student.config
+    student = with_dropout(student, params.train.dropout, params.train.attention_dropout)
     for windows in features.values():
         encoders.check_windows(student, windows)
     pruning = Pruning(student, params.prune.amount)
@@ -82,10 +85,11 @@ def main() -> None:
     )
     if is_main:
         print(f"saved the student of step {result.saved_step} of {result.steps}, stopped by {result.stopped_by}")
+        student.config = config
         student.save_pretrained(paths.empty_folder(paths.STUDENT))
         tokenizer.save_pretrained(paths.STUDENT)
         write_curves(result)
-        metrics.write_json(summary(result), paths.TRAIN_METRICS)
+        metrics.write_json(summary(result), paths.CURVES / "summary.json")
         checkpoint.remove()
 
 
@@ -128,7 +132,7 @@ def write_curves(result: Run) -> None:
 
 
 def summary(result: Run) -> dict[str, str | int | float]:
-    """Return the content of metrics/train.json."""
+    """Return how the training went; no DVC metric, since minutes and speed differ from run to run."""
     return {
         "stopped_by": result.stopped_by,
         "steps": result.steps,

@@ -5,7 +5,7 @@ from pipeline.models import encoders, inference
 from tests.tiny import TINY
 
 
-def test_windows_packed_without_padding_have_the_logits_of_padded_batches(features):
+def test_packed_windows_have_the_same_logits_as_padded_batches(features):
     model = encoders.new_qa_model(TINY["teacher"]["config"], vocab_size=200, seed=0)
     indices = np.random.default_rng(0).permutation(len(features))
     padded = inference.predict(model, features, 0, indices)
@@ -15,7 +15,7 @@ def test_windows_packed_without_padding_have_the_logits_of_padded_batches(featur
             np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-def test_packs_keep_to_the_budget_and_leave_no_window_out():
+def test_packs_respect_the_budget_and_contain_every_window():
     lengths = np.array([5, 3, 9, 12, 4, 4, 1])
     parts = packing.packs(lengths, 10)
     assert np.concatenate(parts).tolist() == list(range(7))

@@ -1,4 +1,7 @@
+from types import SimpleNamespace
+
 import pytest
+import torch
 from torch import nn
 
 from pipeline.errors import InputError
@@ -19,13 +22,39 @@ def test_batch_tokens_must_be_a_whole_number(model, monkeypatch, value):
         batch_tokens(model)
 
 
-def test_the_precision_depends_on_the_environment_variable_or_else_on_the_device(monkeypatch):
+@pytest.mark.parametrize(
+    ("gpu", "cpu_speed", "width", "precision", "reason"),
+    [
+        (True, 0.0, 16, "bfloat16", "the GPU has it"),
+        (False, 2.24, 768, "bfloat16", "this CPU multiplies it 2.2 times as fast as float32"),
+        (False, 1.04, 768, "float32", "this CPU multiplies bfloat16 1.0 times as fast"),
+        (False, 0.0, 768, "float32", "the CPU has no bfloat16"),
+        (False, 2.24, 16, "float32", "the model is narrower than 256"),
+    ],
+)
+def test_a_teacher_is_in_bfloat16_where_that_is_faster(monkeypatch, gpu, cpu_speed, width, precision, reason):
     monkeypatch.delenv(PRECISION_VARIABLE, raising=False)
-    for native, precision in ((False, "float32"), (True, "bfloat16")):
-        monkeypatch.setattr(hardware, "has_bfloat16", lambda native=native: native)
-        assert teacher_precision() == precision
-    monkeypatch.setenv(PRECISION_VARIABLE, "float32")
-    assert teacher_precision() == "float32"
+    monkeypatch.setattr(hardware, "has_bfloat16", lambda: gpu)
+    monkeypatch.setattr(hardware, "cpu_bfloat16_speed", lambda: cpu_speed)
+    model = SimpleNamespace(config=SimpleNamespace(hidden_size=width))
+    assert teacher_precision(model) == (precision, reason)
+
+
+def test_the_environment_decides_the_precision(model, monkeypatch):
+    for precision in ("float32", "bfloat16"):
+        monkeypatch.setenv(PRECISION_VARIABLE, precision)
+        assert teacher_precision(model)[0] == precision
     monkeypatch.setenv(PRECISION_VARIABLE, "half")
     with pytest.raises(InputError, match="SPAN_DISTILL_PRECISION is 'half'; it must be float32 or bfloat16"):
-        teacher_precision()
+        teacher_precision(model)
+
+
+def test_a_cpu_without_instructions_for_bfloat16_is_not_measured(monkeypatch):
+    hardware.cpu_bfloat16_speed.cache_clear()
+    monkeypatch.setattr(hardware, "_product_seconds", lambda a, b: {torch.float32: 3.0, torch.bfloat16: 1.5}[a.dtype])
+    for supported, speed in ((False, 0.0), (True, 2.0)):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda supported=supported: supported)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+        hardware.cpu_bfloat16_speed.cache_clear()
+        assert hardware.cpu_bfloat16_speed() == speed
+    hardware.cpu_bfloat16_speed.cache_clear()

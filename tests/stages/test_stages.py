@@ -1,4 +1,4 @@
-"""The stages, one after another, on a very small corpus."""
+"""The stages, run in this process on a very small corpus."""
 
 import json
 import os
@@ -8,7 +8,10 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors import safe_open
@@ -27,30 +30,30 @@ from tests.tiny import ALL_STAGES, byte_level, content, run_all, write_params
 
 
 def counts(capsys):
-    """(different windows, from the cache, to compute), as the logits stage printed them."""
+    """The counts that the logits stage printed: unique windows, windows from the cache, windows to compute."""
     line = next(line for line in capsys.readouterr().out.splitlines() if "from the cache" in line)
     return tuple(int(word) for word in line.replace(",", "").split() if word.isdigit())
 
 
 def test_the_same_inputs_give_the_same_bytes(workspace, monkeypatch):
-    made = (paths.DATASET, paths.TOKENIZER, paths.FEATURES, paths.TEACHER, paths.LOGITS, paths.BACKBONE)
+    outputs = (paths.DATASET, paths.TOKENIZER, paths.FEATURES, paths.TEACHER, paths.LOGITS, paths.BACKBONE)
     run_all(*ALL_STAGES)
-    first = content(*made, paths.STUDENT, paths.PREDICTIONS)
+    first = content(*outputs, paths.STUDENT, paths.PREDICTIONS)
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(workspace / "another cache"))
     run_all(*ALL_STAGES)
-    again = content(*made, paths.STUDENT, paths.PREDICTIONS)
-    assert [name for name in first if first[name] != again.get(name)] == []
-    assert first.keys() == again.keys()
+    second = content(*outputs, paths.STUDENT, paths.PREDICTIONS)
+    assert [name for name in first if first[name] != second.get(name)] == []
+    assert first.keys() == second.keys()
     assert not [name for name, value in first.items() if str(workspace).encode() in value]
 
 
 def test_scores_and_predictions_cover_every_question(with_logits):
     run_all(train, evaluate)
     scores = json.loads(paths.EVAL_METRICS.read_text())
-    assert scores.keys() == {
-        "exact_match", "f1", "span_accuracy", "questions", "loss", "agreement", "teacher_kl",
-        "parameters", "nonzero_parameters", "bytes",
-    }  # fmt: skip
+    assert list(scores) == [
+        "exact_match", "exact_match_error", "f1", "f1_error", "span_accuracy", "questions",
+        "agreement", "teacher_kl", "loss", "parameters", "nonzero_parameters", "bytes",
+    ]  # fmt: skip
     assert scores["questions"] == 8
     assert scores["nonzero_parameters"] < scores["parameters"]
     predictions = json.loads((paths.PREDICTIONS / "predictions.json").read_text())
@@ -61,6 +64,25 @@ def test_scores_and_predictions_cover_every_question(with_logits):
         best = [answer["score"] for answer in row["answers"]]
         assert best == sorted(best, reverse=True) and len(best) <= 5
         assert predictions[row["id"]] == row["answers"][0]["text"]
+    table = pq.read_table(paths.question_scores(paths.PREDICTIONS))
+    assert table["id"].to_pylist() == list(predictions)
+    assert table["prediction"].to_pylist() == list(predictions.values())
+    for name in ("exact_match", "f1", "agreement"):
+        assert np.mean(table[name]) == pytest.approx(scores[name], abs=1e-4)
+    teacher = pq.read_table(paths.question_scores(paths.TEACHER_PREDICTIONS / "large"))
+    assert teacher.schema.metadata == table.schema.metadata
+    expected = json.loads(paths.TEACHER_METRICS.read_text())["large"]["f1"]
+    assert np.mean(teacher["f1"]) == pytest.approx(expected, abs=1e-4)
+
+
+def test_dropout_of_the_training_changes_the_student_and_not_its_config(with_logits):
+    train.main()
+    own = content(paths.STUDENT)
+    write_params(train={"dropout": 0.0, "attention_dropout": 0.0})
+    train.main()
+    without = content(paths.STUDENT)
+    changed = [Path(name).name for name in own if own[name] != without[name]]
+    assert changed == ["model.safetensors"]
 
 
 def test_pruned_weights_are_zero_in_the_saved_student(with_logits):
@@ -73,7 +95,7 @@ def test_pruned_weights_are_zero_in_the_saved_student(with_logits):
                 assert (weight == 0).sum() == round(0.3 * weight.numel()), name
 
 
-def test_the_teacher_is_not_asked_twice(with_logits, capsys):
+def test_a_second_run_computes_no_logits(with_logits, capsys):
     capsys.readouterr()
     before = content(paths.LOGITS)
     logits.main()
@@ -82,7 +104,7 @@ def test_the_teacher_is_not_asked_twice(with_logits, capsys):
     assert content(paths.LOGITS) == before
 
 
-def test_growing_computes_only_what_is_new_and_shrinking_nothing(with_logits, capsys):
+def test_a_larger_train_size_computes_only_new_windows_and_a_smaller_one_none(with_logits, capsys):
     logits.main()
     small, _, _ = counts(capsys)
     write_params(dataset={"train_size": 40})
@@ -94,7 +116,7 @@ def test_growing_computes_only_what_is_new_and_shrinking_nothing(with_logits, ca
     assert counts(capsys) == (small, small, 0)
 
 
-def test_another_shard_size_is_not_another_teacher(with_logits, capsys):
+def test_another_shard_size_computes_no_logits(with_logits, capsys):
     capsys.readouterr()
     write_params(logits={"shard_size": 7})
     logits.main()
@@ -102,14 +124,15 @@ def test_another_shard_size_is_not_another_teacher(with_logits, capsys):
     assert list(problems(paths.LOGITS / "large")) == []
 
 
-def kept_shards():
-    """(path, time of writing) of every shard in the cache."""
+def cached_shards():
+    """(path, modification time) of every shard in the cache."""
     return {(path, path.stat().st_mtime_ns) for path in paths.cache().rglob("*.safetensors")}
 
 
 def test_killed_extractions_lose_at_most_a_shard_and_end_with_the_same_bytes(with_logits, start, monkeypatch, capsys):
-    # many moments between shards; both runs begin with nothing, as what shares a batch can move a logit's last bit
-    write_params(dataset={"train_size": 1500}, logits={"shard_size": 2})
+    # about 1800 shards, far more than the killed runs write
+    # both runs start from an empty cache, because the composition of a batch can change the last bit of a logit
+    write_params(dataset={"train_size": 800}, logits={"shard_size": 2})
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(with_logits / "uninterrupted"))
     shutil.rmtree(paths.LOGITS)
     run_all(dataset, tokenize, logits)
@@ -119,14 +142,14 @@ def test_killed_extractions_lose_at_most_a_shard_and_end_with_the_same_bytes(wit
     rng, shards = random.Random(0), set()
     for _ in range(10):
         process = start(logits)
-        while process.is_alive() and len(kept_shards()) == len(shards):
+        while process.is_alive() and len(cached_shards()) == len(shards):
             time.sleep(0.005)
         process.join(rng.uniform(0, 0.1))
         process.kill()
         process.join()
         assert process.exitcode == -signal.SIGKILL
-        assert shards < kept_shards(), "a finished shard was written again, or nothing was finished"
-        shards = kept_shards()
+        assert shards < cached_shards(), "a finished shard was rewritten, or no shard was finished"
+        shards = cached_shards()
     capsys.readouterr()
     logits.main()
     windows, cached, _ = counts(capsys)
@@ -134,59 +157,59 @@ def test_killed_extractions_lose_at_most_a_shard_and_end_with_the_same_bytes(wit
     assert content(paths.LOGITS) == expected
 
 
-def test_an_interrupted_extraction_says_how_far_it_came_and_goes_on(with_logits, start, monkeypatch, capsys):
-    write_params(dataset={"train_size": 1500}, logits={"shard_size": 2})
+def test_an_interrupted_extraction_reports_its_progress_and_resumes(with_logits, start, monkeypatch, capsys):
+    write_params(dataset={"train_size": 300}, logits={"shard_size": 2})
     run_all(dataset, tokenize)
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(with_logits / "interrupted"))
     shutil.rmtree(paths.LOGITS)
     process = start(logits)
-    while process.is_alive() and len(kept_shards()) < 5:
+    while process.is_alive() and len(cached_shards()) < 5:
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGINT)
     process.join(120)
     assert process.exitcode == 130
-    said = re.search(r"interrupted: (\d+) of \d+ windows are cached", (with_logits / "stderr.txt").read_text())
-    kept = sum(count_rows(path) for path, _ in kept_shards())
-    assert int(said[1]) == kept >= 10
+    message = re.search(r"interrupted: (\d+) of \d+ windows are cached", (with_logits / "stderr.txt").read_text())
+    cached = sum(count_rows(path) for path, _ in cached_shards())
+    assert int(message[1]) == cached >= 10
     capsys.readouterr()
     logits.main()
-    assert counts(capsys)[1] == kept
+    assert counts(capsys)[1] == cached
 
 
 @pytest.fixture
 def mount(tmp_path):
-    """Mounts a file system of a size at a folder, with further options; several times over the same one."""
+    """Return a function that mounts a tmpfs with the given options; a second call can remount it."""
     folder = tmp_path / "mounted"
     folder.mkdir()
 
     def mount(*options):
         command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(folder)]
         if subprocess.run(command, capture_output=True).returncode:
-            pytest.skip("only root may mount a small file system")
+            pytest.skip("only root can mount a file system")
         return folder
 
     yield mount
     subprocess.run(["umount", str(folder)], capture_output=True)
 
 
-def test_a_full_disk_loses_nothing_that_was_finished(with_logits, mount, monkeypatch, capsys):
+def test_a_full_disk_loses_no_finished_shard(with_logits, mount, monkeypatch, capsys):
     expected = content(paths.LOGITS)
     shutil.rmtree(paths.LOGITS)
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(mount("size=96k")))
     with pytest.raises(SystemExit, match=r"error: .*No space left on device.*; what was finished is cached"):
         report_errors(logits.main)
-    kept = {path for path, _ in kept_shards()}
-    assert len(kept) > 3
-    (folder,) = {path.parent for path in kept}
+    finished = {path for path, _ in cached_shards()}
+    assert len(finished) > 3
+    (folder,) = {path.parent for path in finished}
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
     mount("remount", "size=10m")
     capsys.readouterr()
     logits.main()
-    assert counts(capsys)[1] == sum(map(count_rows, kept))
+    assert counts(capsys)[1] == sum(map(count_rows, finished))
     assert content(paths.LOGITS) == expected
 
 
-def test_a_checkpoint_that_does_not_fit_is_named(with_logits, mount, monkeypatch):
+def test_a_checkpoint_that_does_not_fit_on_the_disk_raises_with_its_path(with_logits, mount, monkeypatch):
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(mount("size=64k")))
     write_params(train={"checkpoint_minutes": 1e-9})
     with pytest.raises(SystemExit, match=r"error: the checkpoint .*mounted/training/.* cannot be written: .*No space"):
@@ -194,13 +217,13 @@ def test_a_checkpoint_that_does_not_fit_is_named(with_logits, mount, monkeypatch
     assert not [path for path in (with_logits / "mounted").rglob("*") if path.is_file()]
 
 
-def test_a_read_only_cache_is_named(with_logits, mount, monkeypatch):
+def test_a_read_only_cache_raises_with_its_path(with_logits, mount, monkeypatch):
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(mount("ro")))
     with pytest.raises(SystemExit, match=r"error: .*Read-only file system: '.*mounted/logits'"):
         report_errors(logits.main)
 
 
-def test_validation_windows_without_an_answer_are_refused_before_any_training(with_logits):
+def test_validation_windows_without_an_answer_raise_before_training(with_logits):
     records = read_records(paths.DATASET / "validation.parquet")
     for record in records:
         record["context"] *= 20
@@ -210,7 +233,7 @@ def test_validation_windows_without_an_answer_are_refused_before_any_training(wi
         tokenize.main()
 
 
-def test_another_order_of_questions_is_not_another_teacher(with_logits, capsys):
+def test_another_order_of_questions_computes_no_logits(with_logits, capsys):
     file = paths.DATASET / "train.parquet"
     write_records(read_records(file)[::-1], file)
     capsys.readouterr()
@@ -218,9 +241,9 @@ def test_another_order_of_questions_is_not_another_teacher(with_logits, capsys):
     assert counts(capsys)[2] == 0
 
 
-def test_a_damaged_shard_of_the_cache_is_mended_from_the_store(with_logits, capsys):
+def test_a_damaged_shard_of_the_cache_is_repaired_from_the_store(with_logits, capsys):
     expected = content(paths.LOGITS)
-    for path, _ in kept_shards():
+    for path, _ in cached_shards():
         path.write_bytes(path.read_bytes()[:-1])
     capsys.readouterr()
     logits.main()
@@ -228,7 +251,7 @@ def test_a_damaged_shard_of_the_cache_is_mended_from_the_store(with_logits, caps
     assert content(paths.LOGITS) == expected
 
 
-def test_a_setting_taken_back_finds_the_rows_that_were_pulled(with_logits, monkeypatch, capsys):
+def test_pulled_rows_are_used_after_a_setting_is_changed_and_restored(with_logits, monkeypatch, capsys):
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(with_logits / "a new machine's cache"))
     expected = content(paths.LOGITS)
     write_params(logits={"dtype": "float32"})
@@ -240,7 +263,7 @@ def test_a_setting_taken_back_finds_the_rows_that_were_pulled(with_logits, monke
     assert content(paths.LOGITS) == expected
 
 
-def test_a_teacher_that_is_not_finite_stops_with_the_question(with_logits, monkeypatch):
+def test_logits_that_are_not_finite_raise_with_the_question(with_logits, monkeypatch):
     model = encoders.load_qa_model(paths.TEACHER / "large")
     model.qa_outputs.bias.data[0] = torch.inf
     model.save_pretrained(paths.TEACHER / "large")
@@ -248,7 +271,7 @@ def test_a_teacher_that_is_not_finite_stops_with_the_question(with_logits, monke
         logits.main()
 
 
-def test_plain_fine_tuning_does_not_read_the_logits(with_logits):
+def test_training_without_distillation_does_not_read_the_logits(with_logits):
     shutil.rmtree(paths.LOGITS)
     with pytest.raises(InputError, match="data/logits/large has no logits; `dvc repro logits` rebuilds it"):
         train.main()
@@ -257,7 +280,7 @@ def test_plain_fine_tuning_does_not_read_the_logits(with_logits):
     assert (paths.STUDENT / "model.safetensors").exists()
 
 
-def test_a_student_with_a_tokenizer_of_its_own_is_taught_by_characters(with_logits, capsys):
+def test_logits_are_aligned_to_a_student_with_another_tokenizer(with_logits, capsys):
     folder = paths.RAW / "student"
     records = read_records(paths.DATASET / "train.parquet")
     tokenizer = byte_level([record["context"] for record in records], 500, trim_offsets=True)
@@ -285,7 +308,7 @@ def test_a_student_with_a_tokenizer_of_its_own_is_taught_by_characters(with_logi
     assert "could not be aligned" not in out and "student has the tokenizer of large" in out
 
 
-def test_a_wrong_parameter_stops_the_first_stage(workspace):
+def test_an_unknown_parameter_stops_the_first_stage(workspace):
     write_params(train={"epocs": 3})
     with pytest.raises(SystemExit) as stopped:
         report_errors(dataset.main)

@@ -1,4 +1,4 @@
-"""Several teachers, and questions that nobody has answered, through the stages."""
+"""The stages with several teachers, and with questions without answers."""
 
 import json
 import shutil
@@ -34,19 +34,19 @@ TWO = {"large": LARGE, "other": {**LARGE, "seed": 7}}
 
 @pytest.fixture
 def two_teachers(with_logits, monkeypatch):
-    """With the logits of `large`, and `other` fine-tuned."""
+    """A workspace with the logits of the teacher `large`, and a fine-tuned teacher `other`."""
     write_params(teacher={"models": TWO})
     run_all(tokenize, teacher, name="other")
     return with_logits
 
 
 def computed(out):
-    """{teacher: windows to compute}, as the logits stage printed them."""
+    """{teacher: windows to compute}, from the output of the logits stage."""
     lines = [line.split() for line in out.splitlines() if "from the cache" in line]
     return {line[0].removesuffix(":"): int(line[-3]) for line in lines}
 
 
-def test_one_more_teacher_computes_its_own_windows_alone(two_teachers, capsys):
+def test_another_teacher_computes_only_its_own_windows(two_teachers, capsys):
     before = content(paths.LOGITS / "large")
     capsys.readouterr()
     logits.main()
@@ -72,11 +72,11 @@ def test_one_more_teacher_computes_its_own_windows_alone(two_teachers, capsys):
     assert both != content(paths.STUDENT)
 
 
-def windows(reader, split="train"):
-    return read_features(paths.features(reader, split))
+def windows(model, split="train"):
+    return read_features(paths.features(model, split))
 
 
-def test_verify_looks_at_the_store_of_each_teacher(two_teachers, monkeypatch, capsys):
+def test_verify_checks_the_store_of_each_teacher(two_teachers, monkeypatch, capsys):
     logits.main()
     with pytest.raises(SystemExit) as ended:
         cache.main("verify", [paths.LOGITS])
@@ -89,7 +89,7 @@ def test_verify_looks_at_the_store_of_each_teacher(two_teachers, monkeypatch, ca
     assert str(shard) in capsys.readouterr().out
 
 
-def test_teachers_of_different_tokenizers_teach_one_student(with_logits, monkeypatch, capsys):
+def test_teachers_with_different_tokenizers_train_one_student(with_logits, monkeypatch, capsys):
     folder = paths.RAW / "roberta"
     texts = [record["context"] for record in read_records(paths.DATASET / "train.parquet")]
     tokenizer = byte_level(texts, 400, trim_offsets=True)
@@ -108,7 +108,7 @@ def test_teachers_of_different_tokenizers_teach_one_student(with_logits, monkeyp
     assert json.loads(paths.EVAL_METRICS.read_text())["questions"] == 8
 
 
-def test_students_learn_from_the_teachers_of_the_parameters_alone(two_teachers):
+def test_students_are_trained_only_on_the_teachers_in_the_parameters(two_teachers):
     write_params()
     run_all(backbone, train)
     expected = content(paths.STUDENT)
@@ -120,8 +120,8 @@ def test_students_learn_from_the_teachers_of_the_parameters_alone(two_teachers):
         train.main()
 
 
-def test_each_reader_has_the_segments_that_its_model_reads(with_logits, monkeypatch, capsys):
-    """A BERT and a DistilBERT of one vocabulary: other windows, and what one said is the other's as it is."""
+def test_windows_have_segments_only_for_models_that_take_them(with_logits, monkeypatch, capsys):
+    """BERT and DistilBERT with one vocabulary have different windows, and the logits need no alignment."""
     config = {**TINY["teacher"]["config"], "vocab_size": len(tokenization.load(paths.tokenizer("large")))}
     tokenizer = DistilBertTokenizer.from_pretrained(
         paths.tokenizer("large"), model_input_names=["input_ids", "attention_mask"]
@@ -137,16 +137,16 @@ def test_each_reader_has_the_segments_that_its_model_reads(with_logits, monkeypa
     out = capsys.readouterr().out
     assert "has the tokenizer of" not in out and "could not be aligned" not in out
     assert windows("large").token_type_ids.any() and not windows("student").token_type_ids.any()
-    reading = teaching.read(*paths.teacher_paths("large", "train"), read_records(paths.DATASET / "train.parquet"))
-    assert teaching.targets([reading], windows("student")) is reading[1]
+    output = teaching.read(*paths.teacher_paths("large", "train"), read_records(paths.DATASET / "train.parquet"))
+    assert teaching.targets([output], windows("student")) is output[1]
 
 
-def test_a_teacher_that_is_not_in_the_parameters_is_refused(with_logits):
+def test_a_teacher_that_is_not_in_the_parameters_raises(with_logits):
     with pytest.raises(InputError, match=r"no teacher 'small'; teacher\.models has large"):
         teacher.main("small")
 
 
-def test_pulled_logits_are_not_computed_again(with_logits, monkeypatch, capsys):
+def test_pulled_logits_are_not_recomputed(with_logits, monkeypatch, capsys):
     expected = content(paths.LOGITS)
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(with_logits / "a new machine's cache"))
     capsys.readouterr()
@@ -154,7 +154,7 @@ def test_pulled_logits_are_not_computed_again(with_logits, monkeypatch, capsys):
     assert computed(capsys.readouterr().out) == {"large": 0}
     assert content(paths.LOGITS) == expected
 
-    # those of another teacher do not count
+    # another teacher does not use them
     model = encoders.load_qa_model(paths.TEACHER / "large")
     model.qa_outputs.bias.data[0] += 1
     model.save_pretrained(paths.TEACHER / "large")
@@ -163,7 +163,7 @@ def test_pulled_logits_are_not_computed_again(with_logits, monkeypatch, capsys):
     assert not content(paths.LOGITS).keys() & expected.keys() - {"data/logits/large/manifest.json"}
 
 
-def test_shards_and_manifest_say_which_precision_computed_them(with_logits, monkeypatch, capsys):
+def test_shards_and_manifest_record_the_precision(with_logits, monkeypatch, capsys):
     same_tokenizer = {"vocab_records": 20}
     write_params(dataset={"train_size": 20}, tokenize=same_tokenizer)
     shutil.rmtree(paths.LOGITS)
@@ -172,17 +172,20 @@ def test_shards_and_manifest_say_which_precision_computed_them(with_logits, monk
     monkeypatch.setenv(PRECISION_VARIABLE, "bfloat16")
     run_all(dataset, tokenize, logits)
     manifest = json.loads((paths.LOGITS / "large/manifest.json").read_text())
-    said = {shard["file"]: shard["precision"] for shard in manifest["shards"]}
-    for name, precision in said.items():
+    precisions = {shard["file"]: shard["precision"] for shard in manifest["shards"]}
+    for name, precision in precisions.items():
         with safe_open(paths.LOGITS / "large" / name, "numpy") as file:
             assert json.loads(file.metadata()["span_distill"])["precision"] == precision
-    assert [precision for precision in said.values() if precision == ["float32"]]
-    assert [precision for precision in said.values() if "bfloat16" in precision]
+    assert [precision for precision in precisions.values() if precision == ["float32"]]
+    assert [precision for precision in precisions.values() if "bfloat16" in precision]
     assert list(problems(paths.LOGITS / "large")) == []
 
 
 def unlabelled_questions(train_labelled=8, validation_labelled=6):
-    """SQuAD JSON in data/raw: 24 training and 8 validation questions, of which only the first so many have answers."""
+    """Write SQuAD JSON with 24 training and 8 validation questions; only the first ones have answers.
+
+    Returns the `dataset` section for them.
+    """
     paths.RAW.mkdir(parents=True, exist_ok=True)
     for split, size, labelled in (("train", 24, train_labelled), ("validation", 8, validation_labelled)):
         paragraphs = []
@@ -204,10 +207,10 @@ def unlabelled_questions(train_labelled=8, validation_labelled=6):
     }
 
 
-def test_questions_without_answers_train_and_are_not_scored(workspace, capsys):
+def test_questions_without_answers_are_used_for_training_and_not_scored(workspace, capsys):
     files = unlabelled_questions()
-    learnt = {"vocab_records": 8}
-    write_params(dataset=files, tokenize=learnt, distill={"alpha": 0.5, "temperature": 2.0})
+    vocabulary = {"vocab_records": 8}
+    write_params(dataset=files, tokenize=vocabulary, distill={"alpha": 0.5, "temperature": 2.0})
     run_all(dataset, tokenize, teacher, logits, backbone, train, evaluate)
     out = capsys.readouterr().out
     assert "train: 24 questions from data/raw/train.json; 16 without an answer" in out
@@ -216,33 +219,33 @@ def test_questions_without_answers_train_and_are_not_scored(workspace, capsys):
     assert json.loads(paths.TEACHER_METRICS.read_text())["large"]["questions"] == 6
     features = windows("student")
     assert len(set(features.record[~features.labelled])) == 16
-    trained = json.loads(paths.TRAIN_METRICS.read_text())
+    trained = json.loads((paths.CURVES / "summary.json").read_text())
     assert trained["windows"] == 2 * len(features)
 
-    # the teacher learnt from the eight labelled questions alone
-    of_all = content(paths.TEACHER)
-    write_params(dataset={**files, "train_size": 8}, tokenize=learnt)
+    # the teacher is fine-tuned on the eight labelled questions only
+    with_unlabelled = content(paths.TEACHER)
+    write_params(dataset={**files, "train_size": 8}, tokenize=vocabulary)
     run_all(dataset, tokenize, teacher)
-    assert content(paths.TEACHER) == of_all
+    assert content(paths.TEACHER) == with_unlabelled
 
-    # from the labels alone, the others are left out
-    write_params(dataset=files, tokenize=learnt, distill={"alpha": 0.0, "temperature": 1.0})
+    # without distillation, the unlabelled questions are left out
+    write_params(dataset=files, tokenize=vocabulary, distill={"alpha": 0.0, "temperature": 1.0})
     run_all(dataset, tokenize, teacher, backbone, train)
     assert "16 questions without an answer are left out because distill.alpha is 0" in capsys.readouterr().out
-    assert json.loads(paths.TRAIN_METRICS.read_text())["windows"] == 2 * features.labelled.sum()
+    assert json.loads((paths.CURVES / "summary.json").read_text())["windows"] == 2 * features.labelled.sum()
 
 
-def test_without_any_answer_only_a_finished_teacher_can_teach(with_logits, monkeypatch):
+def test_training_without_any_answer_needs_a_fine_tuned_teacher(with_logits, monkeypatch):
     shutil.copytree(paths.TEACHER / "large", paths.RAW / "teacher")
     shutil.copytree(paths.tokenizer("large"), paths.RAW / "teacher", dirs_exist_ok=True)
-    finished = {"models": {"large": {"model": "data/raw/teacher", "revision": None}}, "config": None}
+    fine_tuned = {"models": {"large": {"model": "data/raw/teacher", "revision": None}}, "config": None}
     settings = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3, "keep": "last"}
     files = unlabelled_questions(train_labelled=0, validation_labelled=8)
-    write_params(dataset=files, teacher={**finished, "train": settings})
+    write_params(dataset=files, teacher={**fine_tuned, "train": settings})
     run_all(dataset, tokenize)
     with pytest.raises(InputError, match="no training question has an answer to fine-tune the teacher on"):
         teacher.main("large")
-    write_params(dataset=files, teacher={**finished, "train": {**settings, "epochs": 0}})
+    write_params(dataset=files, teacher={**fine_tuned, "train": {**settings, "epochs": 0}})
     run_all(teacher, logits, backbone, train, evaluate)
     assert json.loads(paths.EVAL_METRICS.read_text())["questions"] == 8
     write_params(dataset=files, distill={"alpha": 0.0, "temperature": 1.0})

@@ -82,7 +82,7 @@ def test_curves_and_counts_are_resumed(with_logits, start):
 
     def outcome():
         rows = (paths.CURVES / "train.tsv").read_text().splitlines()
-        summary = json.loads(paths.TRAIN_METRICS.read_text())
+        summary = json.loads((paths.CURVES / "summary.json").read_text())
         return [row.split("\t")[:1] + row.split("\t")[2:] for row in rows], summary["steps"], summary["windows"]
 
     expected = outcome()
@@ -149,7 +149,7 @@ def test_the_checkpoint_of_a_finished_run_remains_until_the_model_is_saved(with_
         train.main()
     capsys.readouterr()
     train.main()
-    steps = json.loads(paths.TRAIN_METRICS.read_text())["steps"]
+    steps = json.loads((paths.CURVES / "summary.json").read_text())["steps"]
     assert f"resuming from a checkpoint of step {steps} of {steps}" in capsys.readouterr().out
     assert content(paths.STUDENT) == expected
     assert checkpoints() == []

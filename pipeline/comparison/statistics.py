@@ -1,0 +1,442 @@
+"""Scores and differences of scores with their uncertainty: intervals, tests, power.
+
+Scores are arrays of shape (N,), one seed, or (S, N): S seeds of one setting on the same N questions. They may be 0-1 or
+0-100; means, intervals and errors are in the unit of the scores. `paragraphs` holds N labels. Questions about
+one paragraph are dependent, so paragraphs (clusters) are the unit of every error, resample and sign flip, except in
+`mcnemar` and `planned_detectable_difference`.
+
+The model behind the errors is a crossed one: score = mean + effect of the question + effect of the seed + interaction.
+
+- Variance due to questions: the clustered variance of the seed-averaged scores (Miller 2024, "Adding error bars to
+  evals", arXiv 2411.00640). It holds the questions' effects and the interaction.
+- Variance due to seeds: the variance s² of the S mean scores, less what the interaction alone contributes to it, at
+  least 0, over S. With one question a paragraph this is the two-way analysis of variance (Searle, Casella & McCulloch
+  1992, "Variance components"). With one seed it is unknown (None); see `compare` for one beside several.
+
+Their sum is the variance of the mean over all questions and all seeds. Its degrees of freedom are Satterthwaite's
+(1946), where s² counts in full, with S - 1. Two or three seeds leave few of them: the interval is wide, since two seeds
+say little about a third.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+BATCH_VALUES = 2**20  # values a batch of resamples holds; bounds the memory, changes no result
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean, or a mean difference, with its interval.
+
+    Attributes:
+        mean: over questions and seeds.
+        low, high: the interval.
+        question_error: standard error due to the questions, clustered by paragraph.
+        seed_error: standard error due to the seeds; None where no student has several. Of one student it is the
+            standard deviation between seeds, without the interaction, over sqrt(S).
+        degrees_of_freedom: of `standard_error`; paragraphs less one where there is one seed.
+    """
+
+    mean: float
+    low: float
+    high: float
+    question_error: float
+    seed_error: float | None
+    degrees_of_freedom: float
+
+    @property
+    def standard_error(self) -> float:
+        """Of questions and seeds together: the root of the sum of the squares."""
+        return math.hypot(self.question_error, self.seed_error or 0.0)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The first student's scores less the second's, on the same questions.
+
+    Attributes:
+        difference: the mean difference; above 0 where the first is better.
+        sign_flip_p: of the sign-flip test; knows nothing of seeds.
+        p_value: what a verdict rests on; equal to `sign_flip_p` where both students have one seed.
+        detectable: the smallest true difference these data would have shown with the power asked for, before any
+            correction for several comparisons.
+    """
+
+    difference: Estimate
+    sign_flip_p: float
+    p_value: float
+    detectable: float
+
+
+def clustered_error(scores: ArrayLike, paragraphs: ArrayLike) -> float:
+    """Standard error of a mean score: sqrt(sum over clusters of (sum of deviations)^2 * C / (C - 1)) / N.
+
+    Miller 2024, with the correction for few clusters, C / (C - 1), of cluster-robust regression. Seeds are averaged
+    first. Use it with a t distribution with C - 1 degrees of freedom.
+
+    Raises:
+        ValueError: as `score_interval`.
+    """
+    sums, counts = _paragraph_sums(scores, paragraphs)
+    return math.sqrt(_question_variance(sums.mean(axis=0), counts))
+
+
+def score_interval(
+    scores: ArrayLike, paragraphs: ArrayLike, *, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> Estimate:
+    """A mean score and its interval: seeds are resampled, then whole paragraphs.
+
+    With one seed this is the percentile interval of sum / count over resampled paragraphs, with its distances from the
+    mean multiplied by t / z * sqrt(C / (C - 1)), t with C - 1 degrees of freedom (the expanded percentile interval of
+    Hesterberg 2015, "What teachers should know about the bootstrap", The American Statistician 69). Coverage of nominal
+    95 % in 2,000 simulated sets, paragraphs of 1 to about 20 questions, true mean 0.8:
+
+        paragraphs           10     20     50    200
+        expanded           92.7   93.2   95.3   95.4
+        percentile         88.3   90.9   94.7   95.1
+        BCa                89.9   92.0   94.8   95.3
+        basic              84.2   88.0   92.7   94.7
+        without clusters   82.0   80.6   82.8   83.6
+
+    A mean near the end of the scale needs more paragraphs: with a true mean of 0.95, coverage is 91.6 % with 50, 93.8 %
+    with 200 and 94.3 % with 1,000.
+
+    With several seeds, each resample also adds the mean of S seed effects, drawn with replacement and scaled to the
+    variance due to seeds. Whole seeds are not drawn as they are: that would count the interaction three times (Owen
+    2007, "The pigeonhole bootstrap") and lose a part 1 / S of the rest. Where seeds differ far more than questions, the
+    interval covers 91 % with two seeds, and 93 to 95 % with three or five.
+
+    Args:
+        scores: (N,) or (S, N).
+        paragraphs: (N,) labels, numbers or strings.
+        confidence: 0-1.
+        resamples: bootstrap resamples.
+        seed: of the resampling; the same seed and scores give the same interval.
+
+    Raises:
+        ValueError: no scores, NaN or infinity among them, another number of labels than of questions, a missing label,
+            or fewer than two paragraphs.
+    """
+    sums, counts = _paragraph_sums(scores, paragraphs)
+    return _estimate(sums.mean(axis=0), counts, _seed_levels(counts, sums), confidence, resamples, seed)
+
+
+def compare(
+    first: ArrayLike,
+    second: ArrayLike,
+    paragraphs: ArrayLike,
+    *,
+    confidence: float = 0.95,
+    power: float = 0.8,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> Comparison:
+    """Two students on the same questions, paired by question: first less second.
+
+    Questions are paired, seeds are not; the numbers of seeds may differ. The interval is that of `score_interval`, on
+    the differences of the seed-averaged scores, with the seed level of each student added.
+
+    With one seed each, `p_value` is that of the sign-flip test. It says whether these two trained models differ, not
+    whether their settings do. With several seeds it is the larger of that and a t test's, with the error of questions
+    and seeds together and Satterthwaite's degrees of freedom. A student with one seed beside one with several borrows
+    the other's seed variance; if its own is larger, false positives exceed the nominal rate.
+
+    False positives at alpha = 0.05, in %, in 1,500 simulated pairs of settings with equal means (50 paragraphs of
+    unequal size, standard error due to the questions 0.02 to 0.05). A range runs from settings with the same question
+    effects to settings with different ones:
+
+        seeds of the two students            1, 3        2, 2        2, 5        3, 3        5, 5
+        standard deviation of seeds 0     0.5 - 2.8   1.1 - 2.5   1.6 - 2.6   1.2 - 3.7   1.3 - 3.8
+        0.03                              3.9 - 5.1   3.2 - 3.9   3.2 - 4.4   2.3 - 4.1   3.8 - 5.6
+        0.1                               5.3 - 8.0   4.2 - 6.3   6.1 - 6.9   3.3 - 3.9   4.9 - 5.6
+        0.1 and 0                          31 - 34    6.9 - 7.5   7.6 - 9.2   5.3 - 5.7   5.3 - 6.1
+        0.1, the sign-flip test alone      42 - 61     39 - 62     31 - 60     33 - 61     27 - 62
+
+    Args:
+        first, second: (N,) or (S, N); as many questions, in the same order.
+        paragraphs: (N,) labels.
+        confidence: 0-1; `detectable` is for a two-sided test at 1 - confidence.
+        power: 0-1, for `detectable`.
+        resamples: bootstrap resamples, and sign flips.
+        seed: of the resampling.
+
+    Raises:
+        ValueError: as `score_interval`, or the students have different numbers of questions.
+    """
+    ours, theirs = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    if ours.shape[-1:] != theirs.shape[-1:]:
+        raise ValueError(f"scores of different questions: shapes {ours.shape} and {theirs.shape}")
+    (ours, counts), (theirs, _) = _paragraph_sums(ours, paragraphs), _paragraph_sums(theirs, paragraphs)
+    sums = ours.mean(axis=0) - theirs.mean(axis=0)
+    sums[np.isclose(ours.mean(axis=0), theirs.mean(axis=0), rtol=1e-9, atol=1e-12)] = 0.0  # rounding is no difference
+    estimate = _estimate(sums, counts, _seed_levels(counts, ours, -theirs), confidence, resamples, seed)
+    sign_flip_p = sign_flip(sums, resamples=resamples, seed=seed)
+    p_value = sign_flip_p if estimate.seed_error is None else max(sign_flip_p, _t_test(estimate))
+    detectable = detectable_difference(
+        estimate.standard_error, estimate.degrees_of_freedom, alpha=1 - confidence, power=power
+    )
+    return Comparison(estimate, sign_flip_p, p_value, detectable)
+
+
+def sign_flip(sums: ArrayLike, *, resamples: int = 10_000, seed: int = 0) -> float:
+    """Two-sided p-value of a mean difference of 0, by flipping the signs of whole paragraphs.
+
+    Under the null hypothesis that the two students are exchangeable on each paragraph, each paragraph's sum of
+    differences is as likely with the other sign (the paired permutation test of Dror et al. 2018, "The hitchhiker's
+    guide to testing statistical significance in NLP", with clusters). All flips are enumerated where there are no more
+    than `resamples`; else one is added to the counts of flips and of extreme flips, so that p is never 0 (Phipson &
+    Smyth 2010). At 5 % the test is wrong in 4 to 5 % of simulated null cases with continuous scores, and in 3 to 4 %
+    with exact match on 300 questions, where sums tie. Scores averaged over seeds are taken as they are: the p-value
+    does not allow for what other seeds would have scored.
+
+    Args:
+        sums: (C,) sum of the differences in each paragraph.
+
+    Raises:
+        ValueError: no sums, or NaN among them.
+    """
+    sums = np.asarray(sums, dtype=float)
+    if sums.ndim != 1 or not sums.size or not np.isfinite(sums).all():
+        raise ValueError(f"expected a row of finite sums, one a paragraph, not shape {sums.shape}")
+    sums = sums[sums != 0]  # a flip changes nothing there
+    if sums.size < 2:
+        return 1.0
+    return float(
+        stats.permutation_test(
+            (sums,),
+            lambda flipped, axis: flipped.sum(axis=axis),
+            permutation_type="samples",
+            vectorized=True,
+            n_resamples=resamples,
+            batch=_batch(sums.size),
+            rng=np.random.default_rng(seed),
+        ).pvalue
+    )
+
+
+def mcnemar(first: ArrayLike, second: ArrayLike) -> float:
+    """Two-sided p-value of McNemar's exact test (1947) for right-or-wrong scores of one seed each.
+
+    A binomial test with probability 1/2 on the questions that only one of the two answers right. It ignores
+    paragraphs: where questions of a paragraph stand or fall together, it is too small.
+
+    Args:
+        first, second: (N,), 0 where wrong and one other value (1 or 100) where right.
+
+    Raises:
+        ValueError: no scores, different lengths, or scores that are not right or wrong.
+    """
+    ours, theirs = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    if ours.ndim != 1 or ours.shape != theirs.shape or not ours.size:
+        raise ValueError(f"expected two rows of scores of one length, not shapes {ours.shape} and {theirs.shape}")
+    values = np.unique([ours, theirs])
+    if np.isnan(values).any() or np.setdiff1d(values, 0.0).size > 1:
+        raise ValueError("McNemar's test needs scores of 0 and one other value, such as exact match of one seed")
+    only_first, only_second = int(np.sum(ours > theirs)), int(np.sum(ours < theirs))
+    if only_first + only_second == 0:
+        return 1.0
+    return float(stats.binomtest(only_first, only_first + only_second).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values corrected for being several (Holm 1979), in the order given.
+
+    The i-th smallest of m is multiplied by m - i + 1; none is smaller than those before it, none above 1. The chance of
+    one false positive or more among them all stays below alpha, whatever their dependence.
+
+    Raises:
+        ValueError: a p-value outside 0-1, or NaN.
+    """
+    values = np.asarray(p_values, dtype=float)
+    if not ((values >= 0) & (values <= 1)).all():
+        raise ValueError(f"p-values must lie in 0-1: {values.tolist()}")
+    order = np.argsort(values)
+    steps = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
+    corrected = np.empty_like(values)
+    corrected[order] = np.minimum(steps, 1.0)
+    return corrected.tolist()
+
+
+def detectable_difference(
+    standard_error: float, degrees_of_freedom: float = math.inf, *, alpha: float = 0.05, power: float = 0.8
+) -> float:
+    """Smallest true difference that a two-sided test at `alpha` shows with probability `power`.
+
+    (t at 1 - alpha / 2 + t at power) * standard error of the paired difference: 2.80 standard errors by default, more
+    with few degrees of freedom (Miller 2024; Card et al. 2020, "With little power comes great responsibility").
+    With five degrees of freedom or more it is within 1 % of what the noncentral t distribution gives.
+
+    Raises:
+        ValueError: an error that is not finite or below 0, degrees of freedom not above 0, or alpha or power not within
+            0-1.
+    """
+    if not 0 <= standard_error < math.inf or not degrees_of_freedom > 0:
+        raise ValueError(f"no such standard error and degrees of freedom: {standard_error}, {degrees_of_freedom}")
+    if not 0 < alpha < 1 or not 0 < power < 1:
+        raise ValueError(f"alpha and power must lie within 0-1, not {alpha} and {power}")
+    quantiles = stats.t.ppf([1 - alpha / 2, power], degrees_of_freedom)
+    return float(quantiles.sum() * standard_error)
+
+
+def planned_detectable_difference(
+    discordant: float, questions: int, *, alpha: float = 0.05, power: float = 0.8
+) -> float:
+    """`detectable_difference` of exact match before there are any data; 0-1, clusters ignored.
+
+    The standard error is sqrt(discordant / questions): a difference is 1 or -1 on the discordant questions and 0 on
+    the others (Card et al. 2020). Paragraphs make the true figure larger.
+
+    Args:
+        discordant: share of the questions that exactly one of the two students answers right, 0-1.
+        questions: how many.
+
+    Raises:
+        ValueError: a share outside 0-1, or fewer than one question.
+    """
+    if not 0 <= discordant <= 1 or questions < 1:
+        raise ValueError(f"no such share of discordant answers and number of questions: {discordant}, {questions}")
+    return detectable_difference(math.sqrt(discordant / questions), alpha=alpha, power=power)
+
+
+def verdict(difference: Estimate, p_value: float, *, alpha: float = 0.05) -> Literal["better", "worse", "undecided"]:
+    """Whether the first student is better or worse than the second.
+
+    Decided only where the p-value is below alpha *and* the interval leaves out 0, so that no row contradicts itself.
+
+    Args:
+        difference: first less second.
+        p_value: `Comparison.p_value`, corrected where several comparisons are shown.
+    """
+    if p_value < alpha and difference.low > 0:
+        return "better"
+    if p_value < alpha and difference.high < 0:
+        return "worse"
+    return "undecided"
+
+
+@dataclass(frozen=True)
+class _SeedLevel:
+    """What is known of the seeds of one setting, and the students it is used for.
+
+    Attributes:
+        effects: (S,), mean 0 and mean square `variance`.
+        variance: between seeds, without the interaction.
+        spread: s², with the interaction.
+        seeds: number of seeds of each student.
+    """
+
+    effects: np.ndarray
+    variance: float
+    spread: float
+    seeds: tuple[int, ...]
+
+    @property
+    def share(self) -> float:
+        """Variance of a mean over the students' seeds, per variance of a seed."""
+        return sum(1 / number for number in self.seeds)
+
+
+def _paragraph_sums(scores: ArrayLike, paragraphs: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of the scores (S, C) and numbers of questions (C,) of each paragraph, in the order of the labels."""
+    rows, labels = np.asarray(scores, dtype=float), np.asarray(paragraphs)
+    if rows.ndim not in (1, 2):
+        raise ValueError(f"scores must have the shape (questions,) or (seeds, questions), not {rows.shape}")
+    if not rows.size:
+        raise ValueError("no scores")
+    if labels.shape != rows.shape[-1:]:
+        raise ValueError(f"scores of {rows.shape[-1]} questions, but paragraph labels of shape {labels.shape}")
+    if not np.isfinite(rows).all():
+        raise ValueError("NaN or infinity among the scores")
+    if any(label is None or label != label for label in labels.tolist()):
+        raise ValueError("a paragraph label is missing")
+    names, codes = np.unique(labels, return_inverse=True)
+    if len(names) < 2:
+        raise ValueError("the scores need questions about at least two paragraphs, not one")
+    sums = np.stack([np.bincount(codes, row) for row in np.atleast_2d(rows)])
+    return sums, np.bincount(codes).astype(float)
+
+
+def _question_variance(sums: np.ndarray, counts: np.ndarray) -> float:
+    """Clustered variance of sums.sum() / counts.sum(), both (C,)."""
+    deviations = sums - counts * (sums.sum() / counts.sum())
+    return float(_clustered(deviations)) / float(counts.sum() ** 2)
+
+
+def _clustered(deviations: np.ndarray) -> float:
+    """Sum of squares of the clusters' sums of deviations (…, C), with the correction for few clusters."""
+    clusters = deviations.shape[-1]
+    return float(np.sum(deviations**2)) * clusters / (clusters - 1)
+
+
+def _seed_levels(counts: np.ndarray, *students: np.ndarray) -> list[_SeedLevel]:
+    """The seed levels of the students' sums (S, C); those with one seed use the others'."""
+    levels = [_seed_level(sums, counts) for sums in students if len(sums) > 1]
+    single = tuple(1 for sums in students if len(sums) == 1)
+    if levels and single:
+        return [_SeedLevel(level.effects, level.variance, level.spread, level.seeds + single) for level in levels]
+    return levels
+
+
+def _seed_level(sums: np.ndarray, counts: np.ndarray) -> _SeedLevel:
+    """The seed level of one student's sums (S, C), S > 1."""
+    seeds = len(sums)
+    means = sums.sum(axis=1) / counts.sum()
+    deviations = sums - counts * means[:, None]
+    interaction = _clustered(deviations - deviations.mean(axis=0)) / (seeds - 1) / counts.sum() ** 2
+    spread = float(means.var(ddof=1))
+    variance = max(spread - interaction, 0.0)
+    scale = math.sqrt(variance / spread * seeds / (seeds - 1)) if spread else 0.0
+    return _SeedLevel(scale * (means - means.mean()), variance, spread, (seeds,))
+
+
+def _estimate(
+    sums: np.ndarray, counts: np.ndarray, levels: list[_SeedLevel], confidence: float, resamples: int, seed: int
+) -> Estimate:
+    """The mean sums.sum() / counts.sum(), both (C,), with the errors and the interval of `score_interval`."""
+    clusters = len(counts)
+    mean = float(sums.sum() / counts.sum())
+    questions = _question_variance(sums, counts)
+    seeds = sum(level.variance * level.share for level in levels)
+    noise = questions**2 / (clusters - 1)
+    noise += sum((level.spread * level.share) ** 2 / (len(level.effects) - 1) for level in levels)
+    freedom = max((questions + seeds) ** 2 / noise, 1.0) if levels and noise else clusters - 1.0
+
+    rng = np.random.default_rng(seed)
+    drawn = stats.bootstrap(
+        (sums, counts),
+        lambda sums, counts, axis: sums.sum(axis=axis) / counts.sum(axis=axis),
+        paired=True,
+        vectorized=True,
+        n_resamples=resamples,
+        batch=_batch(clusters),
+        method="percentile",
+        rng=rng,
+    ).bootstrap_distribution
+    deviations = (drawn - mean) * math.sqrt(clusters / (clusters - 1))
+    for level in levels:
+        for number in level.seeds:
+            deviations += rng.choice(level.effects, (resamples, number)).mean(axis=1)
+    tails = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
+    expansion = stats.t.ppf(tails[1], freedom) / stats.norm.ppf(tails[1])
+    low, high = mean + expansion * np.quantile(deviations, tails)
+    seed_error = math.sqrt(seeds) if levels else None
+    return Estimate(mean, float(low), float(high), math.sqrt(questions), seed_error, float(freedom))
+
+
+def _t_test(estimate: Estimate) -> float:
+    """Two-sided p-value of a mean of 0."""
+    if estimate.mean == 0:
+        return 1.0
+    if estimate.standard_error == 0:
+        return 0.0
+    return float(2 * stats.t.sf(abs(estimate.mean) / estimate.standard_error, estimate.degrees_of_freedom))
+
+
+def _batch(clusters: int) -> int:
+    return max(BATCH_VALUES // clusters, 1)

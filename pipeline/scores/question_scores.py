@@ -1,0 +1,100 @@
+"""The scores of each question as a table: what comparisons of models are made from."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.questions.features import Features
+from pipeline.scores.metrics import METRICS
+from pipeline.scores.spans import Answer
+from pipeline.scores.squad_metric import score_each
+
+COLUMNS = pa.schema(
+    {
+        "id": pa.string(),
+        "paragraph": pa.string(),
+        "article": pa.string(),
+        "windows": pa.int32(),
+        "exact_match": pa.float64(),
+        "f1": pa.float64(),
+        "agreement": pa.float64(),
+        "prediction": pa.string(),
+        "start": pa.int32(),
+        "score": pa.float64(),
+    }
+)
+# metadata entry: equal for tables of the same questions, contexts, reference answers and metric
+QUESTIONS = b"questions"
+
+
+def question_scores(
+    features: Features,
+    records: Sequence[dict[str, Any]],
+    answers: Sequence[list[Answer]],
+    teacher_answers: Sequence[list[Answer]] | None = None,
+    metric: str = "squad",
+) -> pa.Table:
+    """A row for each record, in the records' order.
+
+    Columns: `id`; `paragraph`, a hash of the context; `article`, the title, "" if there is none; `windows`, how many
+    the question has; `exact_match` and `f1`, 0-100; `agreement`, 100 where the answer is the teacher's and 0 elsewhere,
+    null without a teacher; `prediction`, null if there is none; `start`, its first character in the context; `score`,
+    the sum of its two logits.
+
+    Args:
+        features: the windows of the records.
+        answers: of each record, best first.
+        teacher_answers: the same of the teacher.
+        metric: the name of exact match and F1 in `metrics.METRICS`.
+    """
+    best = [found[0] if found else None for found in answers]
+    predictions = {record["id"]: answer.text for record, answer in zip(records, best, strict=True) if answer}
+    scores = {
+        name: [100 * value for value in score_each(function, predictions, records)]
+        for name, function in METRICS[metric]._asdict().items()
+    }
+    windows = Counter(features.record.tolist())
+    columns = {
+        "id": [record["id"] for record in records],
+        "paragraph": [paragraph(record["context"]) for record in records],
+        "article": [record["title"] or "" for record in records],
+        "windows": [windows[i] for i in range(len(records))],
+        **scores,
+        "agreement": agreement(answers, teacher_answers) if teacher_answers else [None] * len(records),
+        "prediction": [answer and answer.text for answer in best],
+        "start": [answer and answer.start for answer in best],
+        "score": [answer and answer.score for answer in best],
+    }
+    return pa.table(columns, schema=COLUMNS.with_metadata({QUESTIONS: fingerprint(records, metric)}))
+
+
+def paragraph(context: str) -> str:
+    """16 hexadecimal digits that stand for a context."""
+    return hashlib.blake2b(context.encode(), digest_size=8).hexdigest()
+
+
+def agreement(answers: Sequence[list[Answer]], others: Sequence[list[Answer]]) -> list[float]:
+    """100 for each question whose two best answers have the same text, else 0."""
+    pairs = zip(answers, others, strict=True)
+    return [100.0 * ([answer.text for answer in a[:1]] == [answer.text for answer in b[:1]]) for a, b in pairs]
+
+
+def fingerprint(records: Sequence[dict[str, Any]], metric: str) -> str:
+    """32 hexadecimal digits; equal for one metric and equal questions, contexts and reference answers in one order."""
+    digest = hashlib.blake2b(metric.encode(), digest_size=16)
+    for record in records:
+        content = [record["id"], record["context"], record["question"], record["answers"]["text"]]
+        digest.update(json.dumps(content).encode())
+    return digest.hexdigest()
+
+
+def write_question_scores(table: pa.Table, path: Path) -> None:
+    """Write the table as Parquet; the same table gives the same bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path)

@@ -1,0 +1,64 @@
+"""The dropout of any encoder, set for a training and not saved with the model."""
+
+import copy
+
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from pipeline.errors import InputError
+
+# the names that the configs of transformers' question-answering models give it
+HIDDEN = (
+    "hidden_dropout_prob",
+    "hidden_dropout",
+    "dropout",
+    "dropout_rate",
+    "activation_dropout",
+    "embedding_dropout",
+    "embed_dropout",
+    "embd_pdrop",
+    "mlp_dropout",
+    "qa_dropout",
+    "resid_dropout",
+    "resid_pdrop",
+)
+ATTENTION = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
+
+
+def with_dropout(model: PreTrainedModel, dropout: float | None, attention_dropout: float | None) -> PreTrainedModel:
+    """The model with the same weights and other dropout; its config says so until the caller puts the old one back.
+
+    Torch's fused attention on a CPU takes no dropout: with `attention_dropout` 0 it is used, else attention takes
+    several operations.
+
+    Args:
+        dropout: of the encoder's hidden states, 0-1; None keeps the model's own. A span head keeps its own.
+        attention_dropout: of the attention weights.
+
+    Raises:
+        InputError: the encoder's config has no such dropout.
+    """
+    changes = {}
+    if dropout is not None:
+        changes |= _named(model, HIDDEN, dropout, "train.dropout")
+    if attention_dropout is not None:
+        changes |= _named(model, ATTENTION, attention_dropout, "train.attention_dropout")
+    if not changes:
+        return model
+    config = copy.deepcopy(model.config)
+    for name, value in changes.items():
+        setattr(_encoder_config(config), name, value)
+    changed = type(model)(config)
+    changed.load_state_dict(model.state_dict())
+    return changed.to(model.dtype).to(model.device)
+
+
+def _named(model: PreTrainedModel, names: tuple[str, ...], value: float, key: str) -> dict[str, float]:
+    found = [name for name in names if hasattr(_encoder_config(model.config), name)]
+    if not found:
+        raise InputError(f"{key}: the config of {type(model).__name__} has none of {', '.join(names)}; leave it null")
+    return dict.fromkeys(found, value)
+
+
+def _encoder_config(config: PreTrainedConfig) -> PreTrainedConfig:
+    """The config that the encoder reads; a student's is inside its own."""
+    return getattr(config, "encoder_config", config)
