@@ -257,6 +257,12 @@ class Prune(Section):
 class Evaluate(Section):
     n_best: int = Field(20, ge=1, description="answers per question in nbest.jsonl")
     max_answer_length: int = Field(ge=1, description="maximum tokens of an answer")
+    metric: Literal[
+        "squad", "cmrc2018", "mlqa-ar", "mlqa-de", "mlqa-en", "mlqa-es", "mlqa-hi", "mlqa-vi", "mlqa-zh"
+    ] = Field(
+        description="exact match and F1: `squad` (English), `cmrc2018` (Chinese), or MLQA's, `mlqa-` and `ar`, `de`, "
+        "`en`, `es`, `hi`, `vi` or `zh`"
+    )
 
 
 class Params(Section):

@@ -26,7 +26,7 @@ MINIMAL = {
     "distill": {"alpha": 1.0, "temperature": 2.0},
     "prune": {"amount": 0.0},
     "train": {"epochs": 1, "learning_rate": 1e-3},
-    "evaluate": {"max_answer_length": 30},
+    "evaluate": {"max_answer_length": 30, "metric": "squad"},
 }
 FROM_FILES = {"source": "files", "train_file": "data/raw/train.json", "validation_file": "data/raw/validation.json"}
 

@@ -32,7 +32,7 @@ TINY = {
     "distill": {"alpha": 1.0, "temperature": 2.0},
     "prune": {"amount": 0.3},
     "train": {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3},
-    "evaluate": {"n_best": 5, "max_answer_length": 30},
+    "evaluate": {"n_best": 5, "max_answer_length": 30, "metric": "squad"},
 }
 DATA_STAGES = (dataset, tokenize, teacher, logits, backbone)
 ALL_STAGES = (*DATA_STAGES, train, evaluate)

@@ -41,7 +41,7 @@ class Run:
 
     @property
     def questions(self) -> bytes:
-        """Equal for runs scored on the same questions."""
+        """Equal for runs scored on the same questions by the same metric."""
         return (self.scores.schema.metadata or {}).get(QUESTIONS, b"")
 
 
@@ -103,7 +103,7 @@ def scored_runs(first: list[str]) -> list[Run]:
 
 
 def refuse_other_questions(runs: Iterable[Run]) -> None:
-    """Refuse runs that were not scored on the same questions.
+    """Refuse runs that were not scored on the same questions by the same metric.
 
     Raises:
         InputError: names the first two that differ.
@@ -112,6 +112,6 @@ def refuse_other_questions(runs: Iterable[Run]) -> None:
     for run in others:
         if run.questions != first.questions:
             raise InputError(
-                f"{run.name} was scored on other questions than {first.name} ({len(run.scores)} and "
-                f"{len(first.scores)}); compare runs of one validation set"
+                f"{run.name} was scored on other questions, or by another evaluate.metric, than {first.name} "
+                f"({len(run.scores)} and {len(first.scores)} questions); compare runs of one validation set and metric"
             )

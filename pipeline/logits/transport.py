@@ -26,11 +26,11 @@ Probabilities are those at temperature 1. A temperature in the loss is applied t
 import numpy as np
 
 from pipeline.questions.features import Features
+from pipeline.questions.offsets import NO_CHARACTER, all_tokens, nearest_covered
 
 # The logit of a token without mass; the losses use the same value for masked tokens. A small probability is not
 # enough: at temperature 4, 1e-6 gets 0.03 times the weight of 1, and 180 such tokens outweigh the answer.
 NO_MASS = -1e30
-NO_CHARACTER = -1
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -64,12 +64,12 @@ def transport(source: Features, logits: Pair, target: Features) -> tuple[Pair, f
         source_offsets = [_context_offsets(source, i) for i in sources[record]]
         probabilities = [_probabilities(source, logits, i) for i in sources[record]]
         target_offsets = [_context_offsets(target, i) for i in windows]
-        source_covered, target_covered = _covered(source_offsets), _covered(target_offsets)
-        characters = [_nearest_covered(offsets, target_covered) for offsets in source_offsets]
+        source_tokens, target_tokens = all_tokens(source_offsets), all_tokens(target_offsets)
+        characters = [nearest_covered(offsets, target_tokens) for offsets in source_offsets]
         for i, offsets in zip(windows, target_offsets, strict=True):
             mass = np.zeros((2, len(offsets) + 2))  # [CLS], the context's tokens, unaligned
             remaining = np.ones((2, 1))
-            for j in _source_order(offsets, source_offsets, source_covered):
+            for j in _source_order(offsets, source_offsets, source_tokens):
                 positions = _target_positions(offsets, source_offsets[j], characters[j])
                 mass += remaining * _sum_by_position(positions, probabilities[j], len(offsets))
                 remaining *= probabilities[j][:, :1]
@@ -106,29 +106,13 @@ def _probabilities(features: Features, logits: Pair, i: int) -> np.ndarray:
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def _covered(windows: list[np.ndarray]) -> np.ndarray:
-    """(m, 2) sorted offsets of the context tokens of all windows of a record; tokens in several windows repeat."""
-    # neither begins nor ends decrease from token to token, so sorting each column keeps the pairs
-    return np.sort(np.concatenate(windows), axis=0)
-
-
-def _nearest_covered(offsets: np.ndarray, covered: np.ndarray) -> np.ndarray:
-    """(n, 2) offsets with begins moved right and ends moved left to a covered character; `NO_CHARACTER` without one."""
-    after = np.searchsorted(covered[:, 1], offsets[:, 0], side="right")
-    before = np.searchsorted(covered[:, 0], offsets[:, 1], side="left")
-    begins = np.maximum(offsets[:, 0], np.append(covered[:, 0], NO_CHARACTER)[after])
-    begins[after == len(covered)] = NO_CHARACTER
-    ends = np.minimum(offsets[:, 1], np.append(NO_CHARACTER, covered[:, 1])[before])
-    return np.stack([begins, ends], axis=1)
-
-
-def _source_order(offsets: np.ndarray, sources: list[np.ndarray], covered: np.ndarray) -> list[int]:
+def _source_order(offsets: np.ndarray, sources: list[np.ndarray], tokens: np.ndarray) -> list[int]:
     """The source windows that a target window is aligned with, largest overlap first.
 
     Args:
         offsets: (n, 2) of the target window's context.
         sources: offsets of each source window's context.
-        covered: `_covered` of the sources.
+        tokens: `all_tokens` of the sources.
     """
     if len(sources) == 1 or not len(offsets):
         return [0]
@@ -136,7 +120,7 @@ def _source_order(offsets: np.ndarray, sources: list[np.ndarray], covered: np.nd
     if same:
         return same[:1]
     # white space at the edges of the target window does not count as overlap
-    begin, end = _nearest_covered(np.array([[offsets[0, 0], offsets[-1, 1]]]), covered)[0].tolist()
+    begin, end = nearest_covered(np.array([[offsets[0, 0], offsets[-1, 1]]]), tokens)[0].tolist()
     overlaps = [
         (max(begin, int(source[0, 0])), min(end, int(source[-1, 1]))) if len(source) else (0, 0) for source in sources
     ]
@@ -157,7 +141,7 @@ def _target_positions(offsets: np.ndarray, source: np.ndarray, characters: np.nd
     Args:
         offsets: (n, 2) of the target window's context.
         source: (k, 2) offsets of the source window's context.
-        characters: (k, 2) `_nearest_covered` of the source's offsets, by the target's tokens.
+        characters: (k, 2) `nearest_covered` of the source's offsets, by the target's tokens.
     """
     if np.array_equal(offsets, source):
         return np.tile(np.arange(1, len(source) + 1), (2, 1))

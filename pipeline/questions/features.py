@@ -21,7 +21,8 @@ class Features:
         starts: (N + 1,) int64, offset of each window's first token.
         input_ids: (T,) int32.
         token_type_ids: (T,) uint8.
-        offset_mapping: (T, 2) int32, first and past-the-last character in the context; -1 for other tokens.
+        offset_mapping: (T, 2) int32, first and past-the-last character in the context, as `offsets.complete` has them;
+            -1 for other tokens.
         context: (N, 2) int32, first and past-the-last position of the context's tokens in the window.
         labels: (N, 2) int32, first and last position of the answer in the window; (0, 0) if the window does not contain
             it, `UNLABELLED` if the record has no answer.

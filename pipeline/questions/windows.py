@@ -7,12 +7,15 @@ as in transformers' question-answering example.
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from transformers import PreTrainedTokenizerFast
 
 from pipeline.errors import InputError
+from pipeline.questions import offsets
 from pipeline.questions.features import KEY_BYTES, UNLABELLED, Features
 from pipeline.questions.tokenization import has_segments
 
@@ -28,7 +31,8 @@ class Window:
         record: index of its question record.
         input_ids: (n,) int32.
         token_type_ids: (n,) uint8, segment ids; zeros if the tokenizer has none.
-        offset_mapping: (n, 2) int32, first and past-the-last character in the context; -1 for other tokens.
+        offset_mapping: (n, 2) int32, first and past-the-last character in the context, as `offsets.complete` has them;
+            -1 for other tokens.
         context: first and past-the-last position of the context's tokens.
         label: first and last position of the answer; (0, 0) if the window does not contain all of it, `UNLABELLED` if
             the record has no answer.
@@ -70,8 +74,9 @@ def windows(
             return_overflowing_tokens=True,
             return_offsets_mapping=True,
         )
-        for encoding, index in zip(encoded.encodings, encoded["overflow_to_sample_mapping"], strict=True):
-            yield _window(encoding, begin + index, batch[index], tokenizer)
+        pairs = zip(encoded["overflow_to_sample_mapping"], encoded.encodings, strict=True)
+        for index, group in groupby(pairs, key=itemgetter(0)):
+            yield from _windows_of([encoding for _, encoding in group], begin + index, batch[index], tokenizer)
 
 
 def _check_question_lengths(
@@ -96,45 +101,59 @@ def _check_question_lengths(
         )
 
 
-def _window(encoding: Any, index: int, record: dict[str, Any], tokenizer: PreTrainedTokenizerFast) -> Window:
-    input_ids = np.array(encoding.ids, dtype=np.int32)
-    if input_ids[0] != tokenizer.cls_token_id:
-        raise InputError(f"the tokenizer does not put [CLS] first (question {record['id']}); labels need it there")
-    in_context = np.array([sequence == 1 for sequence in encoding.sequence_ids])
-    first = int(in_context.argmax())
-    context = (first, first + int(in_context.sum()))
-    offsets = np.array(encoding.offsets, dtype=np.int32)
-    offsets[~in_context] = NO_OFFSET
-    return Window(
-        record=index,
-        input_ids=input_ids,
-        token_type_ids=np.array(
-            encoding.type_ids if has_segments(tokenizer) else np.zeros(len(input_ids)), dtype=np.uint8
-        ),
-        offset_mapping=offsets,
-        context=context,
-        label=_label(offsets, context, record),
-    )
+def _windows_of(
+    encodings: list[Any], index: int, record: dict[str, Any], tokenizer: PreTrainedTokenizerFast
+) -> Iterator[Window]:
+    """Yield the windows of one record, from its encodings."""
+    mappings = _offset_mappings(encodings, record["context"])
+    answer = _answer(record, mappings)
+    for encoding, mapping in zip(encodings, mappings, strict=True):
+        input_ids = np.array(encoding.ids, dtype=np.int32)
+        if input_ids[0] != tokenizer.cls_token_id:
+            raise InputError(f"the tokenizer does not put [CLS] first (question {record['id']}); labels need it there")
+        in_context = _in_context(mapping)
+        first = int(in_context.argmax())
+        context = (first, first + int(in_context.sum()))
+        yield Window(
+            record=index,
+            input_ids=input_ids,
+            token_type_ids=np.array(
+                encoding.type_ids if has_segments(tokenizer) else np.zeros(len(input_ids)), dtype=np.uint8
+            ),
+            offset_mapping=mapping,
+            context=context,
+            label=label(mapping, context, *answer) if answer else UNLABELLED,
+        )
 
 
-def _label(offsets: np.ndarray, context: tuple[int, int], record: dict[str, Any]) -> tuple[int, int]:
+def _offset_mappings(encodings: list[Any], context: str) -> list[np.ndarray]:
+    """(n, 2) offsets of each window of a record, complete. One window alone does not show what no token holds."""
+    mapping = np.array([offset for encoding in encodings for offset in encoding.offsets], dtype=np.int32)
+    in_context = np.array([sequence == 1 for encoding in encodings for sequence in encoding.sequence_ids])
+    mapping[in_context] = offsets.complete(mapping[in_context], context)
+    mapping[~in_context] = NO_OFFSET
+    return np.split(mapping, np.cumsum([len(encoding) for encoding in encodings])[:-1])
+
+
+def _in_context(mapping: np.ndarray) -> np.ndarray:
+    return mapping[:, 0] != NO_OFFSET
+
+
+def _answer(record: dict[str, Any], mappings: list[np.ndarray]) -> tuple[int, int] | None:
+    """First and past-the-last character of the record's answer that belong to a token; None without an answer."""
     if not record["answers"]["text"]:
-        return UNLABELLED
+        return None
     start, text = record["answers"]["answer_start"][0], record["answers"]["text"][0]
-    return label(offsets, context, *_stripped(record["context"], start, start + len(text)))
-
-
-def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
-    """Start and end of text[start:end] without leading and trailing white space, which is in no token."""
-    inside = text[start:end]
-    return start + len(inside) - len(inside.lstrip()), end - len(inside) + len(inside.rstrip())
+    tokens = offsets.all_tokens([mapping[_in_context(mapping)] for mapping in mappings])
+    start, end = offsets.nearest_covered(np.array([[start, start + len(text)]]), tokens)[0].tolist()
+    return start, end
 
 
 def label(offset_mapping: np.ndarray, context: tuple[int, int], start: int, end: int) -> tuple[int, int]:
     """Positions of the tokens that contain characters `start` and `end - 1`; (0, 0) unless both are in the window.
 
-    If the tokenizer dropped the first character, the answer starts at the next token; if it dropped the last, the
-    answer ends at the previous one.
+    If no token contains the first character, the answer starts at the next token; if none contains the last, the answer
+    ends at the previous one.
     """
     first, past = context
     begins, ends = offset_mapping[first:past, 0], offset_mapping[first:past, 1]

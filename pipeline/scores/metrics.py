@@ -9,25 +9,37 @@ from typing import Any
 import numpy as np
 
 from pipeline.questions.features import Features
-from pipeline.scores import spans, squad_metric
+from pipeline.scores import cmrc_metric, mlqa_metric, spans, squad_metric
 
 Logits = tuple[np.ndarray, np.ndarray]
+# the values of evaluate.metric
+METRICS = {
+    "squad": squad_metric.METRIC,
+    "cmrc2018": cmrc_metric.METRIC,
+    **{f"mlqa-{language}": mlqa_metric.metric(language) for language in mlqa_metric.ARTICLES},
+}
 
 
 def scores(
-    features: Features, records: list[dict[str, Any]], logits: Logits, max_answer_length: int, n_best: int = 1
+    features: Features,
+    records: list[dict[str, Any]],
+    logits: Logits,
+    max_answer_length: int,
+    metric: str = "squad",
+    n_best: int = 1,
 ) -> tuple[dict[str, float], list[list[spans.Answer]]]:
     """Exact match, F1, span accuracy (0-100) and the number of questions; and the n best answers to each question.
 
     Args:
         logits: start and end, each (T,), concatenated over the windows of `features`.
         max_answer_length: in tokens, inclusive.
+        metric: the name of exact match and F1 in `METRICS`.
     """
     contexts = [record["context"] for record in records]
     found = spans.answers(features, contexts, *logits, n_best, max_answer_length)
     predictions = {record["id"]: best[0].text for record, best in zip(records, found, strict=True) if best}
     return {
-        **squad_metric.score(predictions, records),
+        **squad_metric.score(predictions, records, METRICS[metric]),
         "span_accuracy": spans.window_accuracy(features, *logits),
         "questions": len(records),
     }, found

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.questions.features import Features
-from pipeline.scores import squad_metric
+from pipeline.scores.metrics import METRICS
 from pipeline.scores.spans import Answer
+from pipeline.scores.squad_metric import score_each
 
 COLUMNS = pa.schema(
     {
@@ -28,7 +29,7 @@ COLUMNS = pa.schema(
         "score": pa.float64(),
     }
 )
-# metadata entry: equal for tables of the same questions, contexts and reference answers
+# metadata entry: equal for tables of the same questions, contexts, reference answers and metric
 QUESTIONS = b"questions"
 
 
@@ -37,6 +38,7 @@ def question_scores(
     records: Sequence[dict[str, Any]],
     answers: Sequence[list[Answer]],
     teacher_answers: Sequence[list[Answer]] | None = None,
+    metric: str = "squad",
 ) -> pa.Table:
     """A row for each record, in the records' order.
 
@@ -49,12 +51,13 @@ def question_scores(
         features: the windows of the records.
         answers: of each record, best first.
         teacher_answers: the same of the teacher.
+        metric: the name of exact match and F1 in `metrics.METRICS`.
     """
     best = [found[0] if found else None for found in answers]
     predictions = {record["id"]: answer.text for record, answer in zip(records, best, strict=True) if answer}
     scores = {
-        name: [100 * value for value in squad_metric.score_each(metric, predictions, records)]
-        for name, metric in (("exact_match", squad_metric.exact_match), ("f1", squad_metric.f1))
+        name: [100 * value for value in score_each(function, predictions, records)]
+        for name, function in METRICS[metric]._asdict().items()
     }
     windows = Counter(features.record.tolist())
     columns = {
@@ -68,7 +71,7 @@ def question_scores(
         "start": [answer and answer.start for answer in best],
         "score": [answer and answer.score for answer in best],
     }
-    return pa.table(columns, schema=COLUMNS.with_metadata({QUESTIONS: fingerprint(records)}))
+    return pa.table(columns, schema=COLUMNS.with_metadata({QUESTIONS: fingerprint(records, metric)}))
 
 
 def paragraph(context: str) -> str:
@@ -82,9 +85,9 @@ def agreement(answers: Sequence[list[Answer]], others: Sequence[list[Answer]]) -
     return [100.0 * ([answer.text for answer in a[:1]] == [answer.text for answer in b[:1]]) for a, b in pairs]
 
 
-def fingerprint(records: Sequence[dict[str, Any]]) -> str:
-    """32 hexadecimal digits; equal for equal questions, contexts and reference answers in one order."""
-    digest = hashlib.blake2b(digest_size=16)
+def fingerprint(records: Sequence[dict[str, Any]], metric: str) -> str:
+    """32 hexadecimal digits; equal for one metric and equal questions, contexts and reference answers in one order."""
+    digest = hashlib.blake2b(metric.encode(), digest_size=16)
     for record in records:
         content = [record["id"], record["context"], record["question"], record["answers"]["text"]]
         digest.update(json.dumps(content).encode())

@@ -58,8 +58,8 @@ def answers(
 ) -> list[list[Answer]]:
     """The `n_best` answers to each question over all of its windows, ranked by start logit plus end logit.
 
-    A span that occurs in several windows counts once, with its highest score. A question without windows has no
-    answers.
+    A span that occurs in several windows counts once, with its highest score. Tokens of white space alone are left out.
+    A question without windows has no answers.
 
     Args:
         contexts: one for each question; `features.record` indexes this list.
@@ -69,10 +69,10 @@ def answers(
     pooled: list[dict[tuple[int, int], float]] = [{} for _ in contexts]
     for i in range(len(features)):
         first, past = features.context[i] + features.starts[i]
-        offsets = features.offset_mapping[first:past]
+        tokens = first + np.flatnonzero(np.diff(features.offset_mapping[first:past])[:, 0] > 0)  # not white space alone
+        offsets = features.offset_mapping[tokens]
         found = pooled[features.record[i]]
-        spans = best_spans(start_logits[first:past], end_logits[first:past], n_best, max_answer_length)
-        for score, start, end in spans:
+        for score, start, end in best_spans(start_logits[tokens], end_logits[tokens], n_best, max_answer_length):
             place = (int(offsets[start, 0]), int(offsets[end, 1]))
             found[place] = max(score, found.get(place, -np.inf))
     return [

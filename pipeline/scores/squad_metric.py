@@ -1,12 +1,22 @@
-"""Exact match and F1 as in SQuAD's official evaluation script (Rajpurkar et al. 2016), averaged over questions."""
+"""Exact match and F1 as in SQuAD's official evaluation script (Rajpurkar et al. 2016), averaged over questions.
+
+They are made for English. `cmrc_metric` and `mlqa_metric` have those of other languages, averaged in the same way.
+"""
 
 import re
 import string
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+class Metric(NamedTuple):
+    """Scores, 0-1, of a prediction and a reference."""
+
+    exact_match: Callable[[str, str], float]
+    f1: Callable[[str, str], float]
 
 
 def normalize_answer(text: str) -> str:
@@ -24,8 +34,16 @@ def f1(prediction: str, reference: str) -> float:
     predicted, expected = normalize_answer(prediction).split(), normalize_answer(reference).split()
     if not predicted or not expected:
         return float(predicted == expected)
+    return bag_f1(predicted, expected)
+
+
+def bag_f1(predicted: Sequence[str], expected: Sequence[str]) -> float:
+    """F1, 0-1, over two bags of words; 0 without a common word."""
     common = (Counter(predicted) & Counter(expected)).total()
-    return 2 * common / (len(predicted) + len(expected))
+    return 2 * common / (len(predicted) + len(expected)) if common else 0.0
+
+
+METRIC = Metric(exact_match, f1)
 
 
 def best(metric: Callable[[str, str], float], prediction: str, references: Sequence[str]) -> float:
@@ -33,7 +51,9 @@ def best(metric: Callable[[str, str], float], prediction: str, references: Seque
     return max(metric(prediction, reference) for reference in references)
 
 
-def score(predictions: Mapping[str, str], records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def score(
+    predictions: Mapping[str, str], records: Sequence[Mapping[str, Any]], metric: Metric = METRIC
+) -> dict[str, float]:
     """Mean exact match and F1, 0-100, over all records; a record without a prediction counts as 0.
 
     Args:
@@ -45,8 +65,8 @@ def score(predictions: Mapping[str, str], records: Sequence[Mapping[str, Any]]) 
     if not records:
         raise ValueError("no questions to score")
     return {
-        name: 100 * sum(score_each(metric, predictions, records)) / len(records)
-        for name, metric in (("exact_match", exact_match), ("f1", f1))
+        name: 100 * sum(score_each(function, predictions, records)) / len(records)
+        for name, function in metric._asdict().items()
     }
 
 

@@ -40,11 +40,10 @@ def main() -> None:
     student = Student.from_pretrained(paths.STUDENT).to(device())
 
     logits = inference.predict(student, features, tokenizer.pad_token_id)
-    scores, answers = metrics.scores(
-        features, records, logits, params.evaluate.max_answer_length, params.evaluate.n_best
-    )
-    _, teacher_answers = metrics.scores(features, records, teacher, params.evaluate.max_answer_length)
-    table = question_scores(features, records, answers, teacher_answers)
+    longest, metric = params.evaluate.max_answer_length, params.evaluate.metric
+    scores, answers = metrics.scores(features, records, logits, longest, metric, params.evaluate.n_best)
+    _, teacher_answers = metrics.scores(features, records, teacher, longest, metric)
+    table = question_scores(features, records, answers, teacher_answers, metric)
     loss, divergence = mean_losses(features, logits, teacher)
     metrics.write_json(
         {

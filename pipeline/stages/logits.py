@@ -21,8 +21,8 @@ from pipeline.logits.extraction import Logits, Shard, add_shards
 from pipeline.logits.manifest import read_description, stores
 from pipeline.logits.shards import Identity, shard_files
 from pipeline.models import encoders, hardware
+from pipeline.params import Evaluate, load
 from pipeline.params import Logits as Settings
-from pipeline.params import load
 from pipeline.processes import processes
 from pipeline.questions import tokenization
 from pipeline.questions.features import Features, read_features
@@ -43,7 +43,7 @@ def main() -> None:
         extract(name, records, params.logits)
     if processes().is_main_process:
         paths.remove_others(paths.LOGITS, teachers)
-        scores = score_teachers(teachers, records["validation"], params.evaluate.max_answer_length)
+        scores = score_teachers(teachers, records["validation"], params.evaluate)
         metrics.write_json(scores, paths.TEACHER_METRICS)
 
 
@@ -139,9 +139,7 @@ def load_teacher(folder: Path) -> encoders.PreTrainedModel:
     return teacher
 
 
-def score_teachers(
-    names: list[str], records: list[dict[str, Any]], max_answer_length: int
-) -> dict[str, dict[str, float]]:
+def score_teachers(names: list[str], records: list[dict[str, Any]], settings: Evaluate) -> dict[str, dict[str, float]]:
     """Score each teacher on its own windows, by name, and write the scores of each question.
 
     With several teachers, `mean` has the scores of their mean on the student's windows.
@@ -153,17 +151,17 @@ def score_teachers(
         by_name["mean"] = students, teaching.targets(outputs, students)
     folder = paths.empty_folder(paths.TEACHER_PREDICTIONS)
     return {
-        name: score_teacher(*output, records, max_answer_length, paths.question_scores(folder / name))
+        name: score_teacher(*output, records, settings, paths.question_scores(folder / name))
         for name, output in by_name.items()
     }
 
 
 def score_teacher(
-    features: Features, logits: Logits, records: list[dict[str, Any]], max_answer_length: int, path: Path
+    features: Features, logits: Logits, records: list[dict[str, Any]], settings: Evaluate, path: Path
 ) -> dict[str, float]:
     """Return the scores of a model's logits, and write those of each question to `path`."""
-    scores, answers = metrics.scores(features, records, logits, max_answer_length)
-    table = question_scores(features, records, answers)
+    scores, answers = metrics.scores(features, records, logits, settings.max_answer_length, settings.metric)
+    table = question_scores(features, records, answers, metric=settings.metric)
     write_question_scores(table, path)
     return with_errors(scores, table)
 

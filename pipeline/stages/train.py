@@ -62,7 +62,11 @@ def main() -> None:
     def evaluate(model: nn.Module) -> Row:
         logits = inference.predict_distributed(model, features["validation"], tokenizer.pad_token_id)
         scores, _ = metrics.scores(
-            features["validation"], records["validation"], logits, params.evaluate.max_answer_length
+            features["validation"],
+            records["validation"],
+            logits,
+            params.evaluate.max_answer_length,
+            params.evaluate.metric,
         )
         return {name: scores[name] for name in ("exact_match", "f1")}
 

@@ -7,6 +7,7 @@ import numpy as np
 from pipeline.logits.shards import Identity, Rows
 from pipeline.questions.features import Features
 
+PEAK = 1000.0  # next to this logit, logits of 0 have no mass in float64
 IDENTITY = Identity(teacher="t" * 64, tokenizer="k" * 64, dtype="float16")
 
 
@@ -29,6 +30,14 @@ def rows(names, precision=("float32",)):
     windows = features(names)
     starts = np.concatenate([[ord(n), *range(1, length)] for n, length in zip(names, windows.lengths, strict=True)])
     return Rows(windows.keys, windows.starts, starts.astype(np.float16), -starts.astype(np.float16), precision)
+
+
+def one_hot(windows):
+    """Start and end logits that put all mass at the labels."""
+    logits = np.zeros((2, len(windows.input_ids)), dtype=np.float32)
+    for row, labels in zip(logits, windows.labels.T, strict=True):
+        row[windows.starts[:-1] + labels] = PEAK
+    return logits[0], logits[1]
 
 
 def keys(names):

@@ -7,9 +7,8 @@ from pipeline.logits.transport import NO_MASS, transport
 from pipeline.questions.features import Features
 from pipeline.questions.windows import NO_OFFSET, pack, windows
 from tests.conftest import MILL
+from tests.logits.rows import PEAK, one_hot
 from tests.tiny import byte_level
-
-PEAK = 1000.0  # next to this logit, logits of 0 have no mass in float64
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["trimmed", "untrimmed"])
@@ -31,14 +30,6 @@ def probabilities(features, logits, i):
     scores = np.stack([one[features.tokens(i)][answer_positions(features, i)] for one in logits]).astype(np.float64)
     weights = np.exp(scores - scores.max(axis=1, keepdims=True))
     return weights / weights.sum(axis=1, keepdims=True)
-
-
-def one_hot(features):
-    """Start and end logits that put all mass at the labels."""
-    logits = np.zeros((2, len(features.input_ids)), dtype=np.float32)
-    for row, labels in zip(logits, features.labels.T, strict=True):
-        row[features.starts[:-1] + labels] = PEAK
-    return logits[0], logits[1]
 
 
 def noise(features, seed=0):
@@ -178,6 +169,17 @@ def test_a_token_with_a_leading_space_is_aligned_with_the_word():
     later = make_windows([(0, 4)], [(5, 9), (10, 14)])
     masses, _ = aligned_masses(spaced, [mass], [mass], later)
     np.testing.assert_allclose(masses[1], [[0.3, 0.3, 0.4]] * 2, atol=1e-6)
+
+
+def test_a_token_of_white_space_gives_its_mass_to_the_words_around_it_and_gets_none():
+    # the other tokenizer has a token for the line break, which begins after it and ends before it
+    words, breaks = make_windows([(0, 4), (5, 9)]), make_windows([(0, 4), (5, 4), (5, 9)])
+    [masses], unaligned = aligned_masses(words, [[0.1, 0.2, 0.7]], [[0.1, 0.6, 0.3]], breaks)
+    np.testing.assert_allclose(masses, [[0.1, 0.2, 0, 0.7], [0.1, 0.6, 0, 0.3]], atol=1e-6)
+    assert unaligned == 0
+    [masses], unaligned = aligned_masses(breaks, [[0.1, 0.2, 0.3, 0.4]], [[0.1, 0.2, 0.3, 0.4]], words)
+    np.testing.assert_allclose(masses, [[0.1, 0.2, 0.7], [0.1, 0.5, 0.4]], atol=1e-6)
+    assert unaligned == 0
 
 
 def test_a_space_at_the_edge_needs_no_second_source_window():

@@ -121,6 +121,37 @@ def test_answers_with_decomposed_accents_are_labelled(tokenizer):
     assert [text for _, text in texts(features, [record])] == [answer]
 
 
+@pytest.mark.parametrize(
+    "context, answer",
+    [
+        ("She lived in Zoe\u0308", "Zoe\u0308"),
+        ("\u200bCafé ist zu", "\u200bCafé"),
+        ("यह घर में", "में"),
+        ("It costs 10 €\ufe0f", "10 €\ufe0f"),
+    ],
+)
+def test_an_answer_at_the_edge_of_a_context_is_labelled_if_the_tokenizer_drops_its_last_character(context, answer):
+    tokenizer = train([context], vocab_size=100)
+    record = {"id": "q", "question": "What?", "context": context}
+    record["answers"] = {"text": [answer], "answer_start": [context.index(answer)]}
+    features = pack(windows([record], tokenizer, 64, 6))
+    assert [text for _, text in texts(features, [record])] == [answer]
+
+
+def test_a_window_ends_with_the_characters_that_its_last_token_holds():
+    """The accent belongs to the last token of the first window, not to the second window."""
+    context = "a b c d e\u0301 f g h"
+    tokenizer = train([context], vocab_size=100)
+    record = {"id": "q", "question": "?", "context": context}
+    record["answers"] = {"text": ["e\u0301"], "answer_start": [8]}
+    features = pack(windows([record], tokenizer, 9, 1))
+    assert [text for _, text in texts(features, [record])] == ["e\u0301", "e\u0301"]
+    assert [features.offset_mapping[features.tokens(i)][slice(*features.context[i])].tolist() for i in (0, 1)] == [
+        [[0, 1], [2, 3], [4, 5], [6, 7], [8, 10]],
+        [[8, 10], [11, 12], [13, 14], [15, 16]],
+    ]
+
+
 def test_packing_no_windows_raises():
     with pytest.raises(ValueError, match="no windows"):
         pack([])

@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -77,6 +78,19 @@ def test_a_span_in_two_windows_counts_once_with_the_higher_score(features, recor
     assert begin + place < features.starts[second]
     found = answers(features, contexts, *logits, n_best=50, max_answer_length=1)[0]
     assert [answer.score for answer in found if answer.start == overlap] == [8]
+
+
+def test_a_token_of_white_space_is_no_part_of_an_answer(features, records):
+    contexts = [record["context"] for record in records]
+    first = features.starts[0] + features.context[0, 0]
+    offsets = features.offset_mapping.copy()
+    gap = offsets[first + 1, 0], offsets[first, 1]  # such a token begins after the space and ends before it
+    offsets[first + 1] = gap
+    logits = span_logits(features, 0, (1, 1), 9.0) + span_logits(features, 0, (2, 2), 3.0)
+    found = answers(replace(features, offset_mapping=offsets), contexts, *logits, n_best=20, max_answer_length=3)[0]
+    assert found[0].text == text(features, contexts, 0, (2, 2))
+    assert found[0].score == 6
+    assert all(answer.text and answer.text == answer.text.strip() for answer in found)
 
 
 def test_a_question_without_windows_has_no_answers(features, records):

@@ -1,0 +1,73 @@
+"""Which characters of a context belong to which token. Pure: no tokenizer, no model.
+
+Some tokenizers drop or compose characters: BERT drops combining marks and zero-width characters, NFC composes two
+characters into one. Others put the space before a word into its token. `complete` makes them alike: every character of
+a word belongs to one of the word's tokens, and white space to none. Windows have these offsets, so labels, answers and
+the alignment of tokenizers follow one rule.
+"""
+
+import numpy as np
+
+NO_CHARACTER = -1
+# by code point; no character beyond these is white space
+IS_SPACE = np.array([chr(code).isspace() for code in range(0x3002)])
+
+
+def complete(offsets: np.ndarray, context: str) -> np.ndarray:
+    """Offsets of a context's tokens such that every character of a word belongs to a token, and white space to none.
+
+    A word is a run of characters without white space. A character that no token holds belongs to the token before it
+    in its word, at the beginning of a word to the token after it. A word without tokens belongs to none. A token of
+    white space alone begins where the text after it begins and ends where the text before it ends: begin > end.
+
+    Args:
+        offsets: (m, 2) first and past-the-last character of all tokens of the context, in any order, repeats allowed.
+
+    Returns:
+        (m, 2), in the same order. The offsets of tokens in the order of the text do not decrease.
+    """
+    length = len(context)
+    if not len(offsets):
+        return offsets
+    codes = np.frombuffer(context.encode("utf-32-le"), dtype=np.uint32)
+    space = IS_SPACE[np.minimum(codes, len(IS_SPACE) - 1)]
+    opened, closed = (np.bincount(column, minlength=length + 1)[:length].cumsum() for column in offsets.T)
+    free = ~space & (opened == closed)  # in no token
+    begins = _next(~space)[offsets[:, 0]]
+    ends = _previous(~space)[offsets[:, 1]]
+    after = _next(~free)[ends]
+    before = _previous(~free)[begins]
+    starts_word = (before == 0) | space[before - 1]
+    return np.stack([np.where(starts_word, before, begins), after], axis=1).astype(offsets.dtype)
+
+
+def _next(stop: np.ndarray) -> np.ndarray:
+    """(n + 1,) for each place 0 to n the first place from it on whose character is a stop; n if there is none."""
+    places = np.append(np.where(stop, np.arange(len(stop)), len(stop)), len(stop))
+    return np.minimum.accumulate(places[::-1])[::-1]
+
+
+def _previous(stop: np.ndarray) -> np.ndarray:
+    """(n + 1,) for each place 0 to n the last place up to it that follows a stop; 0 if there is none."""
+    return np.maximum.accumulate(np.append(0, np.where(stop, np.arange(1, len(stop) + 1), 0)))
+
+
+def all_tokens(windows: list[np.ndarray]) -> np.ndarray:
+    """(m, 2) sorted offsets of the context tokens of all windows of a record; tokens in several windows repeat."""
+    # neither begins nor ends decrease from token to token, so sorting each column keeps the pairs
+    return np.sort(np.concatenate(windows), axis=0)
+
+
+def nearest_covered(spans: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    """(n, 2) spans with begins moved right and ends moved left to a covered character; `NO_CHARACTER` without one.
+
+    Args:
+        spans: (n, 2) first and past-the-last characters.
+        tokens: (m, 2) as from `all_tokens`.
+    """
+    after = np.searchsorted(tokens[:, 1], spans[:, 0], side="right")
+    before = np.searchsorted(tokens[:, 0], spans[:, 1], side="left")
+    begins = np.maximum(spans[:, 0], np.append(tokens[:, 0], NO_CHARACTER)[after])
+    begins[after == len(tokens)] = NO_CHARACTER
+    ends = np.minimum(spans[:, 1], np.append(NO_CHARACTER, tokens[:, 1])[before])
+    return np.stack([begins, ends], axis=1)

@@ -1,0 +1,20 @@
+from typing import get_args
+
+import numpy as np
+
+from pipeline.params import Evaluate
+from pipeline.scores.metrics import METRICS, scores
+
+
+def test_every_metric_is_a_value_of_the_parameter():
+    assert tuple(METRICS) == get_args(Evaluate.model_fields["metric"].annotation)
+
+
+def test_the_metric_by_name_scores_the_answers(features, records):
+    logits = np.zeros((2, len(features.input_ids)), dtype=np.float32)
+    for row, labels in zip(logits, features.labels.T, strict=True):
+        row[features.starts[:-1] + labels] = 9
+    records[3]["answers"]["text"] = ["“Two”"]
+    found = {name: scores(features, records, tuple(logits), 30, name)[0]["exact_match"] for name in METRICS}
+    assert found.pop("squad") == 75
+    assert set(found.values()) == {100}
