@@ -18,6 +18,7 @@ from safetensors import safe_open
 from transformers import RobertaConfig, RobertaForQuestionAnswering
 
 from pipeline import paths
+from pipeline.checksums import seal
 from pipeline.cli import report_errors
 from pipeline.errors import InputError
 from pipeline.logits.shards import count_rows
@@ -267,6 +268,7 @@ def test_logits_that_are_not_finite_raise_with_the_question(with_logits, monkeyp
     model = encoders.load_qa_model(paths.TEACHER / "large")
     model.qa_outputs.bias.data[0] = torch.inf
     model.save_pretrained(paths.TEACHER / "large")
+    seal(paths.TEACHER / "large")
     with pytest.raises(InputError, match=r"question synthetic-train-\S+ are not finite"):
         logits.main()
 
