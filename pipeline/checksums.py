@@ -39,6 +39,11 @@ def verified(path: Path, stage: str) -> Path:
     return path
 
 
+def matches(content: bytes, name: str, sums: bytes) -> bool:
+    """Whether the content of a file has the checksum that `sums`, the content of SHA256SUMS, has for its name."""
+    return hashlib.sha256(content).hexdigest() == _parse(sums).get(name)
+
+
 def _fault(folder: Path, name: str | None) -> str | None:
     """What is wrong with a file of a folder, or with the first of all its sealed files; None if nothing is."""
     if not (folder / SUMS).is_file():
@@ -58,8 +63,12 @@ def _sha256(file: Path) -> str:
 
 
 def _read(folder: Path) -> dict[str, str]:
+    return _parse((folder / SUMS).read_bytes())
+
+
+def _parse(sums: bytes) -> dict[str, str]:
     """The checksum of each sealed file, by its path in the folder."""
-    lines = (folder / SUMS).read_text(encoding="utf-8", errors="replace").removesuffix("\n").split("\n")
+    lines = sums.decode(errors="replace").removesuffix("\n").split("\n")
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 

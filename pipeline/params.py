@@ -192,10 +192,10 @@ class Train(Section):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="precision of matrix products; `auto`: bfloat16 on a GPU that supports it, else float32"
     )
-    dropout: Float | None = Field(
+    dropout: float | None = Field(
         None, ge=0, lt=1, description="dropout of the encoder's hidden states; null: the model's own"
     )
-    attention_dropout: Float | None = Field(
+    attention_dropout: float | None = Field(
         None,
         ge=0,
         lt=1,
@@ -323,7 +323,7 @@ class _Constructor(SafeConstructor):
 _Constructor.add_constructor("tag:yaml.org,2002:int", _Constructor.construct_yaml_int)
 
 
-def _parse(text: str) -> Any:
+def parse(text: str) -> Any:
     """The values of a YAML file; DVC uses the same parser.
 
     Raises:
@@ -348,7 +348,7 @@ def load(path: Path) -> Params:
         InputError: the file is missing, not YAML, or has wrong keys; names the file, each key, and valid values.
     """
     try:
-        values = _parse(path.read_text(encoding="utf-8"))
+        values = parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} is missing; `cp presets/default.yaml {path}` restores the default") from None
     except ValueError as error:

@@ -381,7 +381,7 @@ def test_a_number_that_is_too_large_is_refused(refusal, read, key, digits):
     + ["2020-01-01", ".inf", "09.5", "1:30.5", "'0300'", "0", "-0", "1.5e3", "!!str 3", "[1, 2]", "{a: 1, b: [x]}"],
 )  # fmt: skip
 def test_values_are_those_that_dvc_reads(text):
-    assert params._parse(f"a: {text}") == parse_yaml(f"a: {text}", "params.yaml")
+    assert params.parse(f"a: {text}") == parse_yaml(f"a: {text}", "params.yaml")
 
 
 @pytest.mark.parametrize("path", ["data/raw/a\0b", "data/raw/\x07", "data/raw/a\nb"])

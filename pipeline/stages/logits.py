@@ -119,6 +119,9 @@ def compute(
             for features in splits.values():
                 encoders.check_windows(teacher, features)
             padding = add_shards(cache, teacher, mine, pad_token_id, progress.update)
+        except OSError as error:
+            error.add_note(cli.RESUME_HINT)
+            raise
         except KeyboardInterrupt:
             done = cached + len(cache) - before
             raise KeyboardInterrupt(

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline import paths
 from pipeline.checksums import SUMS
+from pipeline.commands.experiments import WORKSPACE, read_run
 from pipeline.errors import InputError
 from pipeline.stages import backbone, evaluate, logits, teacher, tokenize, train
 from tests.damage import flip_bit
@@ -47,13 +48,23 @@ def test_one_flipped_bit_is_named_by_the_stage_that_reads_it(with_logits, stage)
             run_all(stage)
         except InputError as error:
             where = file.parent if file.name == SUMS else file
-            assert str(where) in str(error)
+            assert str(where) in str(error) and "resumes" not in str(error)
             assert f"`dvc repro {PRODUCERS[file.parts[1]]}` rebuilds it" in str(error)
             named += 1
         else:
             assert files("outs", name) == outputs, f"{file} changed the outputs"
         file.write_bytes(intact)
     assert named > 0
+
+
+def test_a_damaged_table_of_scores_is_named(with_logits):
+    run_all(train, evaluate)
+    assert len(read_run(WORKSPACE).scores) == 8
+    flip_bit(paths.question_scores(paths.PREDICTIONS))
+    with pytest.raises(
+        InputError, match=r"questions\.parquet does not match .*; delete data/predictions, then `dvc repro e"
+    ):
+        read_run(WORKSPACE)
 
 
 @pytest.mark.slow

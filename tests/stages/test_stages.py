@@ -83,7 +83,7 @@ def test_dropout_of_the_training_changes_the_student_and_not_its_config(with_log
     train.main()
     without = content(paths.STUDENT)
     changed = [Path(name).name for name in own if own[name] != without[name]]
-    assert changed == ["model.safetensors"]
+    assert changed == ["SHA256SUMS", "model.safetensors"]
 
 
 def test_pruned_weights_are_zero_in_the_saved_student(with_logits):
