@@ -34,7 +34,7 @@ def run(main: Callable[..., None], arguments: argparse.ArgumentParser) -> None:
 
 
 def report_errors(main: Callable[..., None], **options: Any) -> None:
-    """Call `main`; print an expected error as one line and exit with 1, or with 130 after Ctrl-C.
+    """Call `main`; print an expected error and its notes as one line and exit with 1, or with 130 after Ctrl-C.
 
     SIGTERM is handled like Ctrl-C. Other exceptions, which are bugs, are raised with their traceback.
     """
@@ -46,11 +46,13 @@ def report_errors(main: Callable[..., None], **options: Any) -> None:
     except FileNotFoundError as error:
         sys.exit(f"error: {error}; `dvc repro` builds what is missing in data, `dvc pull` downloads it")
     except (OSError, SafetensorError) as error:  # a full disk, for example; the message is enough
-        sys.exit(f"error: {error}; {RESUME_HINT}")
+        sys.exit("; ".join([f"error: {error}", *getattr(error, "__notes__", [])]))
     except RuntimeError as error:
         if not is_lost_process(error):
             raise
         sys.exit(f"error: lost another process of this run ({str(error).splitlines()[0]}); {RESUME_HINT}")
     except KeyboardInterrupt as interrupt:
-        print(f"interrupted: {interrupt or 'what was finished is cached'}; the same command resumes", file=sys.stderr)
+        print(
+            f"interrupted: {interrupt}; the same command resumes" if str(interrupt) else "interrupted", file=sys.stderr
+        )
         sys.exit(130)

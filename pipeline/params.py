@@ -3,13 +3,28 @@
 `python -m pipeline.params` prints the table in the README.
 """
 
+import json
 import re
+import reprlib
+import unicodedata
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import SafeConstructor
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import ScalarNode
 
 from pipeline.errors import InputError
 
@@ -21,13 +36,9 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 NAME = "NAME"
 # default of BertConfig's max_position_embeddings
 BERT_POSITIONS = 512
-
-
-def _scientific(value: Any) -> Any:
-    """Convert a float without a dot, such as 2e-5, which YAML 1.1 reads as a string."""
-    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
-        return float(value)
-    return value
+# of values in errors
+SHORT = reprlib.Repr()
+SHORT.maxlevel, SHORT.maxstring = 1, 100
 
 
 def _head(value: Any) -> Any:
@@ -44,13 +55,19 @@ def _teacher_name(value: Any) -> Any:
     return value
 
 
-Float = Annotated[float, BeforeValidator(_scientific)]
 Head = Annotated[str, BeforeValidator(_head)]
 TeacherName = Annotated[str, BeforeValidator(_teacher_name)]
 
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _check_size(cls, value: Any, field: ValidationInfo) -> Any:
+        if isinstance(value, int) and value >= 2**31 and field.field_name != "seed":
+            raise ValueError("Input should be less than 2 ** 31")
+        return value
 
 
 def check_path(path: str) -> None:
@@ -61,6 +78,8 @@ def check_path(path: str) -> None:
     """
     if not path.startswith("data/raw/") or ".." in Path(path).parts:
         raise ValueError(f"'{path}' is not a path in data/raw")
+    if any(unicodedata.category(character) == "Cc" for character in path):
+        raise ValueError(f"{path!r} has a control character")
 
 
 def check_source(source: str, revision: str | None, kind: str, *keywords: str) -> None:
@@ -141,10 +160,10 @@ class Train(Section):
 
     epochs: int = Field(ge=0, description="passes over the training windows")
     max_steps: int | None = Field(None, ge=1, description="maximum optimizer steps; null: no limit")
-    time_limit_minutes: Float | None = Field(
+    time_limit_minutes: float | None = Field(
         None, gt=0, description="maximum minutes of training, evaluation not counted; null: no limit"
     )
-    evaluate_minutes: Float | None = Field(
+    evaluate_minutes: float | None = Field(
         None, gt=0, description="minutes of training between evaluations; null: evaluate after each epoch"
     )
     batch_size: int = Field(16, ge=1, description="windows per optimizer step")
@@ -161,22 +180,22 @@ class Train(Section):
     )
     shuffle: bool = Field(True, description="new order in each epoch, from the seed; false: the data set's order")
     optimizer: Literal["adam", "adamw"] = Field("adamw", description="`adam` or `adamw`")
-    learning_rate: Float = Field(gt=0, description="peak learning rate of the schedule")
-    weight_decay: Float = Field(0.0, ge=0, description="with `adamw`: decay of all weights except biases and norms")
+    learning_rate: float = Field(gt=0, description="peak learning rate of the schedule")
+    weight_decay: float = Field(0.0, ge=0, description="with `adamw`: decay of all weights except biases and norms")
     schedule: Literal["linear", "exponential", "constant"] = Field(
         "linear",
         description="`linear`: warm-up, then decay to 0; `exponential`: times gamma after each epoch; `constant`",
     )
-    warmup_ratio: Float = Field(0.1, ge=0, lt=1, description="with `linear`: share of the steps used for warm-up")
-    gamma: Float = Field(0.9, gt=0, le=1, description="with `exponential`: factor after each epoch")
-    max_grad_norm: Float | None = Field(1.0, gt=0, description="gradients are clipped to this norm; null: no clipping")
+    warmup_ratio: float = Field(0.1, ge=0, lt=1, description="with `linear`: share of the steps used for warm-up")
+    gamma: float = Field(0.9, gt=0, le=1, description="with `exponential`: factor after each epoch")
+    max_grad_norm: float | None = Field(1.0, gt=0, description="gradients are clipped to this norm; null: no clipping")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="precision of matrix products; `auto`: bfloat16 on a GPU that supports it, else float32"
     )
-    dropout: Float | None = Field(
+    dropout: float | None = Field(
         None, ge=0, lt=1, description="dropout of the encoder's hidden states; null: the model's own"
     )
-    attention_dropout: Float | None = Field(
+    attention_dropout: float | None = Field(
         None,
         ge=0,
         lt=1,
@@ -186,7 +205,7 @@ class Train(Section):
         False, description="compile the model with torch.compile; compilation counts as training time"
     )
     gradient_checkpointing: bool = Field(False, description="recompute activations in the backward pass to save memory")
-    checkpoint_minutes: Float = Field(
+    checkpoint_minutes: float = Field(
         5.0, gt=0, description="minutes of training between checkpoints; a killed run loses at most this"
     )
     keep: Literal["best", "last"] = Field("best", description="the weights to save: `best` by validation F1, or `last`")
@@ -244,12 +263,12 @@ class Backbone(Section):
 
 
 class Distill(Section):
-    alpha: Float = Field(ge=0, le=1, description="weight of the teacher's distribution; 1 - alpha is the label's")
-    temperature: Float = Field(ge=0.01, le=1000, description="the logits of teacher and student are divided by it")
+    alpha: float = Field(ge=0, le=1, description="weight of the teacher's distribution; 1 - alpha is the label's")
+    temperature: float = Field(ge=0.01, le=1000, description="the logits of teacher and student are divided by it")
 
 
 class Prune(Section):
-    amount: Float = Field(
+    amount: float = Field(
         0.0, ge=0, lt=1, description="share of each linear layer's weights set to 0, smallest magnitude first"
     )
 
@@ -295,6 +314,33 @@ class Params(Section):
         return self
 
 
+class _Constructor(SafeConstructor):
+    def construct_yaml_int(self, node: ScalarNode) -> Any:
+        """An integer. It stays text, which is refused, if it starts with 0: octal in YAML 1.1, decimal in YAML 1.2."""
+        return node.value if re.match(r"[+-]?0[0-9_]", node.value) else super().construct_yaml_int(node)
+
+
+_Constructor.add_constructor("tag:yaml.org,2002:int", _Constructor.construct_yaml_int)
+
+
+def parse(text: str) -> Any:
+    """The values of a YAML file; DVC uses the same parser.
+
+    Raises:
+        ValueError: the text is not YAML.
+    """
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Constructor = _Constructor
+    try:
+        return yaml.load(text)
+    except MarkedYAMLError as error:
+        raise ValueError(f"{error.problem}, line {error.problem_mark.line + 1}") from None
+    except (YAMLError, KeyError) as error:
+        raise ValueError(error) from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def load(path: Path) -> Params:
     """Read and check a params file.
 
@@ -302,10 +348,10 @@ def load(path: Path) -> Params:
         InputError: the file is missing, not YAML, or has wrong keys; names the file, each key, and valid values.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} is missing; `cp presets/default.yaml {path}` restores the default") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except ValueError as error:
         raise InputError(f"{path} is not YAML in UTF-8: {' '.join(str(error).split())}") from None
     try:
         return Params.model_validate(values)
@@ -327,7 +373,8 @@ def _explain(path: Path, detail: dict[str, Any]) -> str:
         return f"{where} is missing"
     if detail["type"] in ("dict_type", "model_type") or detail["input"] == {}:
         message = "must be a mapping with at least one key"
-    return f"{where}: {message}" + ("" if isinstance(detail["input"], dict) else f" (it is {detail['input']!r})")
+    value = "" if isinstance(detail["input"], dict) else f" (it is {SHORT.repr(detail['input'])})"
+    return f"{where}: {message}{value}"
 
 
 def _section(location: list[str]) -> type[Section]:
@@ -356,7 +403,9 @@ def _rows(section: type[Section], prefix: str) -> list[str]:
             if prefix:
                 rows.append(f"| `{prefix}{key}` | section | required | {field.description}; keys as in `{key}` |")
             continue
-        default = "required" if field.is_required() else f"`{yaml.safe_dump(field.default).split(chr(10))[0]}`"
+        default = "required"
+        if not field.is_required():
+            default = f"`{field.default if isinstance(field.default, str) else json.dumps(field.default)}`"
         rows.append(f"| `{prefix}{key}` | {_type(field.annotation)} | {default} | {field.description} |")
     return rows
 

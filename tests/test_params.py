@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.utils.serialize import parse_yaml
 
+from pipeline import params
 from pipeline.errors import InputError
 from pipeline.params import HEADS, load
 
@@ -322,3 +324,69 @@ def test_a_file_in_another_encoding_is_refused(tmp_path):
 def test_the_error_for_a_missing_file_names_the_command(tmp_path):
     with pytest.raises(InputError, match=r"params\.yaml is missing; `cp presets/"):
         load(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("\nseed: 5\n", r'is not YAML in UTF-8: found duplicate key "seed" with value "5" \(.*\), line 3\d'),
+        ("\nx: " + "[\n " * 1000 + "]" * 1000, "is not YAML in UTF-8: it is nested too deeply"),
+        ("\nx: " + "{a: " * 2000 + "}" * 2000, "is not YAML in UTF-8: it is nested too deeply"),
+        ("\nx: " + "9" * 5000, r"is not YAML in UTF-8: Exceeds the limit \(4300 digits\)"),
+        ("\nx: 2020-99-99", "is not YAML in UTF-8: month must be in"),
+        ("\nx: !!bool perhaps", "is not YAML in UTF-8: 'perhaps'"),
+        ("\n---\nseed: 5", "is not YAML in UTF-8: but found another document, line"),
+    ],
+    ids=["duplicate", "lists", "mappings", "digits", "date", "bool", "documents"],
+)  # fmt: skip
+def test_what_yaml_cannot_hold_is_one_line(read, text, expected):
+    with pytest.raises(InputError, match=rf"params\.yaml {expected}") as refused:
+        read(changed({}) + text)
+    assert len(str(refused.value)) < 350 and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("key", ["head", "seed", "train.epochs", "backbone.layers", "teacher.config", "dataset", "x"])
+def test_aliases_of_aliases_are_one_short_line(read, key):
+    levels = "".join(f"\na{i + 1}: &a{i + 1} [{', '.join([f'*a{i}'] * 10)}]" for i in range(12))
+    values = yaml.safe_load(changed({}))
+    section, last = parent(values, key)
+    section[last] = "BOMB"
+    with pytest.raises(InputError, match=rf"params\.yaml: {key}") as refused:
+        read(f"a0: &a0 [x, x]{levels}\n" + yaml.safe_dump(values).replace("BOMB", "*a12"))
+    assert max(map(len, str(refused.value).split("; "))) < 400
+
+
+@pytest.mark.parametrize("number", ["0300", "-0300", "+010", "00", "0_3"])
+def test_a_number_that_starts_with_0_is_refused(read, number):
+    with pytest.raises(
+        InputError, match=rf"params\.yaml: seed: Input should be a valid integer \(it is '{re.escape(number)}'\)"
+    ):
+        read(changed({"seed": "N"}).replace("N", number))
+
+
+@pytest.mark.parametrize("digits", [10, 19, 20, 4000])
+@pytest.mark.parametrize("key", ["train.epochs", "train.batch_size", "tokenize.max_length", "evaluate.n_best", "seed"])
+def test_a_number_that_is_too_large_is_refused(refusal, read, key, digits):
+    value = int("9" * digits)
+    if key == "seed" and value < 2**63:
+        assert read(changed({key: value})).seed == value
+        return
+    message = refusal(**{key: value})
+    assert f"params.yaml: {key}: Input should be less than " in message and len(message) < 300
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["0o300", "0x1F", "0b11", "1:30", "1_000", "yes", "on", "True", "tRue", "2e-5", "1e3", ".5", "5.", "~", "Null"]
+    + ["2020-01-01", ".inf", "09.5", "1:30.5", "'0300'", "0", "-0", "1.5e3", "!!str 3", "[1, 2]", "{a: 1, b: [x]}"],
+)  # fmt: skip
+def test_values_are_those_that_dvc_reads(text):
+    assert params.parse(f"a: {text}") == parse_yaml(f"a: {text}", "params.yaml")
+
+
+@pytest.mark.parametrize("path", ["data/raw/a\0b", "data/raw/\x07", "data/raw/a\nb"])
+@pytest.mark.parametrize("key", ["teacher.models.large.model", "backbone.model", "dataset.train_file"])
+def test_a_path_with_a_control_character_is_refused(refusal, key, path):
+    changes = {"teacher.config": None} if key.startswith("teacher") else {"dataset": dict(FROM_FILES)}
+    message = refusal(**{**changes, key: path})
+    assert re.search(r"params\.yaml: .*has a control character", message) and "\n" not in message

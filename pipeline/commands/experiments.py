@@ -10,14 +10,15 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.repo import Repo
 from dvc.scm import RevError
 
 from pipeline import paths
-from pipeline.errors import InputError
+from pipeline.checksums import SUMS, matches
+from pipeline.errors import InputError, rebuild
+from pipeline.params import parse
 from pipeline.scores.question_scores import QUESTIONS
 
 WORKSPACE = "workspace"
@@ -71,9 +72,14 @@ def read_run(name: str) -> Run:
         return files.read_bytes(path.as_posix()) if files else path.read_bytes()
 
     try:
-        scores = pq.read_table(io.BytesIO(read(paths.question_scores(paths.PREDICTIONS))))
+        path = paths.question_scores(paths.PREDICTIONS)
+        content = read(path)
+        if not matches(content, path.name, read(path.with_name(SUMS))):
+            fix = rebuild(paths.PREDICTIONS, "evaluate")
+            raise ValueError(f"{path} does not match its checksum in {SUMS}; {fix}")
+        scores = pq.read_table(io.BytesIO(content))
         metrics = json.loads(read(paths.EVAL_METRICS))
-        params = yaml.safe_load(read(paths.PARAMS))
+        params = parse(read(paths.PARAMS).decode())
     except RevError:
         raise InputError(
             f"there is no revision or experiment '{name}'; `dvc exp list --all-commits` shows the experiments"
@@ -82,7 +88,7 @@ def read_run(name: str) -> Run:
         raise InputError(
             f"{name} has no scores of its questions; run `dvc repro` there and commit dvc.lock, or `dvc pull`"
         ) from None
-    except (ValueError, yaml.YAMLError) as error:
+    except ValueError as error:
         raise InputError(f"{name} has damaged scores: {error}") from None
     return Run(name, params, metrics, scores)
 

@@ -25,11 +25,14 @@ def read(path: Path) -> dict[str, Any]:
     """Read a metrics file.
 
     Raises:
-        InputError: the file is missing.
+        InputError: the file is missing or damaged.
     """
     if not path.exists():
         raise InputError(f"{path} is missing; `dvc repro` rebuilds it")
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: {error}; delete it, then `dvc repro` rebuilds it") from None
 
 
 if __name__ == "__main__":

@@ -66,11 +66,22 @@ def teacher_rows(
 
 
 def as_rows(features: Features, indices: np.ndarray, logits: Logits, dtype: str, precision: str) -> Rows:
-    """The rows of a shard, from the concatenated logits of the windows at `indices`."""
+    """The rows of a shard, from the concatenated logits of the windows at `indices`.
+
+    Raises:
+        InputError: a key of the features is not the one of the tokens that the teacher read.
+    """
+    keys = features.recomputed_keys(indices)
+    different = np.flatnonzero((keys != features.keys[indices]).any(axis=1))
+    if len(different):
+        raise InputError(
+            f"window {indices[different[0]]} does not have the tokens of its key, so its features are damaged; delete "
+            "data/features, then `dvc repro tokenize` rebuilds it"
+        )
     with np.errstate(over="ignore"):  # an overflow is infinite; check_finite reports it
         start_logits, end_logits = (end.astype(dtype) for end in logits)
     return Rows(
-        keys=features.keys[indices],
+        keys=keys,
         starts=np.concatenate([[0], np.cumsum(features.lengths[indices])]),
         start_logits=start_logits,
         end_logits=end_logits,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, rebuild
 from pipeline.logits.manifest import MANIFEST, Manifest
 from pipeline.logits.shards import Rows, parse_description, read_shard
 from pipeline.questions.features import Features, key_list
@@ -26,7 +26,7 @@ class LogitStore:
         except FileNotFoundError:
             raise InputError(f"{folder} has no logits; `dvc repro logits` rebuilds it") from None
         except InputError as error:
-            raise InputError(f"{error}; `dvc repro logits` rebuilds it") from None
+            raise InputError(f"{error}; {rebuild(folder / MANIFEST, 'logits')}") from None
         self.identity = manifest.identity
         if self.identity.tokenizer != tokenizer:
             raise InputError(f"{folder} was built with another tokenizer; `dvc repro logits` rebuilds it")
@@ -37,7 +37,7 @@ class LogitStore:
             try:
                 self._shards.append(read_shard(folder / shard.file, self.identity))
             except InputError as error:
-                self._faults.append(str(error))
+                self._faults.append(f"{error}; {rebuild(folder / shard.file, 'logits')}")
         # row numbers run across all shards
         self._rows = {key: row for row, key in enumerate(key for shard in self._shards for key in key_list(shard.keys))}
         counts = [len(shard) for shard in self._shards]
@@ -62,8 +62,7 @@ class LogitStore:
         if len(missing):
             raise InputError(
                 f"{self.folder} has no logits for {len(missing)} of {len(features)} windows, the first of question "
-                f"{names[missing[0]]}{''.join(f'; {fault}' for fault in self._faults[:1])}; "
-                "`dvc repro logits` computes them"
+                f"{names[missing[0]]}; {[*self._faults, '`dvc repro logits` computes them'][0]}"
             )
         start_logits = np.empty(len(features.input_ids), dtype=self.identity.dtype)
         end_logits = np.empty_like(start_logits)

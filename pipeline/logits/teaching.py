@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.checksums import verified
 from pipeline.logits.store import LogitStore
 from pipeline.logits.transport import NO_MASS, transport
 from pipeline.questions import tokenization
@@ -26,9 +27,11 @@ def read(logits: Path, tokenizer: Path, features: Path, records: list[dict[str, 
         features: the file with the teacher's windows.
 
     Raises:
-        InputError: the store cannot be used, or windows have no logits; the error names the first question.
+        InputError: a file is missing or damaged, the store cannot be used, or windows have no logits; the error names
+            the first question.
     """
-    store = LogitStore(logits, tokenization.fingerprint(tokenization.load(tokenizer)))
+    loaded = tokenization.load(verified(tokenizer, "tokenize"))
+    store = LogitStore(logits, tokenization.fingerprint(loaded))
     windows = read_features(features)
     return windows, store.aligned(windows, [records[i]["id"] for i in windows.record])
 

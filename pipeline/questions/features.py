@@ -1,12 +1,13 @@
-"""Tokenized windows as concatenated, unpadded arrays, saved in one safetensors file that is memory-mapped on load."""
+"""Tokenized windows as concatenated, unpadded arrays, saved in one safetensors file with a checksum."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
+from pipeline.checksums import seal, verified
 from pipeline.errors import InputError
 
 UNLABELLED = (-1, -1)
@@ -27,7 +28,7 @@ class Features:
         labels: (N, 2) int32, first and last position of the answer in the window; (0, 0) if the window does not contain
             it, `UNLABELLED` if the record has no answer.
         record: (N,) int32, index of the question record.
-        keys: (N, 16) uint8, hash of each window's token ids and segment ids.
+        keys: (N, 16) uint8, `window_key` of each window.
     """
 
     starts: np.ndarray
@@ -73,9 +74,21 @@ class Features:
             **{name: getattr(self, name)[windows] for name in ("context", "labels", "record", "keys")},
         )
 
+    def recomputed_keys(self, windows: np.ndarray) -> np.ndarray:
+        """(len(windows), 16) uint8, the keys of some windows, hashed from their token ids and segment ids."""
+        tokens = map(self.tokens, windows)
+        keys = b"".join(window_key(self.input_ids[window], self.token_type_ids[window]) for window in tokens)
+        return np.frombuffer(keys, dtype=np.uint8).reshape(-1, KEY_BYTES)
+
     def tokens(self, i: int) -> slice:
         """The slice of the (T,) arrays that holds window i."""
         return slice(int(self.starts[i]), int(self.starts[i + 1]))
+
+
+def window_key(input_ids: np.ndarray, token_type_ids: np.ndarray) -> bytes:
+    """Hash of a model's input: 16 bytes of BLAKE2b over the token ids and segment ids of a window, each (n,)."""
+    content = input_ids.astype("<i4").tobytes() + token_type_ids.astype("u1").tobytes()
+    return hashlib.blake2b(content, digest_size=KEY_BYTES).digest()
 
 
 def key_list(keys: np.ndarray) -> list[bytes]:
@@ -84,18 +97,18 @@ def key_list(keys: np.ndarray) -> list[bytes]:
 
 
 def write_features(features: Features, path: Path) -> None:
-    """Save features as safetensors; equal features give equal bytes."""
+    """Save features as safetensors with a checksum; equal features give equal bytes."""
     save_file(dict(vars(features)), path)
+    seal(path)
 
 
 def read_features(path: Path) -> Features:
     """Load features saved by `write_features`.
 
     Raises:
-        InputError: the file is damaged.
+        InputError: the file is missing, damaged, or of another version of this module.
     """
     try:
-        with safe_open(path, framework="numpy") as file:
-            return Features(**{name: file.get_tensor(name) for name in file.keys()})
-    except (SafetensorError, TypeError) as error:
-        raise InputError(f"{path} is damaged ({error}); `dvc repro tokenize` rebuilds it") from None
+        return Features(**load_file(verified(path, "tokenize")))
+    except TypeError as error:
+        raise InputError(f"{path} has other tensors ({error}); `dvc repro tokenize` rebuilds it") from None

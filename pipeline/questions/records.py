@@ -1,4 +1,4 @@
-"""Question records as Parquet; equal records give equal bytes."""
+"""Question records as Parquet with a checksum; equal records give equal bytes."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import InputError
+from pipeline.checksums import seal, verified
 
 RECORD = pa.schema(
     {
@@ -22,15 +22,13 @@ RECORD = pa.schema(
 def write_records(records: list[dict[str, Any]], path: Path) -> None:
     """Save question records as Parquet."""
     pq.write_table(pa.Table.from_pylist(records, schema=RECORD), path)
+    seal(path)
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
     """Load records saved by `write_records`.
 
     Raises:
-        InputError: the file is damaged.
+        InputError: the file is missing or damaged.
     """
-    try:
-        return pq.read_table(path).to_pylist()
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{path} is damaged ({error}); `dvc repro dataset` rebuilds it") from None
+    return pq.read_table(verified(path, "dataset")).to_pylist()

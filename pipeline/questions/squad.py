@@ -1,4 +1,4 @@
-"""Read SQuAD questions from JSON files or a hub, and check them.
+"""Read questions from JSON files or a hub, and check them.
 
 A record is {"id", "title", "context", "question", "answers": {"text": [str], "answer_start": [int]}}, as in the
 hub's `squad` data set; `answer_start` is a character offset in the context. A question without an answer has empty
@@ -6,7 +6,11 @@ lists: it can train a student, and cannot be scored.
 """
 
 import json
+import re
+import unicodedata
 from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,61 +20,158 @@ from pipeline.errors import InputError
 MAX_LISTED = 20
 Record = dict[str, Any]
 NO_ANSWERS: Record = {"text": [], "answer_start": []}
+SURROGATE = re.compile("[\ud800-\udfff]")
+BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+LAYOUTS = (
+    "the layouts are SQuAD JSON (data > paragraphs > qas), and a list of questions, as JSON or JSON Lines, with id, "
+    "context, question and answers (text, answer_start)"
+)
 
 
 def read_json(path: Path) -> tuple[list[Record], int]:
-    """Read a SQuAD 1.1 or 2.0 file.
+    """Read a SQuAD 1.1 or 2.0 file, or a list of records as JSON or JSON Lines; other keys are ignored.
 
-    Returns the records, unchecked, and the number of unanswerable questions (`is_impossible`), which are left out.
+    Returns the records, unchecked, and the number of unanswerable questions, which are left out.
 
     Raises:
-        InputError: the file is missing, is not JSON, or does not have the structure data > paragraphs > qas.
+        InputError: the file is missing, is not JSON, or has another layout; a key is misspelt; `is_impossible` is
+            unclear.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        document = _parse(content.decode(json.detect_encoding(content)))
     except FileNotFoundError:
         raise InputError(
             f"{path} is missing; put it there and run `dvc add {path}` (experiments see only what git or DVC tracks)"
         ) from None
     except IsADirectoryError:
         raise InputError(f"{path} is a folder; it must be a SQuAD JSON file") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON: {error}") from None
     questions = list(_questions(document, path))
-    records = [_record(*question) for question in questions if not question[2].get("is_impossible")]
+    records = [_record(*question) for question in questions if not is_impossible(question[2], path)]
     return records, len(questions) - len(records)
 
 
-def _questions(document: Any, path: Path) -> Iterator[tuple[str, Any, dict[str, Any]]]:
+def _parse(text: str) -> Any:
+    """The value of a JSON file, or the list of the values of a JSON Lines file.
+
+    Raises:
+        ValueError: the text is neither.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except json.JSONDecodeError as error:
+        if error.msg != "Extra data":
+            raise
+        not_json = error
+    values = []
+    for number, line in enumerate(text.split("\n"), 1):
+        try:
+            if line.strip():
+                values.append(json.loads(line, object_pairs_hook=_object))
+        except ValueError as error:
+            raise (ValueError(f"line {number}: {error}") if values else not_json) from None
+    return values
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        ValueError: a key has two values.
+    """
+    found = dict(pairs)
+    for key, value in pairs if len(found) < len(pairs) else []:
+        if value != found[key]:
+            raise ValueError(f"an object has the key '{key}' twice; its id is {found.get('id')}")
+    return found
+
+
+def _questions(document: Any, path: Path) -> Iterator[tuple[Any, Any, dict[str, Any]]]:
     """Yield (title, context, question) for every question, in the file's order."""
-    for a, article in enumerate(_list(document, "data", f"{path}: the file")):
-        for p, paragraph in enumerate(_list(article, "paragraphs", f"{path}: data[{a}]")):
-            where = f"{path}: data[{a}].paragraphs[{p}]"
-            for q, question in enumerate(_list(paragraph, "qas", where)):
+    if isinstance(document, dict) and "question" in document:  # JSON Lines with one line
+        document = [document]
+    is_list = isinstance(document, list)
+    for a, article in enumerate(document if is_list else _list(document, "data", f"{path}: the file")):
+        where = f"{path}: {'' if is_list else 'data'}[{a}]"
+        if isinstance(article, dict) and "question" in article:
+            yield article.get("title", ""), article.get("context"), article
+            continue
+        if isinstance(article, dict) and "paragraphs" not in article and article.keys() & {"header", "qas"}:
+            raise InputError(
+                f"{where} is in the layout of MRQA, which is not read; {LAYOUTS}; answer_start of a detected "
+                "answer is char_spans[0][0]"
+            )
+        for p, paragraph in enumerate(_list(article, "paragraphs", where)):
+            for q, question in enumerate(_list(paragraph, "qas", f"{where}.paragraphs[{p}]")):
                 if not isinstance(question, dict):
-                    raise InputError(f"{where}.qas[{q}] is not an object")
+                    raise InputError(f"{where}.paragraphs[{p}].qas[{q}] is not an object")
                 yield article.get("title", ""), paragraph.get("context"), question
 
 
 def _list(value: Any, key: str, where: str) -> list[Any]:
     if not isinstance(value, dict) or not isinstance(value.get(key), list):
-        raise InputError(f"{where} has no list '{key}'; the structure of SQuAD JSON is data > paragraphs > qas")
+        raise InputError(f"{where} has no list '{key}'; {LAYOUTS}")
     return value[key]
 
 
-def _record(title: str, context: Any, question: dict[str, Any]) -> Record:
+def is_impossible(question: dict[str, Any], where: str | Path) -> bool:
+    """Whether a question is unanswerable: `is_impossible`, or without that key empty lists in `answers`, as on the hub.
+
+    Raises:
+        InputError: `is_impossible` is not a boolean or contradicts `answers`, or one of these keys is misspelt.
+    """
+    where = f"{where}: question {question.get('id')}"
+    for key in ("answers", "is_impossible"):
+        similar = _similar(key, tuple(question))
+        if similar:
+            raise InputError(f"{where} has the key '{similar}' and no '{key}'; rename it, or add '{key}'")
+    answers, value = question.get("answers"), question.get("is_impossible")
+    if value is None:
+        return isinstance(answers, dict) and answers.get("text") == []
+    if str(value).lower() not in BOOLEANS:
+        raise InputError(f"{where}: is_impossible is {value!r}; it must be true or false")
+    impossible = BOOLEANS[str(value).lower()]
+    if impossible and (answers.get("text") if isinstance(answers, dict) else answers):
+        raise InputError(f"{where}: is_impossible is {value!r}, but the question has answers")
+    return impossible
+
+
+@cache  # most questions of a file have the same keys
+def _similar(key: str, keys: tuple[str, ...]) -> str | None:
+    """The key that is most similar to a missing key; None if it is not missing or none is similar."""
+    by_lower_case = {other.lower(): other for other in keys}
+    similar = [] if key in keys else get_close_matches(key, by_lower_case)
+    return by_lower_case[similar[0]] if similar else None
+
+
+def _record(title: Any, context: Any, question: dict[str, Any]) -> Record:
     answers = question.get("answers")
     if answers is None:
         answers = []
     if isinstance(answers, list) and all(isinstance(answer, dict) for answer in answers):
-        answers = {key: [answer.get(key) for answer in answers] for key in ("text", "answer_start")}
+        answers = {key: [answer.get(key) for answer in answers] for key in NO_ANSWERS}
+    elif isinstance(answers, dict):
+        answers = {key: answers[key] for key in NO_ANSWERS if key in answers}
     return {
-        "id": question.get("id"),
-        "title": title,
+        "id": _as_text(question.get("id")),
+        "title": _title(title),
         "context": context,
         "question": question.get("question"),
         "answers": answers,
     }
+
+
+def _as_text(value: Any) -> Any:
+    """An integer as a string; any other value unchanged."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _title(value: Any) -> str | None:
+    """A title, or None if it is neither text nor an integer: no stage needs it."""
+    title = _as_text(value)
+    return title if isinstance(title, str) and not SURROGATE.search(title) else None
 
 
 def read_hub(source: str, revision: str, split: str, size: int | None) -> tuple[list[Record], int]:
@@ -79,7 +180,8 @@ def read_hub(source: str, revision: str, split: str, size: int | None) -> tuple[
     Returns the records, unchecked, and the number of unanswerable questions, which are left out.
 
     Raises:
-        InputError: the hub cannot be reached, or does not have this data set, commit or split.
+        InputError: the hub cannot be reached, or does not have this data set, commit or split; a key is misspelt;
+            `is_impossible` is unclear.
     """
     import datasets
 
@@ -92,11 +194,10 @@ def read_hub(source: str, revision: str, split: str, size: int | None) -> tuple[
     for row in rows:
         if size is not None and len(records) == size:
             break
-        if row.get("answers") == NO_ANSWERS:
+        if is_impossible(row, f"hub data set {source}, split {split}"):
             unanswerable += 1
-            continue
-        record = {key: row.get(key) for key in ("id", "title", "context", "question", "answers")}
-        records.append(record if record["answers"] is not None else {**record, "answers": NO_ANSWERS})
+        else:
+            records.append(_record(row.get("title"), row.get("context"), row))
     return records, unanswerable
 
 
@@ -133,12 +234,14 @@ def checked(records: Iterable[Record], where: str, size: int | None = None) -> l
 def _problem(record: Record, seen: set[str]) -> str | None:
     """What is wrong with a record, or None if it is valid; adds its id to `seen`."""
     for key in ("id", "context", "question"):
-        if not _is_string(record[key]):
+        if not isinstance(record[key], str):
             return f"{key} is missing or not a string"
         if not record[key].strip():
             return f"{key} is empty"
-    if not (record["title"] is None or _is_string(record["title"])):
-        return "title is not a string"
+        unpaired = SURROGATE.search(record[key])
+        if unpaired:
+            before = record[key][max(0, unpaired.start() - 20) : unpaired.end()]
+            return f"{key} has an unpaired surrogate, which UTF-8 cannot encode: {before!a}"
     if record["id"] in seen:
         return "duplicate id"
     seen.add(record["id"])
@@ -150,16 +253,23 @@ def _problem(record: Record, seen: set[str]) -> str | None:
     ):
         return "answers: text and answer_start are not lists of the same length"
     for text, start in zip(answers["text"], answers["answer_start"], strict=True):
-        if not _is_string(text) or not text.strip():
+        if not isinstance(text, str) or not text.strip():
             return "an answer's text is missing or empty"
         if not isinstance(start, int) or isinstance(start, bool):
-            return f"answer_start of '{text}' is missing or not an integer"
+            return f"answer_start of {text!r} is missing or not an integer"
         found = record["context"][start : start + len(text)] if start >= 0 else ""
         if found != text:
-            return f"answer_start {start} points to '{found}', but the answer is '{text}'"
+            return f"answer_start {start} points to {found!r}, but the answer is {text!r}{_difference(found, text)}"
     return None
 
 
-def _is_string(value: Any) -> bool:
-    """Whether a value is a string that UTF-8 can encode; JSON can contain unpaired surrogates, UTF-8 cannot."""
-    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
+def _difference(found: str, text: str) -> str:
+    """The first characters that differ, by name: two that are not ASCII may look the same."""
+    for i, (a, b) in enumerate(zip(found, text, strict=False)):
+        if a != b and not (a + b).isascii():
+            return f"; character {i} is {_name(a)} in the context and {_name(b)} in the answer"
+    return ""
+
+
+def _name(character: str) -> str:
+    return f"U+{ord(character):04X} {unicodedata.name(character, '')}".rstrip()

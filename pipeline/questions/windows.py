@@ -4,7 +4,6 @@ A window is [CLS] question [SEP] part of the context [SEP]. Consecutive windows 
 as in transformers' question-answering example.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -16,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from pipeline.errors import InputError
 from pipeline.questions import offsets
-from pipeline.questions.features import KEY_BYTES, UNLABELLED, Features
+from pipeline.questions.features import UNLABELLED, Features, window_key
 from pipeline.questions.tokenization import has_segments
 
 NO_OFFSET = -1
@@ -47,9 +46,7 @@ class Window:
 
     @property
     def key(self) -> bytes:
-        """Hash of the model's input: 16 bytes of BLAKE2b over token ids and segment ids."""
-        content = self.input_ids.astype("<i4").tobytes() + self.token_type_ids.astype("u1").tobytes()
-        return hashlib.blake2b(content, digest_size=KEY_BYTES).digest()
+        return window_key(self.input_ids, self.token_type_ids)
 
 
 def windows(

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.checksums import seal
 from pipeline.questions.features import Features
 from pipeline.scores.metrics import METRICS
 from pipeline.scores.spans import Answer
@@ -95,6 +96,7 @@ def fingerprint(records: Sequence[dict[str, Any]], metric: str) -> str:
 
 
 def write_question_scores(table: pa.Table, path: Path) -> None:
-    """Write the table as Parquet; the same table gives the same bytes."""
+    """Write the table as Parquet with a checksum; the same table gives the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, path)
+    seal(path)

@@ -6,6 +6,7 @@ Writes data/backbone.
 """
 
 from pipeline import cli, paths
+from pipeline.checksums import seal, verified
 from pipeline.models import encoders
 from pipeline.params import load
 
@@ -13,9 +14,12 @@ from pipeline.params import load
 def main() -> None:
     params = load(paths.PARAMS)
     backbone = params.backbone
-    source = paths.TEACHER / backbone.model if backbone.model in params.teacher.models else backbone.model
+    source = backbone.model
+    if source in params.teacher.models:
+        source = verified(paths.TEACHER / source, f"teacher@{source}")
     encoder = encoders.load_qa_model(source, backbone.revision, trained_output=False).base_model
     encoders.keep_layers(encoder, backbone.layers).save_pretrained(paths.empty_folder(paths.BACKBONE))
+    seal(paths.BACKBONE)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from pipeline import cli, paths
+from pipeline.checksums import seal, verified
 from pipeline.comparison.standard_errors import with_errors
 from pipeline.logits import teaching
 from pipeline.models import inference
@@ -31,13 +32,13 @@ from pipeline.training.losses import span_cross_entropy, span_divergence
 
 def main() -> None:
     params = load(paths.PARAMS)
-    tokenizer = tokenization.load(paths.tokenizer(paths.STUDENTS))
+    tokenizer = tokenization.load(verified(paths.tokenizer(paths.STUDENTS), "tokenize"))
     features = read_features(paths.features(paths.STUDENTS, "validation"))
     records = read_records(paths.DATASET / "validation.parquet")
     names = sorted(params.teacher.models)
     outputs = [teaching.read(*paths.teacher_paths(name, "validation"), records) for name in names]
     teacher = teaching.targets(outputs, features)
-    student = Student.from_pretrained(paths.STUDENT).to(device())
+    student = Student.from_pretrained(verified(paths.STUDENT, "train")).to(device())
 
     logits = inference.predict(student, features, tokenizer.pad_token_id)
     longest, metric = params.evaluate.max_answer_length, params.evaluate.metric
@@ -58,6 +59,7 @@ def main() -> None:
     folder = paths.empty_folder(paths.PREDICTIONS)
     write_predictions(records, answers, folder)
     write_question_scores(table, paths.question_scores(folder))
+    seal(folder)
 
 
 def mean_losses(features: Features, logits: metrics.Logits, teacher: metrics.Logits) -> tuple[float, float]:

@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline import cli, paths
+from pipeline.checksums import verified
 from pipeline.comparison.standard_errors import with_errors
 from pipeline.errors import InputError
 from pipeline.logits import teaching
@@ -63,8 +64,8 @@ def cache_pulled(folder: Path) -> None:
 
 def extract(name: str, records: Records, settings: Settings) -> None:
     """Compute the rows of a teacher that are not in the cache, add them to it, and write data/logits/NAME from it."""
-    tokenizer = tokenization.load(paths.tokenizer(name))
-    teacher = encoders.fingerprint(paths.TEACHER / name)
+    tokenizer = tokenization.load(verified(paths.tokenizer(name), "tokenize"))
+    teacher = encoders.fingerprint(verified(paths.TEACHER / name, f"teacher@{name}"))
     identity = Identity(teacher, tokenization.fingerprint(tokenizer), settings.dtype)
     splits = {split: read_features(paths.features(name, split)) for split in records}
     state = processes()
@@ -118,6 +119,9 @@ def compute(
             for features in splits.values():
                 encoders.check_windows(teacher, features)
             padding = add_shards(cache, teacher, mine, pad_token_id, progress.update)
+        except OSError as error:
+            error.add_note(cli.RESUME_HINT)
+            raise
         except KeyboardInterrupt:
             done = cached + len(cache) - before
             raise KeyboardInterrupt(

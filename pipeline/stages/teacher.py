@@ -8,6 +8,7 @@ Writes data/teacher/NAME.
 import numpy as np
 
 from pipeline import cli, paths
+from pipeline.checksums import seal, verified
 from pipeline.errors import InputError
 from pipeline.models import encoders
 from pipeline.models.hardware import device, run_environment
@@ -26,7 +27,7 @@ def main(name: str) -> None:
     params = load(paths.PARAMS).teacher
     if name not in params.models:
         raise InputError(f"there is no teacher '{name}'; teacher.models has {', '.join(params.models)}")
-    tokenizer = tokenization.load(paths.tokenizer(name))
+    tokenizer = tokenization.load(verified(paths.tokenizer(name), "tokenize"))
     model = initial_model(params, name, len(tokenizer)).to(device())
     config = model.config
     if params.train.epochs:
@@ -35,6 +36,7 @@ def main(name: str) -> None:
     if processes().is_main_process:
         model.config = config
         model.save_pretrained(paths.empty_folder(paths.TEACHER / name))
+        seal(paths.TEACHER / name)
         if checkpoint:
             checkpoint.remove()
 

@@ -8,6 +8,7 @@ Writes data/tokenizer and data/features.
 import shutil
 
 from pipeline import cli, paths
+from pipeline.checksums import seal
 from pipeline.errors import InputError
 from pipeline.params import Params, Tokenize, load
 from pipeline.questions import tokenization
@@ -26,6 +27,7 @@ def main() -> None:
     first_with: dict[str, str] = {}
     for model, tokenizer in tokenizers(params, records["train"]).items():
         tokenizer.save_pretrained(paths.tokenizer(model))
+        seal(paths.tokenizer(model))
         same = first_with.setdefault(tokenization.fingerprint(tokenizer), model)
         if same == model:
             write_windows(model, tokenizer, records, params.tokenize)

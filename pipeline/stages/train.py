@@ -9,6 +9,7 @@ import numpy as np
 from torch import nn
 
 from pipeline import cli, paths
+from pipeline.checksums import seal, verified
 from pipeline.errors import InputError
 from pipeline.logits import teaching
 from pipeline.models import encoders, inference
@@ -35,7 +36,7 @@ VALIDATION_CURVE = ("step", "minutes", "exact_match", "f1")
 
 def main() -> None:
     params = load(paths.PARAMS)
-    tokenizer = tokenization.load(paths.tokenizer(paths.STUDENTS))
+    tokenizer = tokenization.load(verified(paths.tokenizer(paths.STUDENTS), "tokenize"))
     splits = ("train", "validation")
     features = {split: read_features(paths.features(paths.STUDENTS, split)) for split in splits}
     records = {split: read_records(paths.DATASET / f"{split}.parquet") for split in splits}
@@ -47,7 +48,7 @@ def main() -> None:
     else:
         features["train"] = with_labels(features["train"])
 
-    backbone = encoders.load_qa_model(paths.BACKBONE, trained_output=False).base_model
+    backbone = encoders.load_qa_model(verified(paths.BACKBONE, "backbone"), trained_output=False).base_model
     student = Student.from_encoder(backbone, params.head, params.seed).to(device())
     config = student.config
     student = with_dropout(student, params.train.dropout, params.train.attention_dropout)
@@ -88,6 +89,7 @@ def main() -> None:
         student.config = config
         student.save_pretrained(paths.empty_folder(paths.STUDENT))
         tokenizer.save_pretrained(paths.STUDENT)
+        seal(paths.STUDENT)
         write_curves(result)
         metrics.write_json(summary(result), paths.CURVES / "summary.json")
         checkpoint.remove()

@@ -1,12 +1,15 @@
-"""Checkpoints of a training run: one safetensors file per run, replaced atomically, found by the run's key."""
+"""Checkpoints of a training run: one safetensors file with a checksum, replaced atomically, found by the run's key."""
 
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+import transformers
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -20,18 +23,18 @@ State = dict[str, Tensor]
 
 
 def run_key(settings: dict[str, Any], model: PreTrainedModel, *arrays: np.ndarray) -> str:
-    """32 hexadecimal digits: a hash of all that defines a run, including the source code of this package.
+    """32 hexadecimal digits: a hash of all that defines a run, including the code of this package and its libraries.
 
     Args:
         settings: JSON values.
         model: before its first step; weights and config are hashed, since equal weights may be used differently.
         arrays: all other data that the run reads.
     """
-    description = json.dumps({"settings": settings, "config": model.config.to_dict()}, sort_keys=True, default=str)
-    digest = hashlib.blake2b(description.encode(), digest_size=16)
-    for name, weight in model.state_dict().items():
-        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
-        digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
+    versions = [torch.__version__, transformers.__version__]
+    description = {"settings": settings, "config": model.config.to_dict(), "versions": versions}
+    digest = hashlib.blake2b(json.dumps(description, sort_keys=True, default=str).encode(), digest_size=16)
+    for part in _parts(model.state_dict()):
+        digest.update(part)
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())
     for path in sorted(Path(__file__).parents[1].rglob("*.py")):
@@ -63,24 +66,44 @@ class Checkpoint:
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             with atomic_write(self.path) as temporary:
-                save_file(_detached(tensors), temporary, metadata={METADATA: json.dumps(values)})
+                tensors = _detached(tensors)
+                metadata = {"values": values, "checksum": _checksum(tensors, values)}
+                save_file(tensors, temporary, metadata={METADATA: json.dumps(metadata)})
         except SafetensorError as error:  # for example a full disk
             raise InputError(f"the checkpoint {self.path} cannot be written: {error}") from None
 
     def read(self) -> tuple[State, dict[str, Any]] | None:
-        """The checkpoint's tensors, on the CPU, and its values; None if there is no readable checkpoint."""
+        """The checkpoint's tensors, on the CPU, and its values; None if there is no checkpoint or it is damaged."""
         try:
             with safe_open(self.path, framework="pt") as file:
-                return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()[METADATA])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
+                metadata = json.loads(file.metadata()[METADATA])
+            if metadata["checksum"] != _checksum(tensors, metadata["values"]):
+                raise ValueError("its checksum does not match its content")
+            return tensors, metadata["values"]
         except FileNotFoundError:
             return None
-        except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             print(f"warning: {self.path} cannot be read ({error}); the run starts from step 0")
             return None
 
     def remove(self) -> None:
         """Delete the checkpoint; call this after the run's result is saved."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _checksum(tensors: State, values: dict[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
+    for part in _parts(dict(sorted(tensors.items()))):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _parts(tensors: State) -> Iterator[bytes]:
+    """Names, dtypes, shapes and values of tensors, to hash."""
+    for name, tensor in tensors.items():
+        yield f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode()
+        yield tensor.detach().cpu().contiguous().numpy().tobytes()
 
 
 def _detached(tensors: State) -> State:

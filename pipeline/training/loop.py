@@ -76,9 +76,9 @@ def train(
         return loop.run_until_stopped()
     except KeyboardInterrupt:
         raise KeyboardInterrupt(loop.save_checkpoint_uninterrupted()) from None
-    except OSError:
+    except OSError as error:
         with suppress(OSError, InputError):
-            loop.save_checkpoint_uninterrupted()
+            error.add_note(f"{loop.save_checkpoint_uninterrupted()}; the same command resumes")
         raise
     except RuntimeError as error:
         if is_out_of_memory(error):

@@ -1,8 +1,10 @@
 """The plan of a training run: the windows of each step, the ends of epochs, and the learning rate schedule."""
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from tqdm import tqdm
 
 from pipeline.errors import InputError
 from pipeline.models.batching import ordered_batches, shuffled_batches, token_budget_batches
@@ -14,7 +16,7 @@ class Plan:
     """The windows and the learning rate of each step; depends only on the arguments.
 
     Attributes:
-        epoch_ends: (epochs,) the number of steps taken at the end of each epoch.
+        epoch_ends: the number of steps taken at the end of each epoch; ends with the epoch that max_steps stops.
         steps: in the whole run, without a time limit.
         warmup: steps of warm-up.
 
@@ -24,14 +26,25 @@ class Plan:
 
     def __init__(self, features: Features, settings: Train, seed: int):
         self.features, self.settings, self.seed = features, settings, seed
-        self.epoch_ends = np.cumsum([len(self.epoch(epoch)) for epoch in range(settings.epochs)])
-        self.steps = int(min(self.epoch_ends[-1], settings.max_steps or np.inf))
+        self.epoch_ends = self._epoch_ends()
+        self.steps = min(self.epoch_ends[-1], settings.max_steps or self.epoch_ends[-1])
         self.warmup = round(settings.warmup_ratio * self.steps)
         if settings.schedule == "linear" and self.warmup >= self.steps:
             raise InputError(
                 f"train.warmup_ratio {settings.warmup_ratio} makes {self.warmup} of {self.steps} steps warm-up, which "
                 "leaves no step at the full learning rate; lower it, or train for more steps"
             )
+
+    def _epoch_ends(self) -> Sequence[int]:
+        epochs, first = self.settings.epochs, len(self.epoch(0))
+        if self.settings.batch_tokens is None or not self.settings.shuffle:  # every epoch has the same number of steps
+            return range(first, first * epochs + 1, first)
+        ends = [first]
+        for epoch in tqdm(range(1, epochs), desc="counting the steps of each epoch", unit="epoch", delay=1):
+            if ends[-1] >= (self.settings.max_steps or np.inf):
+                break
+            ends.append(ends[-1] + len(self.epoch(epoch)))
+        return ends
 
     def epoch(self, epoch: int) -> list[np.ndarray]:
         """The windows of each step of an epoch."""
@@ -46,17 +59,18 @@ class Plan:
 
     def batches(self, step: int) -> Iterator[np.ndarray]:
         """Yield the windows of each step, skipping the first `step` steps."""
-        for epoch in range(int(np.searchsorted(self.epoch_ends, step, side="right")), self.settings.epochs):
-            batches = self.epoch(epoch)
-            begin = int(self.epoch_ends[epoch]) - len(batches)
-            yield from batches[max(0, step - begin) :]
+        finished = bisect_right(self.epoch_ends, step)
+        skipped = step - (self.epoch_ends[finished - 1] if finished else 0)
+        for epoch in range(finished, self.settings.epochs):
+            yield from self.epoch(epoch)[skipped:]
+            skipped = 0
 
     def learning_rate_factor(self, step: int) -> float:
         """The multiplicative factor of the learning rate at a step, counted from 0."""
         if self.settings.schedule == "constant":
             return 1.0
         if self.settings.schedule == "exponential":
-            return self.settings.gamma ** int(np.searchsorted(self.epoch_ends, step, side="right"))
+            return self.settings.gamma ** bisect_right(self.epoch_ends, step)
         if step < self.warmup:
             return (step + 1) / (self.warmup + 1)
         return (self.steps - step) / (self.steps - self.warmup)

@@ -1,8 +1,7 @@
 """The progress of a training run, and the conditions to stop and to evaluate."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from pipeline.params import Train
 
@@ -44,7 +43,7 @@ def reason_to_stop(run: Run, settings: Train, total: int) -> str | None:
     return None
 
 
-def is_evaluation_due(run: Run, settings: Train, epoch_ends: np.ndarray) -> bool:
+def is_evaluation_due(run: Run, settings: Train, epoch_ends: Sequence[int]) -> bool:
     """Whether evaluate_minutes have passed since the last evaluation or, if they are not set, an epoch has ended."""
     if settings.evaluate_minutes:
         last = run.evaluations[-1]["minutes"] if run.evaluations else 0.0

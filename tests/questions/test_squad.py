@@ -87,7 +87,8 @@ def test_articles_and_paragraphs_are_read_in_order(write):
     ("change", "expected"),
     [
         ({"id": None}, "question number 0 (no id): id is missing"),
-        ({"id": 7}, "id is missing or not a string"),
+        ({"id": 7.5}, "id is missing or not a string"),
+        ({"id": True}, "id is missing or not a string"),
         ({"id": ""}, "question number 0 (no id): id is empty"),
         ({"question": None}, "question q1: question is missing"),
         ({"question": ["why"]}, "question is missing or not a string"),
@@ -113,7 +114,11 @@ def test_articles_and_paragraphs_are_read_in_order(write):
         ({"answers": {"text": ["bees"], "answer_start": [10, 11]}}, "q1: answers"),
         ({"answers": {"text": "bees", "answer_start": 10}}, "q1: answers"),
         ({"answers": {"text": "bees", "answer_start": [10, 10, 10, 10]}}, "q1: answers"),
-        ({"question": "half a pair \ud800"}, "q1: question"),
+        (
+            {"question": "half a pair \ud800 of two"},
+            r"q1: question has an unpaired surrogate, which UTF-8 cannot encode: 'half a pair \ud800'",
+        ),
+        ({"id": "\udc80"}, r"id has an unpaired surrogate, which UTF-8 cannot encode: '\udc80'"),
     ],
 )
 def test_an_invalid_question_raises_with_its_problem(write, change, expected):
@@ -128,16 +133,158 @@ def test_an_invalid_question_raises_with_its_problem(write, change, expected):
         ({"context": None}, "q1: context is missing or not a string"),
         ({"context": 5}, "q1: context is missing or not a string"),
         ({"context": "  "}, "q1: context is empty"),
-        ({"context": CONTEXT + "\ud800"}, "q1: context"),
-        ({"title": 5}, "q1: title"),
+        (
+            {"context": CONTEXT + "\ud800"},
+            r"context has an unpaired surrogate, which UTF-8 cannot encode: ' Zo\xeb keeps two hens.\ud800'",
+        ),
     ],
 )
 def test_an_invalid_paragraph_or_article_raises_with_its_question(write, place, expected):
     assert expected in one_problem(write(BEES, **place))
 
 
-def test_an_article_needs_no_title(write):
-    assert read_and_check(write(BEES, title=None))[0]["title"] is None
+@pytest.mark.parametrize(
+    ("title", "expected"), [(None, None), ("", ""), (1984, "1984"), (float("nan"), None), ({}, None), ("\ud800", None)]
+)
+def test_any_title_is_accepted(write, title, expected):
+    assert read_and_check(write(BEES, title=title))[0]["title"] == expected
+
+
+def test_an_integer_is_accepted_as_an_id(write):
+    assert [record["id"] for record in read_and_check(write({**BEES, "id": 7}, {**HENS, "id": -1}))] == ["7", "-1"]
+    with pytest.raises(InputError, match="question 7: duplicate id"):
+        read_and_check(write({**BEES, "id": 7}, {**HENS, "id": "7"}))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_is_accepted(write, encoding):
+    path = write(HENS)
+    expected = read_and_check(path)
+    path.write_bytes(path.read_text(encoding="utf-8").encode(encoding))
+    assert read_and_check(path) == expected
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [{"text": "bees", "answer_start": 10, "answer_end": 14, "answer_id": 3}],
+        {"text": ["bees"], "answer_start": [10], "answer_end": [14]},
+    ],
+)
+def test_surplus_keys_are_ignored(write, answers):
+    (record,) = read_and_check(write({**BEES, "answers": answers, "document_id": 4, "is_yesno": False}))
+    assert record["answers"] == {"text": ["bees"], "answer_start": [10]}
+
+
+@pytest.mark.parametrize("value", [False, "False", "false", "FALSE", 0, "0", None])
+def test_a_question_that_is_not_impossible_keeps_its_answer(write, value):
+    records, unanswerable = squad.read_json(write({**BEES, "is_impossible": value}))
+    assert (records[0]["answers"]["text"], unanswerable) == (["bees"], 0)
+
+
+@pytest.mark.parametrize("value", [True, "True", "true", 1, "1"])
+def test_an_impossible_question_is_left_out(write, value):
+    assert squad.read_json(write(BEES, {**COWS, "is_impossible": value}))[1] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"is_impossible": "maybe"}, "is_impossible is 'maybe'; it must be true or false"),
+        ({"is_impossible": 2}, "is_impossible is 2; it must be true or false"),
+        ({"is_impossible": []}, r"is_impossible is \[\]; it must be true or false"),
+        ({"is_impossible": True}, "is_impossible is True, but the question has answers"),
+        (
+            {"is_impossible": "true", "answers": {"text": ["a"]}},
+            "is_impossible is 'true', but the question has answers",
+        ),
+        (
+            {"isImpossible": True},
+            "has the key 'isImpossible' and no 'is_impossible'; rename it, or add 'is_impossible'",
+        ),
+        ({"impossible": True}, "has the key 'impossible' and no 'is_impossible'"),
+    ],
+)
+def test_an_unclear_is_impossible_raises(write, change, expected):
+    with pytest.raises(InputError, match=rf"questions\.json: question q1:? {expected}"):
+        squad.read_json(write({**BEES, **change}))
+
+
+@pytest.mark.parametrize("key", ["answer", "Answers", "anwsers", "answer_text", "answer_start"])
+def test_a_misspelt_answers_raises(write, key):
+    question = {"id": "q1", "question": BEES["question"], key: BEES["answers"]}
+    with pytest.raises(
+        InputError, match=rf"question q1 has the key '{key}' and no 'answers'; rename it, or add 'answers'"
+    ):
+        squad.read_json(write(question))
+    assert squad.read_json(write({**BEES, key: 1}))[0][0]["answers"]["text"] == ["bees"]
+
+
+@pytest.mark.parametrize(
+    ("context", "text", "expected"),
+    [
+        ("two\xa0hens", "two hens", r"points to 'two\xa0hens', but the answer is 'two hens'; character 3 is U+00A0 "
+         "NO-BREAK SPACE in the context and U+0020 SPACE in the answer"),
+        ("cafe\u0301", "caf\xe9", "character 3 is U+0065 LATIN SMALL LETTER E in the context and U+00E9 LATIN SMALL "
+         "LETTER E WITH ACUTE in the answer"),
+        ("\u0430bc", "abc", "character 0 is U+0430 CYRILLIC SMALL LETTER A in the context and U+0061 LATIN"),
+        ("\u200babc", "abc", r"points to '\u200bab', but the answer is 'abc'; character 0 is U+200B ZERO WIDTH SPACE"),
+        ("two\nhens", "two hens", r"points to 'two\nhens', but the answer is 'two hens'"),
+    ],
+)  # fmt: skip
+def test_strings_that_look_the_same_are_told_apart(write, context, text, expected):
+    answers = [{"text": text, "answer_start": 0}]
+    assert expected in one_problem(write({**BEES, "answers": answers}, context=context))
+
+
+def flat(question, **more):
+    """A question as one record, with its context."""
+    return {"title": "Farm", "context": CONTEXT, **question, **more}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps([flat(BEES), flat(HENS)]),
+        json.dumps({"data": [flat(BEES), flat(HENS)]}),
+        "\n".join(json.dumps(flat(question)) for question in (BEES, HENS)),
+        "\n\n".join(json.dumps(flat(question), ensure_ascii=False) for question in (BEES, HENS)) + "\r\n",
+    ],
+    ids=["list", "data", "lines", "lines with empty ones"],
+)
+def test_a_list_of_questions_is_read_like_squad_json(write, text):
+    assert read_and_check(write(text=text)) == read_and_check(write(BEES, HENS))
+
+
+def test_json_lines_may_have_one_line_and_unicode_line_separators(write):
+    context = CONTEXT + "\u2028\x85"
+    (record,) = read_and_check(write(text=json.dumps(flat(BEES, context=context), ensure_ascii=False)))
+    assert record["context"] == context
+
+
+def test_empty_lists_of_answers_are_unanswerable_as_on_the_hub(write):
+    lines = [flat(BEES), flat({**COWS, "answers": squad.NO_ANSWERS})]
+    del lines[1]["is_impossible"]
+    assert squad.read_json(write(text="\n".join(map(json.dumps, lines))))[1] == 1
+
+
+def test_a_line_that_is_not_json_is_named(write):
+    with pytest.raises(InputError, match=r"questions\.json is not JSON: line 3: Expecting"):
+        squad.read_json(write(text=f"{json.dumps(flat(BEES))}\n\n{{'id'"))
+    with pytest.raises(InputError, match=r"questions\.json is not JSON: Extra data: line 4 column 1"):
+        squad.read_json(write(text='{\n"data": []\n}\n{}'))
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_the_layout_of_mrqa_is_named(write, header):
+    detected = [{"text": "bees", "char_spans": [[10, 13]], "token_spans": [[2, 2]]}]
+    qas = [{"qid": "q1", "question": "What?", "answers": ["bees"], "detected_answers": detected}]
+    lines = [{"header": {"dataset": "SQuAD", "split": "train"}}] * header + [{"id": "", "context": CONTEXT, "qas": qas}]
+    with pytest.raises(InputError) as raised:
+        squad.read_json(write(text="\n".join(map(json.dumps, lines + lines[-1:]))))
+    message = str(raised.value)
+    assert "questions.json: [0] is in the layout of MRQA, which is not read; the layouts are SQuAD JSON" in message
+    assert "answer_start of a detected answer is char_spans[0][0]" in message and "\n" not in message
 
 
 def test_a_duplicate_id_raises(write):
@@ -172,7 +319,13 @@ def test_at_most_twenty_invalid_questions_are_listed(write, count, head):
     [
         ("{", "is not JSON"),
         ("", "is not JSON"),
-        ("[]", "the file has no list 'data'"),
+        ("[]", "has no usable questions"),
+        ("3", "the file has no list 'data'; the layouts are SQuAD JSON"),
+        ("[[]]", r"\[0\] has no list 'paragraphs'"),
+        ("[" * 100_000, "is not JSON: .*recursion"),
+        ('{"data": ' + "9" * 5000 + "}", "is not JSON: .*digits"),
+        ('{"data": [], "data": [1]}', "is not JSON: an object has the key 'data' twice"),
+        ('{"data": [{"id": "q1", "answers": [], "answers": [1]}]}', "the key 'answers' twice; its id is q1"),
         ('{"data": {}}', "the file has no list 'data'"),
         ('{"data": [1]}', r"data\[0\] has no list 'paragraphs'"),
         ('{"data": [{"paragraphs": []}, {}]}', r"data\[1\] has no list 'paragraphs'"),
@@ -279,3 +432,22 @@ def test_an_unreachable_hub_raises_one_line(hub):
     hub(ConnectionError("no route"))
     with pytest.raises(InputError, match="hub data set some/questions, revision abc, split validation: no route"):
         squad.read_hub("some/questions", "abc", "validation", None)
+
+
+def test_hub_rows_are_read_like_json(hub):
+    rows = [
+        hub_row(1, ["bees"], [10], is_impossible="False"),
+        hub_row(2, [], [], is_impossible="True"),
+        {**hub_row(3, [], []), "answers": {"text": ["Ann"], "answer_start": [0], "answer_end": [3]}, "title": 5},
+        {**hub_row(4, [], []), "answers": {"text": [], "answer_start": [], "answer_end": []}},
+    ]
+    hub(rows)
+    records, unanswerable = squad.read_hub("some/questions", "abc", "train", None)
+    assert [record["id"] for record in squad.checked(records, "hub")] == ["1", "3"]
+    assert (records[1]["answers"], records[1]["title"]) == ({"text": ["Ann"], "answer_start": [0]}, "5")
+    assert unanswerable == 2
+    hub([{"id": "a", "context": CONTEXT, "question": "?", "answer": "bees"}])
+    with pytest.raises(
+        InputError, match="some/questions, split train: question a has the key 'answer' and no 'answers'"
+    ):
+        squad.read_hub("some/questions", "abc", "train", None)

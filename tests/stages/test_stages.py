@@ -18,6 +18,7 @@ from safetensors import safe_open
 from transformers import RobertaConfig, RobertaForQuestionAnswering
 
 from pipeline import paths
+from pipeline.checksums import seal
 from pipeline.cli import report_errors
 from pipeline.errors import InputError
 from pipeline.logits.shards import count_rows
@@ -82,7 +83,7 @@ def test_dropout_of_the_training_changes_the_student_and_not_its_config(with_log
     train.main()
     without = content(paths.STUDENT)
     changed = [Path(name).name for name in own if own[name] != without[name]]
-    assert changed == ["model.safetensors"]
+    assert changed == ["SHA256SUMS", "model.safetensors"]
 
 
 def test_pruned_weights_are_zero_in_the_saved_student(with_logits):
@@ -267,6 +268,7 @@ def test_logits_that_are_not_finite_raise_with_the_question(with_logits, monkeyp
     model = encoders.load_qa_model(paths.TEACHER / "large")
     model.qa_outputs.bias.data[0] = torch.inf
     model.save_pretrained(paths.TEACHER / "large")
+    seal(paths.TEACHER / "large")
     with pytest.raises(InputError, match=r"question synthetic-train-\S+ are not finite"):
         logits.main()
 

@@ -15,6 +15,7 @@ from transformers import (
 )
 
 from pipeline import paths
+from pipeline.checksums import seal
 from pipeline.commands import cache
 from pipeline.errors import InputError
 from pipeline.logits import teaching
@@ -158,6 +159,7 @@ def test_pulled_logits_are_not_recomputed(with_logits, monkeypatch, capsys):
     model = encoders.load_qa_model(paths.TEACHER / "large")
     model.qa_outputs.bias.data[0] += 1
     model.save_pretrained(paths.TEACHER / "large")
+    seal(paths.TEACHER / "large")
     logits.main()
     assert computed(capsys.readouterr().out)["large"] > 24
     assert not content(paths.LOGITS).keys() & expected.keys() - {"data/logits/large/manifest.json"}

@@ -1,10 +1,15 @@
+import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForQuestionAnswering
 
 from pipeline.models.heads import HEADS
 from pipeline.models.student import Student
 from pipeline.training.checkpoints import Checkpoint, run_key
 from pipeline.training.optimizer import load_optimizer_tensors, optimizer_tensors
+from tests.damage import flip_bit
+from tests.training.small import SETTINGS, run, weights
 
 
 def test_a_run_key_depends_on_everything_that_defines_the_run():
@@ -53,3 +58,37 @@ def test_a_checkpoint_is_restored_exactly(tmp_path):
     for i, entry in optimizer.state_dict()["state"].items():
         for name, value in entry.items():
             assert torch.equal(again.state_dict()["state"][i][name], value)
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    checkpoint = Checkpoint(tmp_path, "key")
+    checkpoint.write({"a": torch.arange(6.0).view(2, 3), "b": torch.tensor(3.0)}, {"seconds": 0.1, "steps": 12})
+    return checkpoint
+
+
+@pytest.mark.parametrize("position", [i / 60 for i in range(60)])
+def test_a_flipped_bit_makes_a_checkpoint_unreadable(checkpoint, position, capsys):
+    flip_bit(checkpoint.path, position)
+    assert checkpoint.read() is None
+    assert f"{checkpoint.path} cannot be read" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda tensors: tensors.pop("model.qa_outputs.bias"), lambda tensors: tensors["model.qa_outputs.bias"].resize_(1)],
+    ids=["missing", "misshaped"],
+)
+def test_a_run_starts_again_if_tensors_of_its_checkpoint_are_missing_or_misshaped(features, tmp_path, change, capsys):
+    checkpoint = Checkpoint(tmp_path, "run")
+    expected, _ = run(features, SETTINGS.model_copy(update={"max_steps": 3}), checkpoint=checkpoint)
+    with safe_open(checkpoint.path, "pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(checkpoint.path)
+    change(tensors)
+    save_file(tensors, checkpoint.path, metadata)
+    again, result = run(features, SETTINGS.model_copy(update={"max_steps": 3}), checkpoint=checkpoint)
+    out = capsys.readouterr().out
+    assert "the run starts from step 0" in out and "resuming" not in out
+    assert torch.equal(weights(again), weights(expected)) and result.steps == 3
+    assert checkpoint.read()[1]["steps"] == 3
