@@ -1,9 +1,9 @@
 """Read questions from JSON files or a hub, and check them.
 
-A record is {"id", "title", "context", "question", "answers": {"text": [str], "answer_start": [int]}, "is_impossible"},
-as in the hub's `squad` data set; `answer_start` is a character offset in the context. A question without an answer has
-empty lists. With `is_impossible` it is unanswerable, as in SQuAD 2.0: its context does not answer it, and a model should
-say so. Without it, it is unlabelled: it can train a student, and cannot be scored.
+A record is {"id", "title", "context", "question", "answers": {"text": [str], "answer_start": [int]}} as in the hub's
+`squad` data set, and "is_impossible"; `answer_start` is a character offset in the context. A question without an
+answer has empty lists. If it is impossible, its context does not answer it, as in SQuAD 2.0, and a model should say so.
+Else it is unlabelled: it can train a student, and cannot be scored.
 """
 
 import json
