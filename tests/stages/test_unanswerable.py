@@ -53,7 +53,7 @@ def write_questions(impossible=None, titles=lambda i: f"article {i // 3}"):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A workspace in which all stages have run, and half of the questions are unanswerable. Tests must not change it."""
+    """A workspace in which all stages have run; half of the questions are unanswerable. Tests must not change it."""
     folder = tmp_path_factory.mktemp("unanswerable")
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(folder)
