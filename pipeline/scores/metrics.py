@@ -88,7 +88,7 @@ def _with_no_answer(
     def at(threshold: np.ndarray | float) -> dict[str, np.ndarray]:
         return {name: np.where(null_odds > threshold, empty[name], answered[name]) for name in answered}
 
-    texts = [answer and answer.text for answer in best]
+    texts = [answer.text if answer else None for answer in best]
     oracle = {name: squad2_metric.best_score(each, null_odds, answerable, texts) for name, each in answered.items()}
     known = ~np.isnan(null_odds)
     scores = {

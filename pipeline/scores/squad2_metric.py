@@ -48,31 +48,31 @@ def _score(prediction: str | None, texts: Sequence[str], metric: Metric) -> tupl
     return exact, f1
 
 
-def by_answerability(scores: Mapping[str, Sequence[float]], answerable: np.ndarray) -> dict[str, float | int]:
+def by_answerability(scores: Mapping[str, np.ndarray], answerable: np.ndarray) -> dict[str, float | int]:
     """`HasAns_*` and `NoAns_*`: means, 0-100, of exact match and F1 over the questions with and without an answer.
 
     Args:
-        scores: `exact_match` and `f1` of N questions, 0-1.
+        scores: `exact_match` and `f1`, each (N,), 0-1.
         answerable: (N,) bool.
     """
     found: dict[str, float | int] = {}
     for prefix, inside in (("HasAns", answerable), ("NoAns", ~answerable)):
         if inside.any():
-            found[f"{prefix}_exact"] = 100 * float(np.asarray(scores["exact_match"])[inside].mean())
-            found[f"{prefix}_f1"] = 100 * float(np.asarray(scores["f1"])[inside].mean())
+            found[f"{prefix}_exact"] = 100 * float(scores["exact_match"][inside].mean())
+            found[f"{prefix}_f1"] = 100 * float(scores["f1"][inside].mean())
             found[f"{prefix}_total"] = int(inside.sum())
     return found
 
 
 def best_score(
-    scores: Sequence[float], null_odds: np.ndarray, answerable: np.ndarray, predictions: Sequence[str | None]
+    scores: np.ndarray, null_odds: np.ndarray, answerable: np.ndarray, predictions: Sequence[str | None]
 ) -> tuple[float, float]:
     """The highest mean score, 0-100, of N questions at any threshold of the null odds, and the first such threshold.
 
     It is an oracle: the threshold is chosen on the questions that are scored.
 
     Args:
-        scores: exact match or F1 of the predictions, 0-1.
+        scores: (N,) exact match or F1 of the predictions, 0-1.
         null_odds: (N,) "" is predicted where they are above the threshold; ignored without a prediction.
         answerable: (N,) bool.
         predictions: the answers, were the questions answerable; None without one.

@@ -51,7 +51,7 @@ def test_the_rules_hold_for_the_normalisation_of_another_language():
 
 
 def test_the_two_kinds_of_questions_apart():
-    scores = {"exact_match": [1, 0, 1, 0], "f1": [1, 0.5, 1, 0]}
+    scores = {"exact_match": np.array([1, 0, 1, 0]), "f1": np.array([1, 0.5, 1, 0])}
     answerable = np.array([True, True, False, False])
     assert by_answerability(scores, answerable) == {
         "HasAns_exact": 50, "HasAns_f1": 75, "HasAns_total": 2, "NoAns_exact": 50, "NoAns_f1": 50, "NoAns_total": 2,
@@ -79,7 +79,7 @@ def test_the_two_kinds_of_questions_apart():
     ],
 )
 def test_the_best_threshold(scores, odds, answerable, predictions, expected):
-    assert best_score(scores, np.array(odds), np.array(answerable), predictions) == expected
+    assert best_score(np.array(scores), np.array(odds), np.array(answerable), predictions) == expected
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -99,7 +99,7 @@ def test_the_figures_are_those_of_the_published_rules(seed):
     records = [record(q, *references) for q, references in questions.items()]
     answerable = np.array([bool(references) for references in questions.values()])
     values, texts = np.array(list(odds.values())), list(predictions.values())
-    raw = score_each(predictions, records)
+    raw = {name: np.array(each) for name, each in score_each(predictions, records).items()}
     final = {key: np.where(values > threshold, ~answerable, each) for key, each in raw.items()}
     found = by_answerability(final, answerable)
     for key, name in (("exact", "exact_match"), ("f1", "f1")):
