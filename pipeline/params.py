@@ -116,6 +116,9 @@ class Dataset(Section):
     validation_size: int | None = Field(
         None, ge=1, description="number of validation questions, from the first; null: all"
     )
+    unanswerable: Literal["keep", "drop"] = Field(
+        "keep", description="questions that their context does not answer (SQuAD 2.0): `keep` or `drop`"
+    )
     seed: int = Field(0, ge=0, lt=2**63, description="with `synthetic`: seed of the corpus")
 
     @model_validator(mode="after")
@@ -265,6 +268,9 @@ class Backbone(Section):
 class Distill(Section):
     alpha: float = Field(ge=0, le=1, description="weight of the teacher's distribution; 1 - alpha is the label's")
     temperature: float = Field(ge=0.01, le=1000, description="the logits of teacher and student are divided by it")
+    no_answer_weight: float = Field(
+        1.0, ge=0, description="weight of the loss of windows without the answer, whose label is [CLS]"
+    )
 
 
 class Prune(Section):

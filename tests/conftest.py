@@ -21,7 +21,14 @@ MILL = "An old mill stands by the river; in winter the mill and the river sleep.
 
 def _record(identifier, context, question, answer):
     answers = {"text": [answer], "answer_start": [context.index(answer)]}
-    return {"id": identifier, "title": "Town", "context": context, "question": question, "answers": answers}
+    return {
+        "id": identifier,
+        "title": "Town",
+        "context": context,
+        "question": question,
+        "answers": answers,
+        "is_impossible": False,
+    }
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """show: print the scores of the teachers and of the student side by side.
 
+With unanswerable questions, F1 of those with and without an answer too, and how many are answered with none.
 Reads metrics/teacher.json and metrics/eval.json. Computes and writes nothing.
 """
 
@@ -10,15 +11,27 @@ from typing import Any
 from pipeline import cli, paths
 from pipeline.errors import InputError
 
+COLUMNS = {
+    "exact_match": "exact match",
+    "f1": "    F1",
+    "HasAns_f1": "F1 HasAns",
+    "NoAns_f1": "F1 NoAns",
+    "no_answer_rate": "% no answer",
+    "span_accuracy": "span accuracy",
+    "questions": "questions",
+}
+ALWAYS = ("exact_match", "f1", "span_accuracy", "questions")
+
 
 def main() -> None:
     teachers = {f"teacher {name}": row for name, row in read(paths.TEACHER_METRICS).items()}
     rows = {**teachers, "student": read(paths.EVAL_METRICS)}
+    columns = COLUMNS if "NoAns_f1" in rows["student"] else {key: COLUMNS[key] for key in ALWAYS}
     width = max(map(len, rows))
-    print(f"{'':{width}}{'exact match':>13}{'F1':>8}{'span accuracy':>15}{'questions':>11}")
+    print(" " * width + "".join(f"{title:>{len(title) + 2}}" for title in columns.values()))
     for name, row in rows.items():
-        scores = f"{row['exact_match']:13.2f}{row['f1']:8.2f}{row['span_accuracy']:15.2f}{row['questions']:11d}"
-        print(f"{name:{width}}{scores}")
+        cells = (f"{row[key]:{len(title) + 2}{'d' if key == 'questions' else '.2f'}}" for key, title in columns.items())
+        print(f"{name:{width}}" + "".join(cells))
 
 
 def read(path: Path) -> dict[str, Any]:

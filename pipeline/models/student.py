@@ -9,16 +9,27 @@ from pipeline.models.heads import HEADS
 
 
 class StudentConfig(PretrainedConfig):
-    """The config of the encoder, and the name of the head."""
+    """The config of the encoder, the name of the head, and when there is no answer.
+
+    `null_threshold`: a question has no answer if its null odds (see `scores.null_threshold`) are above it; None if the
+    student was not trained and scored on unanswerable questions, so that every question has an answer.
+    """
 
     model_type = "span_student"
     sub_configs = {"encoder_config": AutoConfig}
 
-    def __init__(self, encoder_config: PretrainedConfig | dict | None = None, head: str = "linear", **kwargs):
+    def __init__(
+        self,
+        encoder_config: PretrainedConfig | dict | None = None,
+        head: str = "linear",
+        null_threshold: float | None = None,
+        **kwargs,
+    ):
         if isinstance(encoder_config, dict):
             encoder_config = AutoConfig.for_model(**encoder_config)
         self.encoder_config = encoder_config
         self.head = head
+        self.null_threshold = null_threshold
         super().__init__(**kwargs)
 
 

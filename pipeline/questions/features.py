@@ -25,8 +25,8 @@ class Features:
         offset_mapping: (T, 2) int32, first and past-the-last character in the context, as `offsets.complete` has them;
             -1 for other tokens.
         context: (N, 2) int32, first and past-the-last position of the context's tokens in the window.
-        labels: (N, 2) int32, first and last position of the answer in the window; (0, 0) if the window does not contain
-            it, `UNLABELLED` if the record has no answer.
+        labels: (N, 2) int32, first and last position of the answer in the window; (0, 0), which is [CLS], if the window
+            does not contain it or the record is unanswerable; `UNLABELLED` if the record has no answer otherwise.
         record: (N,) int32, index of the question record.
         keys: (N, 16) uint8, `window_key` of each window.
     """
@@ -50,7 +50,7 @@ class Features:
 
     @property
     def labelled(self) -> np.ndarray:
-        """(N,) bool, whether each window's question has an answer."""
+        """(N,) bool, whether each window's question has an answer or is unanswerable."""
         return self.labels[:, 0] >= 0
 
     @property

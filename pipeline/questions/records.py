@@ -15,6 +15,7 @@ RECORD = pa.schema(
         "context": pa.string(),
         "question": pa.string(),
         "answers": pa.struct({"text": pa.list_(pa.string()), "answer_start": pa.list_(pa.int64())}),
+        "is_impossible": pa.bool_(),
     }
 )
 

@@ -1,8 +1,9 @@
 """Read questions from JSON files or a hub, and check them.
 
-A record is {"id", "title", "context", "question", "answers": {"text": [str], "answer_start": [int]}}, as in the
-hub's `squad` data set; `answer_start` is a character offset in the context. A question without an answer has empty
-lists: it can train a student, and cannot be scored.
+A record is {"id", "title", "context", "question", "answers": {"text": [str], "answer_start": [int]}} as in the hub's
+`squad` data set, and "is_impossible"; `answer_start` is a character offset in the context. A question without an
+answer has empty lists. If it is impossible, its context does not answer it, as in SQuAD 2.0, and a model should say so.
+Else it is unlabelled: it can train a student, and cannot be scored.
 """
 
 import json
@@ -28,10 +29,10 @@ LAYOUTS = (
 )
 
 
-def read_json(path: Path) -> tuple[list[Record], int]:
-    """Read a SQuAD 1.1 or 2.0 file, or a list of records as JSON or JSON Lines; other keys are ignored.
+def read_json(path: Path) -> list[Record]:
+    """The records, unchecked, of a SQuAD 1.1 or 2.0 file, or of a list as JSON or JSON Lines.
 
-    Returns the records, unchecked, and the number of unanswerable questions, which are left out.
+    Other keys are ignored, such as `plausible_answers`, which are not answers.
 
     Raises:
         InputError: the file is missing, is not JSON, or has another layout; a key is misspelt; `is_impossible` is
@@ -48,9 +49,7 @@ def read_json(path: Path) -> tuple[list[Record], int]:
         raise InputError(f"{path} is a folder; it must be a SQuAD JSON file") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON: {error}") from None
-    questions = list(_questions(document, path))
-    records = [_record(*question) for question in questions if not is_impossible(question[2], path)]
-    return records, len(questions) - len(records)
+    return [_record(*question, path) for question in _questions(document, path)]
 
 
 def _parse(text: str) -> Any:
@@ -146,7 +145,7 @@ def _similar(key: str, keys: tuple[str, ...]) -> str | None:
     return by_lower_case[similar[0]] if similar else None
 
 
-def _record(title: Any, context: Any, question: dict[str, Any]) -> Record:
+def _record(title: Any, context: Any, question: dict[str, Any], where: str | Path) -> Record:
     answers = question.get("answers")
     if answers is None:
         answers = []
@@ -160,6 +159,7 @@ def _record(title: Any, context: Any, question: dict[str, Any]) -> Record:
         "context": context,
         "question": question.get("question"),
         "answers": answers,
+        "is_impossible": is_impossible(question, where),
     }
 
 
@@ -174,10 +174,8 @@ def _title(value: Any) -> str | None:
     return title if isinstance(title, str) and not SURROGATE.search(title) else None
 
 
-def read_hub(source: str, revision: str, split: str, size: int | None) -> tuple[list[Record], int]:
-    """Read the first `size` answerable questions (all if None) of a split of a hub data set at a commit.
-
-    Returns the records, unchecked, and the number of unanswerable questions, which are left out.
+def read_hub(source: str, revision: str, split: str) -> Iterator[Record]:
+    """The records, unchecked, of a split of a hub data set at a commit, one at a time.
 
     Raises:
         InputError: the hub cannot be reached, or does not have this data set, commit or split; a key is misspelt;
@@ -189,21 +187,13 @@ def read_hub(source: str, revision: str, split: str, size: int | None) -> tuple[
         rows: Iterable[Record] = datasets.load_dataset(source, revision=revision, split=split)
     except Exception as error:  # the library and the hub raise many types of exceptions
         raise InputError(f"hub data set {source}, revision {revision}, split {split}: {error}") from None
-    records: list[Record] = []
-    unanswerable = 0
-    for row in rows:
-        if size is not None and len(records) == size:
-            break
-        if is_impossible(row, f"hub data set {source}, split {split}"):
-            unanswerable += 1
-        else:
-            records.append(_record(row.get("title"), row.get("context"), row))
-    return records, unanswerable
+    where = f"hub data set {source}, split {split}"
+    return (_record(row.get("title"), row.get("context"), row, where) for row in rows)
 
 
-def labelled(records: Iterable[Record]) -> list[Record]:
-    """The records that have an answer."""
-    return [record for record in records if record["answers"] != NO_ANSWERS]
+def is_labelled(record: Record) -> bool:
+    """Whether a record has an answer, or is unanswerable."""
+    return record["is_impossible"] or record["answers"] != NO_ANSWERS
 
 
 def checked(records: Iterable[Record], where: str, size: int | None = None) -> list[Record]:

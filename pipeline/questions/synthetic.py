@@ -297,6 +297,7 @@ def _paragraph(split: str, seed: int, index: int) -> Iterator[Record]:
             "context": context.rstrip(),
             "question": rng.choice(fact.relation.questions).format(subject=fact.subject),
             "answers": {"text": [fact.answer], "answer_start": [start]},
+            "is_impossible": False,
         }
 
 

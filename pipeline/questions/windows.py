@@ -33,8 +33,8 @@ class Window:
         offset_mapping: (n, 2) int32, first and past-the-last character in the context, as `offsets.complete` has them;
             -1 for other tokens.
         context: first and past-the-last position of the context's tokens.
-        label: first and last position of the answer; (0, 0) if the window does not contain all of it, `UNLABELLED` if
-            the record has no answer.
+        label: first and last position of the answer; (0, 0), which is [CLS], if the window does not contain all of it
+            or the record is unanswerable; `UNLABELLED` if the record has no answer otherwise.
     """
 
     record: int
@@ -104,6 +104,7 @@ def _windows_of(
     """Yield the windows of one record, from its encodings."""
     mappings = _offset_mappings(encodings, record["context"])
     answer = _answer(record, mappings)
+    without = (0, 0) if record.get("is_impossible") else UNLABELLED
     for encoding, mapping in zip(encodings, mappings, strict=True):
         input_ids = np.array(encoding.ids, dtype=np.int32)
         if input_ids[0] != tokenizer.cls_token_id:
@@ -119,7 +120,7 @@ def _windows_of(
             ),
             offset_mapping=mapping,
             context=context,
-            label=label(mapping, context, *answer) if answer else UNLABELLED,
+            label=label(mapping, context, *answer) if answer else without,
         )
 
 

@@ -2,14 +2,14 @@
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.questions.features import Features
-from pipeline.scores import cmrc_metric, mlqa_metric, spans, squad_metric
+from pipeline.scores import cmrc_metric, mlqa_metric, null_threshold, spans, squad2_metric, squad_metric
 
 Logits = tuple[np.ndarray, np.ndarray]
 # the values of evaluate.metric
@@ -30,6 +30,9 @@ def scores(
 ) -> tuple[dict[str, float], list[list[spans.Answer]]]:
     """Exact match, F1, span accuracy (0-100) and the number of questions; and the n best answers to each question.
 
+    If some questions are unanswerable, the evaluation is that of SQuAD 2.0, and each question's answers include "", the
+    first where its null odds are above the threshold chosen on other articles; see `_with_no_answer` for more scores.
+
     Args:
         logits: start and end, each (T,), concatenated over the windows of `features`.
         max_answer_length: in tokens, inclusive.
@@ -37,12 +40,84 @@ def scores(
     """
     contexts = [record["context"] for record in records]
     found = spans.answers(features, contexts, *logits, n_best, max_answer_length)
+    no_answer: dict[str, float] = {}
+    if not all(record["answers"]["text"] for record in records):
+        null_scores = spans.null_scores(features, *logits, len(records))
+        found, no_answer = _with_no_answer(records, found, null_scores, metric)
     predictions = {record["id"]: best[0].text for record, best in zip(records, found, strict=True) if best}
     return {
-        **squad_metric.score(predictions, records, METRICS[metric]),
+        **{name: 100 * sum(each) / len(each) for name, each in score_each(predictions, records, metric).items()},
         "span_accuracy": spans.window_accuracy(features, *logits),
         "questions": len(records),
+        **no_answer,
     }, found
+
+
+def score_each(
+    predictions: Mapping[str, str], records: Sequence[dict[str, Any]], metric: str
+) -> dict[str, list[float]]:
+    """`exact_match` and `f1` of each record, 0-1: as in SQuAD 2.0 if some record is unanswerable, else as in 1.1.
+
+    Args:
+        predictions: question id -> answer.
+        metric: the name of exact match and F1 in `METRICS`.
+    """
+    if all(record["answers"]["text"] for record in records):
+        functions = METRICS[metric]._asdict()
+        return {name: squad_metric.score_each(each, predictions, records) for name, each in functions.items()}
+    return squad2_metric.score_each(predictions, records, METRICS[metric])
+
+
+def _with_no_answer(
+    records: list[dict[str, Any]], found: list[list[spans.Answer]], null_scores: np.ndarray, metric: str
+) -> tuple[list[list[spans.Answer]], dict[str, float]]:
+    """The answers to each question with "" among them, and the scores that only unanswerable questions have.
+
+    The threshold is cross-fitted over articles. Scores, 0-100, beside those of SQuAD 2.0's evaluation: `exact_at_0`,
+    `f1_at_0` and `no_answer_rate_at_0`, with threshold 0; `null_threshold`, chosen on all of these questions;
+    `no_answer_rate`, how many are answered ""; `null_average_precision` of the null odds.
+    """
+    answerable = np.array([bool(record["answers"]["text"]) for record in records])
+    best = [answers[0] if answers else None for answers in found]
+    null_odds = null_scores - np.array([answer.score if answer else np.nan for answer in best])
+    predictions = {record["id"]: answer.text for record, answer in zip(records, best, strict=True) if answer}
+    answered = _arrays(score_each(predictions, records, metric))
+    empty = _arrays(score_each({record["id"]: "" for record in records}, records, metric))
+    thresholds = null_threshold.cross_fitted(answered["f1"], empty["f1"], null_odds, null_threshold.folds(records))
+
+    def at(threshold: np.ndarray | float) -> dict[str, np.ndarray]:
+        return {name: np.where(null_odds > threshold, empty[name], answered[name]) for name in answered}
+
+    texts = [answer.text if answer else None for answer in best]
+    oracle = {name: squad2_metric.best_score(each, null_odds, answerable, texts) for name, each in answered.items()}
+    known = ~np.isnan(null_odds)
+    scores = {
+        **squad2_metric.by_answerability(at(thresholds), answerable),
+        "exact_at_0": 100 * at(0)["exact_match"].mean(),
+        "f1_at_0": 100 * at(0)["f1"].mean(),
+        "best_exact": oracle["exact_match"][0],
+        "best_exact_thresh": oracle["exact_match"][1],
+        "best_f1": oracle["f1"][0],
+        "best_f1_thresh": oracle["f1"][1],
+        "null_threshold": null_threshold.choose(answered["f1"], empty["f1"], null_odds),
+        "no_answer_rate": 100 * (null_odds > thresholds).mean(),
+        "no_answer_rate_at_0": 100 * (null_odds > 0).mean(),
+        "null_average_precision": 100 * null_threshold.average_precision(null_odds[known], ~answerable[known]),
+    }
+    rows = zip(found, null_scores.tolist(), thresholds.tolist(), strict=True)
+    return [_ranked(*row) for row in rows], scores
+
+
+def _arrays(scores: dict[str, list[float]]) -> dict[str, np.ndarray]:
+    return {name: np.array(each) for name, each in scores.items()}
+
+
+def _ranked(answers: list[spans.Answer], null_score: float, threshold: float) -> list[spans.Answer]:
+    """A question's answers with "" among them: before those whose score is below its own by more than the threshold."""
+    if not answers:
+        return []
+    place = sum(not null_score - answer.score > threshold for answer in answers)
+    return [*answers[:place], spans.Answer("", 0, 0, null_score), *answers[place:]]
 
 
 def write_json(values: dict[str, Any], path: Path) -> None:
@@ -58,8 +133,8 @@ def _rounded(value: Any) -> Any:
 
 
 def write_tsv(rows: list[dict[str, Any]], columns: Sequence[str], path: Path) -> None:
-    """Write rows as TSV; missing values are empty."""
+    """Write these columns of rows as TSV; missing values are empty."""
     with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, delimiter="\t", lineterminator="\n")
+        writer = csv.DictWriter(file, columns, extrasaction="ignore", delimiter="\t", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

@@ -12,9 +12,8 @@ import pyarrow.parquet as pq
 
 from pipeline.checksums import seal
 from pipeline.questions.features import Features
-from pipeline.scores.metrics import METRICS
+from pipeline.scores import metrics
 from pipeline.scores.spans import Answer
-from pipeline.scores.squad_metric import score_each
 
 COLUMNS = pa.schema(
     {
@@ -22,12 +21,14 @@ COLUMNS = pa.schema(
         "paragraph": pa.string(),
         "article": pa.string(),
         "windows": pa.int32(),
+        "answerable": pa.bool_(),
         "exact_match": pa.float64(),
         "f1": pa.float64(),
         "agreement": pa.float64(),
         "prediction": pa.string(),
         "start": pa.int32(),
         "score": pa.float64(),
+        "null_odds": pa.float64(),
     }
 )
 # metadata entry: equal for tables of the same questions, contexts, reference answers and metric
@@ -44,9 +45,10 @@ def question_scores(
     """A row for each record, in the records' order.
 
     Columns: `id`; `paragraph`, a hash of the context; `article`, the title, "" if there is none; `windows`, how many
-    the question has; `exact_match` and `f1`, 0-100; `agreement`, 100 where the answer is the teacher's and 0 elsewhere,
-    null without a teacher; `prediction`, null if there is none; `start`, its first character in the context; `score`,
-    the sum of its two logits.
+    the question has; `answerable`; `exact_match` and `f1`, 0-100; `agreement`, 100 where the answer is the teacher's
+    and 0 elsewhere, null without a teacher; `prediction`, "" for no answer, null if there is none; `start`, its first
+    character in the context, null for no answer; `score`, the sum of its two logits; `null_odds`, the score of no
+    answer less that of the best span, null if all questions are answerable.
 
     Args:
         features: the windows of the records.
@@ -56,21 +58,20 @@ def question_scores(
     """
     best = [found[0] if found else None for found in answers]
     predictions = {record["id"]: answer.text for record, answer in zip(records, best, strict=True) if answer}
-    scores = {
-        name: [100 * value for value in score_each(function, predictions, records)]
-        for name, function in METRICS[metric]._asdict().items()
-    }
+    scores = metrics.score_each(predictions, records, metric)
     windows = Counter(features.record.tolist())
     columns = {
         "id": [record["id"] for record in records],
         "paragraph": [paragraph(record["context"]) for record in records],
         "article": [record["title"] or "" for record in records],
         "windows": [windows[i] for i in range(len(records))],
-        **scores,
+        "answerable": [bool(record["answers"]["text"]) for record in records],
+        **{name: [100 * value for value in each] for name, each in scores.items()},
         "agreement": agreement(answers, teacher_answers) if teacher_answers else [None] * len(records),
         "prediction": [answer and answer.text for answer in best],
-        "start": [answer and answer.start for answer in best],
+        "start": [answer.start if answer and answer.text else None for answer in best],
         "score": [answer and answer.score for answer in best],
+        "null_odds": [null_odds(found) for found in answers],
     }
     return pa.table(columns, schema=COLUMNS.with_metadata({QUESTIONS: fingerprint(records, metric)}))
 
@@ -78,6 +79,13 @@ def question_scores(
 def paragraph(context: str) -> str:
     """16 hexadecimal digits that stand for a context."""
     return hashlib.blake2b(context.encode(), digest_size=8).hexdigest()
+
+
+def null_odds(answers: Sequence[Answer]) -> float | None:
+    """The score of no answer less that of the best span; None if either is not among a question's answers."""
+    null = [answer.score for answer in answers if not answer.text]
+    spans = [answer.score for answer in answers if answer.text]
+    return null[0] - spans[0] if null and spans else None
 
 
 def agreement(answers: Sequence[list[Answer]], others: Sequence[list[Answer]]) -> list[float]:

@@ -1,4 +1,4 @@
-"""Decoding: start and end logits -> the best answers to each question."""
+"""Decoding: start and end logits -> the best answers to each question, and the score of no answer."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,12 @@ Span = tuple[float, int, int]
 
 @dataclass(frozen=True)
 class Answer:
-    """A span of a context.
+    """A span of a context, or no answer.
 
     Attributes:
-        text: of the span.
+        text: of the span; "" for no answer.
         start, end: character offsets in the context, `end` exclusive.
-        score: start logit plus end logit.
+        score: start logit plus end logit; of [CLS] for no answer.
     """
 
     text: str
@@ -82,6 +82,17 @@ def answers(
         ]
         for context, spans in zip(contexts, pooled, strict=True)
     ]
+
+
+def null_scores(features: Features, start_logits: np.ndarray, end_logits: np.ndarray, questions: int) -> np.ndarray:
+    """(questions,) the score of no answer: [CLS] start plus end logit, the lowest over a question's windows.
+
+    A window that lacks the answer has a high one, so the lowest counts; that of a question without windows is infinite.
+    """
+    cls = features.starts[:-1]
+    found = np.full(questions, np.inf)
+    np.minimum.at(found, features.record, start_logits[cls].astype(np.float32) + end_logits[cls].astype(np.float32))
+    return found
 
 
 def window_accuracy(features: Features, start_logits: np.ndarray, end_logits: np.ndarray) -> float:

@@ -5,9 +5,12 @@ If any record is invalid, it stops and lists the first ones.
 Writes data/dataset.
 """
 
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pipeline import cli, paths
+from pipeline.errors import InputError
 from pipeline.params import Dataset, load
 from pipeline.questions import squad, synthetic
 from pipeline.questions.records import write_records
@@ -16,6 +19,7 @@ from pipeline.questions.records import write_records
 def main() -> None:
     params = load(paths.PARAMS).dataset
     splits = {split: read(params, split) for split in ("train", "validation")}
+    check_unanswerable(splits)
     folder = paths.empty_folder(paths.DATASET)
     for split, records in splits.items():
         write_records(records, folder / f"{split}.parquet")
@@ -28,29 +32,58 @@ def read(params: Dataset, split: str) -> list[squad.Record]:
         InputError: a record is invalid, or the split cannot be read.
     """
     size = params.train_size if split == "train" else params.validation_size
-    unanswerable = 0
+    records: Iterable[squad.Record]
     if params.source == "synthetic":
         where, records = f"synthetic {split} corpus", synthetic.corpus(split, size, params.seed)
     elif params.source == "files":
         where = params.train_file if split == "train" else params.validation_file
-        records, unanswerable = squad.read_json(Path(where))
+        records = squad.read_json(Path(where))
     else:
         where = f"hub data set {params.source}, split {split}"
-        records, unanswerable = squad.read_hub(params.source, params.revision, split, size)
-    unscored = 0
-    if split == "validation":
-        all_records = list(records)
-        records = squad.labelled(all_records)
-        unscored = len(all_records) - len(records)
-    records = squad.checked(records, where, size)
-    counts = {
-        "unanswerable, left out": unanswerable,
-        "without an answer, left out because they cannot be scored": unscored,
-        "without an answer": len(records) - len(squad.labelled(records)),
-    }
+        records = squad.read_hub(params.source, params.revision, split)
+    counts: Counter[str] = Counter()
+    selected = squad.checked(usable(records, params.unanswerable == "keep", split == "train", counts), where, size)
+    counts["unanswerable"] = count_unanswerable(selected)
+    counts["without an answer"] = sum(not squad.is_labelled(record) for record in selected)
     suffix = "".join(f"; {count} {what}" for what, count in counts.items() if count)
-    print(f"{split}: {len(records)} questions from {where}{suffix}")
-    return records
+    print(f"{split}: {len(selected)} questions from {where}{suffix}")
+    return selected
+
+
+def usable(
+    records: Iterable[squad.Record], unanswerable: bool, unlabelled: bool, counts: Counter[str]
+) -> Iterator[squad.Record]:
+    """Yield the records, with or without the unanswerable and the unlabelled ones; count those left out."""
+    for record in records:
+        if record["is_impossible"] and not unanswerable:
+            counts["unanswerable, left out"] += 1
+        elif not squad.is_labelled(record) and not unlabelled:
+            counts["without an answer, left out because they cannot be scored"] += 1
+        else:
+            yield record
+
+
+def count_unanswerable(records: list[squad.Record]) -> int:
+    return sum(record["is_impossible"] for record in records)
+
+
+def check_unanswerable(splits: dict[str, list[squad.Record]]) -> None:
+    """Check that models can be trained and scored on the unanswerable questions.
+
+    Raises:
+        InputError: a split has no other questions, or only the training questions have some.
+    """
+    counts = {split: count_unanswerable(records) for split, records in splits.items()}
+    for split, records in splits.items():
+        if counts[split] == len(records):
+            raise InputError(f"all {len(records)} {split} questions are unanswerable; add questions with an answer")
+    if counts["train"] and not counts["validation"]:
+        raise InputError(
+            f"{counts['train']} training questions are unanswerable and no validation question is, so no threshold can "
+            "be chosen for the student; add some to the validation questions, or set dataset.unanswerable to drop"
+        )
+    if counts["validation"] and len({record["title"] for record in splits["validation"]}) == 1:
+        print("validation has one article: thresholds for no answer are chosen on other paragraphs of it")
 
 
 if __name__ == "__main__":

@@ -43,15 +43,21 @@ def main() -> None:
     logits = inference.predict(student, features, tokenizer.pad_token_id)
     longest, metric = params.evaluate.max_answer_length, params.evaluate.metric
     scores, answers = metrics.scores(features, records, logits, longest, metric, params.evaluate.n_best)
-    _, teacher_answers = metrics.scores(features, records, teacher, longest, metric)
+    teacher_scores, teacher_answers = metrics.scores(features, records, teacher, longest, metric)
     table = question_scores(features, records, answers, teacher_answers, metric)
-    loss, divergence = mean_losses(features, logits, teacher)
+    losses = window_losses(features, logits, teacher)
+    if "null_threshold" in scores:
+        scores |= {
+            "null_threshold": student.config.null_threshold,
+            "teacher_no_answer_rate": teacher_scores["no_answer_rate"],
+            **null_shares(features, losses),
+        }
     metrics.write_json(
         {
             **with_errors(scores, table),
             "agreement": float(np.mean(table["agreement"])),
-            "teacher_kl": divergence,
-            "loss": loss,
+            "teacher_kl": float(losses[1].mean()),
+            "loss": float(losses[0].mean()),
             **sizes(student, paths.STUDENT),
         },
         paths.EVAL_METRICS,
@@ -62,17 +68,25 @@ def main() -> None:
     seal(folder)
 
 
-def mean_losses(features: Features, logits: metrics.Logits, teacher: metrics.Logits) -> tuple[float, float]:
-    """Means over windows, in nats: cross-entropy with the labels, and KL(teacher || student) at temperature 1."""
-    total = np.zeros(2)
+def window_losses(features: Features, logits: metrics.Logits, teacher: metrics.Logits) -> np.ndarray:
+    """(2, N) in nats: cross-entropy with the labels, and KL(teacher || student) at temperature 1, of each window."""
+    losses = np.zeros((2, len(features)))
     for indices in token_budget_batches(features.lengths, 65536):
         batch = pad(features, indices, pad_token_id=0)
         student_logits, teacher_logits = (
             tuple(pad_flat(end, features, indices) for end in pair) for pair in (logits, teacher)
         )
-        total[0] += span_cross_entropy(student_logits, batch.labels, batch.answer_mask).sum().item()
-        total[1] += span_divergence(student_logits, teacher_logits, batch.answer_mask, temperature=1.0).sum().item()
-    return tuple((total / len(features)).tolist())
+        losses[0, indices] = span_cross_entropy(student_logits, batch.labels, batch.answer_mask)
+        losses[1, indices] = span_divergence(student_logits, teacher_logits, batch.answer_mask, temperature=1.0)
+    return losses
+
+
+def null_shares(features: Features, losses: np.ndarray) -> dict[str, float]:
+    """Shares, 0-100, of windows without the answer, whose label is [CLS]: in the windows, and in both losses."""
+    shares = [np.ones(len(features)), *losses]
+    null = features.labels[:, 1] == 0
+    names = ("null_windows", "null_loss", "null_kl")
+    return {name: 100 * float(each[null].sum() / each.sum()) for name, each in zip(names, shares, strict=True)}
 
 
 def sizes(student: nn.Module, folder: Path) -> dict[str, int]:

@@ -69,7 +69,7 @@ def main() -> None:
             params.evaluate.max_answer_length,
             params.evaluate.metric,
         )
-        return {name: scores[name] for name in ("exact_match", "f1")}
+        return {name: scores[name] for name in ("exact_match", "f1", "null_threshold") if name in scores}
 
     result = train(
         student,
@@ -87,6 +87,8 @@ def main() -> None:
     if is_main:
         print(f"saved the student of step {result.saved_step} of {result.steps}, stopped by {result.stopped_by}")
         student.config = config
+        (saved,) = (row for row in result.evaluations if row["step"] == result.saved_step)
+        student.config.null_threshold = saved.get("null_threshold")
         student.save_pretrained(paths.empty_folder(paths.STUDENT))
         tokenizer.save_pretrained(paths.STUDENT)
         seal(paths.STUDENT)
@@ -120,7 +122,7 @@ def key(
     """Return the checkpoint key: a hash of everything that determines the result of the run."""
     sections = ("seed", "distill", "prune", "train", "evaluate")
     settings = {**params.model_dump(include=set(sections)), **run_environment(student)}
-    settings["references"] = [record["answers"]["text"] for record in records["validation"]]
+    settings["references"] = [(record["title"], record["answers"]["text"]) for record in records["validation"]]
     arrays = [array for split in features.values() for array in (split.keys, split.context, split.labels)]
     return run_key(settings, student, *arrays, *(teacher or ()))
 
@@ -151,7 +153,15 @@ def student_loss(
     """The distillation loss of a batch, given the teacher's logits of all windows."""
     where = batch.labels.device
     targets = teacher and tuple(to_device(pad_flat(end, features, batch.indices), where) for end in teacher)
-    return distillation(logits, targets, batch.labels, batch.answer_mask, settings.alpha, settings.temperature)
+    return distillation(
+        logits,
+        targets,
+        batch.labels,
+        batch.answer_mask,
+        settings.alpha,
+        settings.temperature,
+        settings.no_answer_weight,
+    )
 
 
 if __name__ == "__main__":

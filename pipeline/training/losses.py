@@ -45,20 +45,28 @@ def span_divergence(student: Pair, teacher: Pair, mask: Tensor, temperature: flo
 
 
 def distillation(
-    student: Pair, teacher: Pair | None, labels: Tensor, mask: Tensor, alpha: float, temperature: float
+    student: Pair,
+    teacher: Pair | None,
+    labels: Tensor,
+    mask: Tensor,
+    alpha: float,
+    temperature: float,
+    no_answer_weight: float = 1.0,
 ) -> dict[str, Tensor]:
     """alpha * T^2 * KL(teacher || student) at temperature T + (1 - alpha) * cross-entropy with the labels.
 
     Hinton et al. 2015 (Distilling the Knowledge in a Neural Network); T^2 keeps the scale of the gradients independent
-    of T. A window without a label has alpha 1.
+    of T. A window without a label has alpha 1. The loss of a window whose label is [CLS] is multiplied by
+    `no_answer_weight`.
 
     Returns means over all windows: `loss` and its unweighted parts `hard` and `soft`. `hard` is 0 for a window without
-    a label. Without a teacher, `loss` is `hard`, and every window must have a label.
+    a label. Without a teacher, `loss` is that of `hard`, and every window must have a label.
     """
     hard = span_cross_entropy(student, labels, mask)
+    weight = torch.where((labels == 0).all(-1), no_answer_weight, 1.0)
     if teacher is None:
-        return {"loss": hard.mean(), "hard": hard.mean()}
+        return {"loss": (weight * hard).mean(), "hard": hard.mean()}
     labelled = labels[:, 0] >= 0
     soft = temperature**2 * span_divergence(student, teacher, mask, temperature)
     loss = torch.where(labelled, alpha * soft + (1 - alpha) * hard, soft)
-    return {"loss": loss.mean(), "hard": hard.mean(), "soft": soft.mean()}
+    return {"loss": (weight * loss).mean(), "hard": hard.mean(), "soft": soft.mean()}

@@ -40,6 +40,15 @@ def test_saved_and_loaded_students_agree(head, tmp_path):
     torch.testing.assert_close(loaded(IDS, MASK).end_logits, student(IDS, MASK).end_logits)
 
 
+@pytest.mark.parametrize("threshold", [None, -1.25])
+def test_the_threshold_for_no_answer_is_stored_with_the_student(threshold, tmp_path):
+    student = Student.from_encoder(bert().base_model, "linear", seed=1)
+    assert student.config.null_threshold is None
+    student.config.null_threshold = threshold
+    student.save_pretrained(tmp_path)
+    assert Student.from_pretrained(tmp_path).config.null_threshold == threshold
+
+
 @pytest.mark.parametrize("make", [bert, distilbert])
 def test_a_linear_student_with_the_teachers_output_is_the_teacher(make):
     teacher = make().eval()

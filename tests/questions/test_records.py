@@ -8,12 +8,14 @@ MORE = {
     "context": "Zoë 한 😀\n\t.",
     "question": "?",
     "answers": {"text": ["Zoë", "😀"], "answer_start": [0, 6]},
+    "is_impossible": False,
 }
+IMPOSSIBLE = {**MORE, "id": "y", "answers": {"text": [], "answer_start": []}, "is_impossible": True}
 
 
 @pytest.fixture
 def many(records):
-    return [*records, MORE]
+    return [*records, MORE, IMPOSSIBLE]
 
 
 def test_records_survive_a_save_and_a_load(many, tmp_path):

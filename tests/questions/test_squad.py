@@ -28,7 +28,7 @@ def write(tmp_path):
 
 
 def read_and_check(path):
-    records, _ = squad.read_json(path)
+    records = squad.read_json(path)
     return squad.checked(records, path.name)
 
 
@@ -52,6 +52,7 @@ def test_squad_1_records_match_the_hubs_format(write):
             "context": CONTEXT,
             "question": "What does Ann keep?",
             "answers": {"text": ["bees"], "answer_start": [10]},
+            "is_impossible": False,
         },
         {
             "id": "q2",
@@ -59,15 +60,17 @@ def test_squad_1_records_match_the_hubs_format(write):
             "context": CONTEXT,
             "question": "What does Zoë keep?",
             "answers": {"text": ["two hens"], "answer_start": [26]},
+            "is_impossible": False,
         },
     ]
 
 
-def test_squad_2_unanswerable_questions_are_left_out_and_counted(write):
-    answerable = {**BEES, "is_impossible": False, "plausible_answers": []}
-    records, unanswerable = squad.read_json(write(COWS, answerable, {**COWS, "id": "q4"}))
-    assert [record["id"] for record in records] == ["q1"]
-    assert unanswerable == 2
+def test_squad_2_unanswerable_questions_have_no_answer_and_are_labelled(write):
+    plausible = {**COWS, "id": "q4", "plausible_answers": [{"text": "Ann", "answer_start": 0}]}
+    records = read_and_check(write(COWS, {**BEES, "is_impossible": False, "plausible_answers": []}, plausible))
+    assert [record["is_impossible"] for record in records] == [True, False, True]
+    assert [record["answers"]["text"] for record in records] == [[], ["bees"], []]
+    assert all(squad.is_labelled(record) for record in records)
 
 
 def test_several_answers_keep_their_order(write):
@@ -79,7 +82,7 @@ def test_several_answers_keep_their_order(write):
 def test_articles_and_paragraphs_are_read_in_order(write):
     paragraphs = [{"context": CONTEXT, "qas": [question]} for question in (HENS, BEES)]
     articles = [{"title": "B", "paragraphs": paragraphs}, {"paragraphs": [{"context": "", "qas": []}]}]
-    records, _ = squad.read_json(write(text=json.dumps({"data": articles})))
+    records = squad.read_json(write(text=json.dumps({"data": articles})))
     assert [(record["title"], record["id"]) for record in records] == [("B", "q2"), ("B", "q1")]
 
 
@@ -178,13 +181,13 @@ def test_surplus_keys_are_ignored(write, answers):
 
 @pytest.mark.parametrize("value", [False, "False", "false", "FALSE", 0, "0", None])
 def test_a_question_that_is_not_impossible_keeps_its_answer(write, value):
-    records, unanswerable = squad.read_json(write({**BEES, "is_impossible": value}))
-    assert (records[0]["answers"]["text"], unanswerable) == (["bees"], 0)
+    (record,) = squad.read_json(write({**BEES, "is_impossible": value}))
+    assert (record["answers"]["text"], record["is_impossible"]) == (["bees"], False)
 
 
 @pytest.mark.parametrize("value", [True, "True", "true", 1, "1"])
-def test_an_impossible_question_is_left_out(write, value):
-    assert squad.read_json(write(BEES, {**COWS, "is_impossible": value}))[1] == 1
+def test_an_impossible_question_may_be_written_in_several_ways(write, value):
+    assert read_and_check(write({**COWS, "is_impossible": value}))[0]["is_impossible"] is True
 
 
 @pytest.mark.parametrize(
@@ -217,7 +220,7 @@ def test_a_misspelt_answers_raises(write, key):
         InputError, match=rf"question q1 has the key '{key}' and no 'answers'; rename it, or add 'answers'"
     ):
         squad.read_json(write(question))
-    assert squad.read_json(write({**BEES, key: 1}))[0][0]["answers"]["text"] == ["bees"]
+    assert squad.read_json(write({**BEES, key: 1}))[0]["answers"]["text"] == ["bees"]
 
 
 @pytest.mark.parametrize(
@@ -265,7 +268,8 @@ def test_json_lines_may_have_one_line_and_unicode_line_separators(write):
 def test_empty_lists_of_answers_are_unanswerable_as_on_the_hub(write):
     lines = [flat(BEES), flat({**COWS, "answers": squad.NO_ANSWERS})]
     del lines[1]["is_impossible"]
-    assert squad.read_json(write(text="\n".join(map(json.dumps, lines))))[1] == 1
+    records = read_and_check(write(text="\n".join(map(json.dumps, lines))))
+    assert [record["is_impossible"] for record in records] == [False, True]
 
 
 def test_a_line_that_is_not_json_is_named(write):
@@ -344,12 +348,8 @@ def test_a_question_without_answers_is_unlabelled(write, answers):
     unlabelled = {"id": "q9", "question": HENS["question"], **answers}
     first, second = read_and_check(write(BEES, unlabelled))
     assert second["answers"] == squad.NO_ANSWERS
-    assert squad.labelled([first, second]) == [first]
-
-
-def test_a_file_with_only_unanswerable_questions_raises(write):
-    with pytest.raises(InputError, match=r"questions\.json has no usable questions"):
-        read_and_check(write(COWS))
+    assert [squad.is_labelled(record) for record in (first, second)] == [True, False]
+    assert not second["is_impossible"]
 
 
 def test_a_file_in_another_encoding_raises(tmp_path):
@@ -371,12 +371,12 @@ def test_a_folder_instead_of_a_file_raises(tmp_path):
 
 @pytest.mark.parametrize(("size", "count"), [(None, 3), (2, 2), (3, 3), (5, 3)])
 def test_the_first_records_are_selected(write, size, count):
-    records, _ = squad.read_json(write(*numbered(3)))
+    records = squad.read_json(write(*numbered(3)))
     assert squad.checked(records, "file", size) == records[:count]
 
 
 def test_records_beyond_the_size_are_not_checked(write):
-    records, _ = squad.read_json(write(BEES, {**HENS, "question": ""}))
+    records = squad.read_json(write(BEES, {**HENS, "question": ""}))
     assert len(squad.checked(records, "file", 1)) == 1
 
 
@@ -407,23 +407,22 @@ def hub(monkeypatch):
 def test_hub_rows_become_records(hub):
     rows = [hub_row("a", ["bees"], [10], extra=1), hub_row("b", [], []), hub_row("c", ["Ann"], [0])]
     calls = hub(rows)
-    records, unanswerable = squad.read_hub("some/questions", "abc", "train", None)
+    records = squad.checked(squad.read_hub("some/questions", "abc", "train"), "hub")
     assert calls == [("some/questions", {"revision": "abc", "split": "train"})]
-    assert [record["id"] for record in squad.checked(records, "hub")] == ["a", "c"]
-    assert records[0].keys() == {"id", "title", "context", "question", "answers"}
-    assert unanswerable == 1
+    assert [(record["id"], record["is_impossible"]) for record in records] == [("a", False), ("b", True), ("c", False)]
+    assert records[0].keys() == {"id", "title", "context", "question", "answers", "is_impossible"}
 
 
-@pytest.mark.parametrize(("size", "expected"), [(1, (["a"], 0)), (2, (["a", "c"], 1)), (9, (["a", "c"], 1))])
-def test_the_size_counts_only_answerable_hub_rows(hub, size, expected):
-    hub([hub_row("a", ["bees"], [10]), hub_row("b", [], []), hub_row("c", ["Ann"], [0])])
-    records, unanswerable = squad.read_hub("some/questions", "abc", "train", size)
-    assert ([record["id"] for record in records], unanswerable) == expected
+def test_hub_rows_beyond_the_size_are_not_read(hub):
+    hub(iter([hub_row("a", ["bees"], [10]), hub_row("b", [], [])]))
+    records = squad.read_hub("some/questions", "abc", "train")
+    assert len(squad.checked(records, "hub", 1)) == 1
+    assert next(records)["id"] == "b"
 
 
 def test_a_hub_data_set_with_other_columns_raises(hub):
     hub([{"id": "a", "text": "x", "label": 1}])
-    records, _ = squad.read_hub("some/labels", "abc", "train", None)
+    records = squad.read_hub("some/labels", "abc", "train")
     with pytest.raises(InputError, match="question a: context is missing"):
         squad.checked(records, "hub")
 
@@ -431,7 +430,7 @@ def test_a_hub_data_set_with_other_columns_raises(hub):
 def test_an_unreachable_hub_raises_one_line(hub):
     hub(ConnectionError("no route"))
     with pytest.raises(InputError, match="hub data set some/questions, revision abc, split validation: no route"):
-        squad.read_hub("some/questions", "abc", "validation", None)
+        squad.read_hub("some/questions", "abc", "validation")
 
 
 def test_hub_rows_are_read_like_json(hub):
@@ -442,12 +441,12 @@ def test_hub_rows_are_read_like_json(hub):
         {**hub_row(4, [], []), "answers": {"text": [], "answer_start": [], "answer_end": []}},
     ]
     hub(rows)
-    records, unanswerable = squad.read_hub("some/questions", "abc", "train", None)
-    assert [record["id"] for record in squad.checked(records, "hub")] == ["1", "3"]
-    assert (records[1]["answers"], records[1]["title"]) == ({"text": ["Ann"], "answer_start": [0]}, "5")
-    assert unanswerable == 2
+    records = squad.checked(squad.read_hub("some/questions", "abc", "train"), "hub")
+    assert [record["id"] for record in records] == ["1", "2", "3", "4"]
+    assert [record["is_impossible"] for record in records] == [False, True, False, True]
+    assert (records[2]["answers"], records[2]["title"]) == ({"text": ["Ann"], "answer_start": [0]}, "5")
     hub([{"id": "a", "context": CONTEXT, "question": "?", "answer": "bees"}])
     with pytest.raises(
         InputError, match="some/questions, split train: question a has the key 'answer' and no 'answers'"
     ):
-        squad.read_hub("some/questions", "abc", "train", None)
+        squad.checked(squad.read_hub("some/questions", "abc", "train"), "hub")

@@ -152,6 +152,22 @@ def test_a_window_ends_with_the_characters_that_its_last_token_holds():
     ]
 
 
+def test_an_unanswerable_record_is_labelled_cls_in_all_windows_and_an_unlabelled_one_in_none(records, tokenizer):
+    without = {"answers": {"text": [], "answer_start": []}}
+    features = pack(
+        windows(
+            [{**records[1], **without, "is_impossible": True}, {**records[1], **without, "is_impossible": False}],
+            tokenizer,
+            26,
+            6,
+        )
+    )
+    impossible = features.record == 0
+    assert impossible.sum() > 1 and (~impossible).sum() > 1
+    assert not features.labels[impossible].any() and features.labelled[impossible].all()
+    assert (features.labels[~impossible] == -1).all() and not features.labelled[~impossible].any()
+
+
 def test_packing_no_windows_raises():
     with pytest.raises(ValueError, match="no windows"):
         pack([])
@@ -159,7 +175,7 @@ def test_packing_no_windows_raises():
 
 @pytest.mark.skipif(not REAL.exists(), reason="../shared/squad is missing")
 def test_labelled_spans_contain_the_answers_of_squad():
-    records = squad.checked(squad.read_json(REAL)[0], REAL.name, 1000)
+    records = squad.checked(squad.read_json(REAL), REAL.name, 1000)
     tokenizer = train((text for record in records for text in (record["context"], record["question"])), 8000)
     features = pack(windows(records, tokenizer, 384, 128))
     answered, equal, contained = set(), 0, 0

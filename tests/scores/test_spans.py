@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.scores.spans import answers, best_spans, window_accuracy
+from pipeline.scores.spans import answers, best_spans, null_scores, window_accuracy
 
 RNG = np.random.default_rng(0)
 
@@ -97,6 +97,16 @@ def test_a_question_without_windows_has_no_answers(features, records):
     contexts = [record["context"] for record in records] + ["this context has no windows"]
     logits = np.zeros((2, len(features.input_ids)), dtype=np.float32)
     assert answers(features, contexts, *logits, n_best=3, max_answer_length=3)[-1] == []
+
+
+def test_the_null_score_is_the_lowest_cls_start_plus_end_over_a_questions_windows(features, records):
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(2, len(features.input_ids))).astype(np.float32)
+    found = null_scores(features, *logits, len(records) + 1)
+    for question in range(len(records)):
+        firsts = features.starts[:-1][features.record == question]
+        assert found[question] == min(logits[0, i] + logits[1, i] for i in firsts)
+    assert found[-1] == np.inf
 
 
 def test_window_accuracy_includes_cls_and_excludes_question_tokens(features):

@@ -93,6 +93,24 @@ def test_a_window_without_a_label_has_only_the_soft_loss():
     assert none["hard"] == 0 and torch.equal(none["loss"], none["soft"])
 
 
+@pytest.mark.parametrize("with_teacher", [True, False])
+def test_windows_labelled_cls_have_a_weight_and_the_parts_have_none(with_teacher):
+    ours, theirs = pair(0), pair(10) if with_teacher else None
+    alpha = 0.3 if with_teacher else 0.0
+    for labels, weighted in (([[0, 0], [3, 5]], (0.25, 1)), ([[3, 5], [-1, -1]], (1, 1)), ([[0, 0], [0, 0]], (0, 0))):
+        labels = torch.tensor(labels)
+        weight = min(weighted)
+        plain = distillation(ours, theirs, labels, MASK, alpha, temperature=2.0)
+        found = distillation(ours, theirs, labels, MASK, alpha, temperature=2.0, no_answer_weight=weight)
+        rows = [
+            distillation(*(side and tuple(end[i : i + 1] for end in side) for side in (ours, theirs)),
+                         labels[i : i + 1], MASK[i : i + 1], alpha, temperature=2.0)["loss"]
+            for i in (0, 1)
+        ]  # fmt: skip
+        torch.testing.assert_close(found["loss"], (weighted[0] * rows[0] + weighted[1] * rows[1]) / 2)
+        assert {name: plain[name] for name in plain if name != "loss"} == {n: found[n] for n in found if n != "loss"}
+
+
 def test_the_loss_keeps_its_scale_at_high_temperature():
     # as T grows, T^2 KL tends to half the mean squared difference of the centred logits
     ours, theirs = pair(0), pair(10)
