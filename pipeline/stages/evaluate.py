@@ -24,6 +24,7 @@ from pipeline.questions import tokenization
 from pipeline.questions.features import Features, read_features
 from pipeline.questions.records import read_records
 from pipeline.scores import metrics
+from pipeline.scores.floor import warn_below_floor
 from pipeline.scores.question_scores import question_scores, write_question_scores
 from pipeline.scores.spans import Answer
 from pipeline.training.losses import span_cross_entropy, span_divergence
@@ -59,6 +60,7 @@ def main() -> None:
     folder = paths.empty_folder(paths.PREDICTIONS)
     write_predictions(records, answers, folder)
     write_question_scores(table, paths.question_scores(folder))
+    warn_below_floor("the student", scores["f1"], records)
 
 
 def mean_losses(features: Features, logits: metrics.Logits, teacher: metrics.Logits) -> tuple[float, float]:

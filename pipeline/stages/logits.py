@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from pipeline import cli, paths
 from pipeline.comparison.standard_errors import with_errors
@@ -24,10 +23,12 @@ from pipeline.models import encoders, hardware
 from pipeline.params import Logits as Settings
 from pipeline.params import load
 from pipeline.processes import processes
+from pipeline.progress import Progress
 from pipeline.questions import tokenization
 from pipeline.questions.features import Features, read_features
 from pipeline.questions.records import read_records
 from pipeline.scores import metrics
+from pipeline.scores.floor import warn_below_floor
 from pipeline.scores.question_scores import question_scores, write_question_scores
 
 Records = dict[str, list[dict[str, Any]]]
@@ -45,6 +46,8 @@ def main() -> None:
         paths.remove_others(paths.LOGITS, teachers)
         scores = score_teachers(teachers, records["validation"], params.evaluate.max_answer_length)
         metrics.write_json(scores, paths.TEACHER_METRICS)
+        for name, score in scores.items():
+            warn_below_floor(f"teacher {name}", score["f1"], records["validation"])
 
 
 def cache_pulled(folder: Path) -> None:
@@ -105,13 +108,10 @@ def compute(
     mine = missing_shards[state.process_index :: state.num_processes]
     if not mine:
         return
-    with tqdm(
-        total=cached + sum(len(indices) for _, indices, _ in mine),
-        initial=cached,
-        unit="window",
-        desc=f"{name}, {cached} from the cache"
-        + (f", process 1 of {state.num_processes}" if state.num_processes > 1 else ""),
-        disable=not state.is_main_process,
+    share = f", process 1 of {state.num_processes}" if state.num_processes > 1 else ""
+    total = cached + sum(len(indices) for _, indices, _ in mine)
+    with Progress(
+        f"{name}, {cached} from the cache{share}", "window", total, cached, shown=state.is_main_process
     ) as progress:
         try:
             teacher = load_teacher(paths.TEACHER / name)
