@@ -54,4 +54,4 @@ def read(params: Dataset, split: str) -> list[squad.Record]:
 
 
 if __name__ == "__main__":
-    cli.run(main, cli.parser("pipeline.stages.dataset", __doc__))
+    cli.run_stage(main, cli.parser("pipeline.stages.dataset", __doc__))

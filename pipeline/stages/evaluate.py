@@ -101,4 +101,4 @@ def write_predictions(records: list[dict], answers: list[list[Answer]], folder: 
 
 
 if __name__ == "__main__":
-    cli.run(main, cli.parser("pipeline.stages.evaluate", __doc__))
+    cli.run_stage(main, cli.parser("pipeline.stages.evaluate", __doc__))

@@ -36,6 +36,7 @@ Records = dict[str, list[dict[str, Any]]]
 
 def main() -> None:
     params = load(paths.PARAMS)
+    paths.writable(paths.logits_cache())
     records = {split: read_records(paths.DATASET / f"{split}.parquet") for split in ("train", "validation")}
     teachers = sorted(params.teacher.models)
     if processes().is_main_process:
@@ -169,4 +170,4 @@ def score_teacher(
 
 
 if __name__ == "__main__":
-    cli.run(main, cli.parser("pipeline.stages.logits", __doc__))
+    cli.run_stage(main, cli.parser("pipeline.stages.logits", __doc__))
