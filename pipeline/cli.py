@@ -1,6 +1,7 @@
 """The command line of stages and commands: argument parsing, and errors as one line and an exit code."""
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -8,7 +9,9 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from pipeline import paths
 from pipeline.errors import InputError, is_lost_process
+from pipeline.locks import hold
 
 RESUME_HINT = "what was finished is cached, the same command resumes from there"
 
@@ -31,6 +34,21 @@ def parser(module: str, description: str) -> argparse.ArgumentParser:
 def run(main: Callable[..., None], arguments: argparse.ArgumentParser) -> None:
     """Parse the command line and call `main` with its arguments."""
     report_errors(main, **vars(arguments.parse_args()))
+
+
+def run_stage(main: Callable[..., None], arguments: argparse.ArgumentParser) -> None:
+    """As `run`, for a stage: only one stage at a time writes in a workspace.
+
+    DVC locks the workspace too, but a stage can outlive DVC. Of several processes of a stage, the main one waits; the
+    others wait for it.
+    """
+
+    def alone(**options: Any) -> None:
+        with hold(paths.DATA, "one stage at a time writes to data"):
+            main(**options)
+
+    is_main_process = os.environ.get("RANK", "0") == "0"  # set by torchrun and accelerate
+    run(alone if is_main_process else main, arguments)
 
 
 def report_errors(main: Callable[..., None], **options: Any) -> None:

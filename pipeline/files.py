@@ -1,10 +1,14 @@
 """Atomic file writes: a file is either complete or absent."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
+
+# the names of files that are not finished, as `atomic_write` makes them
+UNFINISHED = re.compile(r"\..+\.\d+\.[0-9a-f]+")
 
 
 @contextmanager
@@ -18,3 +22,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete the files that killed processes left unfinished in a folder; no other process may write in it."""
+    for path in folder.glob(".*"):
+        if UNFINISHED.fullmatch(path.name):
+            path.unlink(missing_ok=True)

@@ -2,12 +2,16 @@
 
 import os
 import shutil
+import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
 import platformdirs
 
+from pipeline.errors import InputError
+
 PARAMS = Path("params.yaml")
+DATA = Path("data")
 RAW = Path("data/raw")
 
 DATASET = Path("data/dataset")
@@ -31,23 +35,52 @@ CACHE_VARIABLE = "SPAN_DISTILL_CACHE"
 
 
 def cache() -> Path:
-    """The user's cache folder, with logits and training checkpoints: $SPAN_DISTILL_CACHE, or the platform's default."""
+    """The user's cache folder, with logits and training checkpoints: $SPAN_DISTILL_CACHE, or the platform's default.
+
+    Raises:
+        InputError: the variable is not an absolute path.
+    """
     configured = os.environ.get(CACHE_VARIABLE, "").strip()
-    if configured:
-        return Path(configured).expanduser()
-    return Path(platformdirs.user_cache_dir("span-distill", appauthor=False))
+    if not configured:
+        return Path(platformdirs.user_cache_dir("span-distill", appauthor=False))
+    try:
+        folder = Path(configured).expanduser()
+    except RuntimeError:
+        name = Path(configured).parts[0]
+        raise InputError(f"{CACHE_VARIABLE} is '{configured}', but {name} is no home folder of this machine") from None
+    if not folder.is_absolute():
+        raise InputError(
+            f"{CACHE_VARIABLE} is '{configured}', a relative path: another folder in each clone and each queued "
+            f"experiment; give an absolute path, such as '{folder.absolute()}'"
+        )
+    return folder
 
 
 def logits_cache() -> Path:
-    """The folder of all teachers' cached logits; created if it is missing."""
-    folder = cache() / "logits"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    """The folder of all teachers' cached logits."""
+    return cache() / "logits"
 
 
 def training_cache() -> Path:
     """The folder of checkpoints of unfinished training runs."""
     return cache() / "training"
+
+
+def writable(folder: Path) -> Path:
+    """Return a folder of the cache after writing to it on trial; stages call this before they work for hours.
+
+    Raises:
+        InputError: it cannot be created or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(1024))
+    except OSError as error:
+        raise InputError(
+            f"the cache folder {folder} cannot be written ({error.strerror}); {CACHE_VARIABLE} sets another one"
+        ) from None
+    return folder
 
 
 def tokenizer(model: str) -> Path:

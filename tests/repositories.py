@@ -36,10 +36,10 @@ class Repository:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def start(self, *command: str) -> subprocess.Popen:
-        """Start a command in the background, in a session of its own."""
-        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        return subprocess.Popen(command, cwd=self.folder, env=self.environment, start_new_session=True, **silent)
+    def start(self, *command: str, **options: Any) -> subprocess.Popen:
+        """Start a command in the background, in a session of its own, without output unless `options` say otherwise."""
+        options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **options}
+        return subprocess.Popen(command, cwd=self.folder, env=self.environment, start_new_session=True, **options)
 
     def change(self, **values: Any) -> None:
         """Change keys of params.yaml; a dictionary is merged into its section."""

@@ -10,11 +10,9 @@ import sys
 import time
 from pathlib import Path
 
-from filelock import Timeout
-
 from pipeline import cli, paths
 from pipeline.errors import InputError
-from pipeline.logits.cache import lock
+from pipeline.locks import Held, hold_if_free
 from pipeline.logits.manifest import read_description, stores
 from pipeline.logits.shards import count_rows, shard_files
 from pipeline.logits.verify import problems
@@ -53,7 +51,7 @@ def main(
         default = [*teachers(), *([paths.LOGITS] if paths.LOGITS.exists() else [])]
         verify([store for folder in folders or default for store in stores(folder)])
     else:
-        delete_teachers(select_teachers(teacher, unused_days))
+        delete(select_teachers(teacher, unused_days))
         if teacher is None:
             delete([run for run in checkpoints() if days_unused(run) >= (unused_days or 0)])
 
@@ -130,20 +128,15 @@ def select_teachers(name: str | None, days: float | None) -> list[Path]:
     return [folder for folder in folders if days is None or days_unused(folder) >= days]
 
 
-def delete_teachers(folders: list[Path]) -> None:
-    """Delete teachers' folders, except those that a run is using."""
+def delete(folders: list[Path]) -> None:
+    """Delete folders of the cache, except those that a run is using."""
     for folder in folders:
         try:
-            with lock(folder).acquire(timeout=0):
-                delete([folder])
-        except Timeout:
-            print(f"skipped {folder}: a run is using it")
-
-
-def delete(folders: list[Path]) -> None:
-    for folder in folders:
-        shutil.rmtree(folder)
-        print(f"deleted {folder}")
+            with hold_if_free(folder):
+                shutil.rmtree(folder)
+                print(f"deleted {folder}")
+        except Held as held:
+            print(f"skipped {folder}: {held} is using it")
 
 
 if __name__ == "__main__":

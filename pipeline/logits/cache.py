@@ -3,17 +3,19 @@
 Every shard is added as soon as it is computed, and stays until it is pruned. data/logits is written from the cache.
 """
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from pipeline.errors import InputError
+from pipeline.files import remove_unfinished
+from pipeline.locks import hold
 from pipeline.logits.manifest import IDENTITY, MANIFEST
 from pipeline.logits.shards import (
     FORMAT,
@@ -28,24 +30,9 @@ from pipeline.logits.shards import (
 from pipeline.questions.features import Features, key_list
 
 
-def lock(folder: Path) -> FileLock:
-    """The lock to hold while adding to a teacher's folder in the cache, or deleting it."""
-    return FileLock(f"{folder}.lock")
-
-
-@contextmanager
-def locked(folder: Path, identity: Identity) -> Iterator[None]:
-    """Hold the lock of a teacher's folder. If another run holds it, print a message and wait."""
-    file_lock = lock(folder / identity.name)
-    try:
-        file_lock.acquire(timeout=0)
-    except Timeout:
-        print("another run is computing this teacher's logits; waiting for it", flush=True)
-        file_lock.acquire()
-    try:
-        yield
-    finally:
-        file_lock.release()
+def locked(folder: Path, identity: Identity) -> AbstractContextManager[None]:
+    """Hold the lock of a teacher's folder in the cache. If another run holds it, print which one, and wait."""
+    return hold(folder / identity.name, "it computes this teacher's logits")
 
 
 class RowCache:
@@ -60,9 +47,11 @@ class RowCache:
         self.folder = folder / identity.name
         self.identity = identity
         self.folder.mkdir(parents=True, exist_ok=True)
-        for unfinished in self.folder.glob(".*.safetensors.*"):
-            unfinished.unlink()
-        write_atomically(self.folder / IDENTITY, as_json({"format": FORMAT, **asdict(identity)}))
+        remove_unfinished(self.folder)
+        description, path = as_json({"format": FORMAT, **asdict(identity)}), self.folder / IDENTITY
+        if not path.exists() or path.read_bytes() != description:
+            write_atomically(path, description)
+        os.utime(self.folder)  # the time of the last use
         self._shards: list[Rows] = []
         self._locations: dict[bytes, tuple[int, int]] = {}  # key: shard, row in the shard
         for path in shard_files(self.folder):

@@ -87,4 +87,4 @@ def check_unanswerable(splits: dict[str, list[squad.Record]]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, cli.parser("pipeline.stages.dataset", __doc__))
+    cli.run_stage(main, cli.parser("pipeline.stages.dataset", __doc__))

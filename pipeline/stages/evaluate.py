@@ -25,6 +25,7 @@ from pipeline.questions import tokenization
 from pipeline.questions.features import Features, read_features
 from pipeline.questions.records import read_records
 from pipeline.scores import metrics
+from pipeline.scores.floor import warn_below_floor
 from pipeline.scores.question_scores import question_scores, write_question_scores
 from pipeline.scores.spans import Answer
 from pipeline.training.losses import span_cross_entropy, span_divergence
@@ -66,6 +67,7 @@ def main() -> None:
     write_predictions(records, answers, folder)
     write_question_scores(table, paths.question_scores(folder))
     seal(folder)
+    warn_below_floor("the student", scores["f1"], records)
 
 
 def window_losses(features: Features, logits: metrics.Logits, teacher: metrics.Logits) -> np.ndarray:
@@ -114,4 +116,4 @@ def write_predictions(records: list[dict], answers: list[list[Answer]], folder: 
 
 
 if __name__ == "__main__":
-    cli.run(main, cli.parser("pipeline.stages.evaluate", __doc__))
+    cli.run_stage(main, cli.parser("pipeline.stages.evaluate", __doc__))

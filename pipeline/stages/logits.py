@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from pipeline import cli, paths
 from pipeline.checksums import verified
@@ -25,10 +24,12 @@ from pipeline.models import encoders, hardware
 from pipeline.params import Evaluate, load
 from pipeline.params import Logits as Settings
 from pipeline.processes import processes
+from pipeline.progress import Progress
 from pipeline.questions import tokenization
 from pipeline.questions.features import Features, read_features
 from pipeline.questions.records import read_records
 from pipeline.scores import metrics
+from pipeline.scores.floor import warn_below_floor
 from pipeline.scores.question_scores import question_scores, write_question_scores
 
 Records = dict[str, list[dict[str, Any]]]
@@ -36,6 +37,7 @@ Records = dict[str, list[dict[str, Any]]]
 
 def main() -> None:
     params = load(paths.PARAMS)
+    paths.writable(paths.logits_cache())
     records = {split: read_records(paths.DATASET / f"{split}.parquet") for split in ("train", "validation")}
     teachers = sorted(params.teacher.models)
     if processes().is_main_process:
@@ -46,6 +48,8 @@ def main() -> None:
         paths.remove_others(paths.LOGITS, teachers)
         scores = score_teachers(teachers, records["validation"], params.evaluate)
         metrics.write_json(scores, paths.TEACHER_METRICS)
+        for name, score in scores.items():
+            warn_below_floor(f"teacher {name}", score["f1"], records["validation"])
 
 
 def cache_pulled(folder: Path) -> None:
@@ -106,13 +110,10 @@ def compute(
     mine = missing_shards[state.process_index :: state.num_processes]
     if not mine:
         return
-    with tqdm(
-        total=cached + sum(len(indices) for _, indices, _ in mine),
-        initial=cached,
-        unit="window",
-        desc=f"{name}, {cached} from the cache"
-        + (f", process 1 of {state.num_processes}" if state.num_processes > 1 else ""),
-        disable=not state.is_main_process,
+    share = f", process 1 of {state.num_processes}" if state.num_processes > 1 else ""
+    total = cached + sum(len(indices) for _, indices, _ in mine)
+    with Progress(
+        f"{name}, {cached} from the cache{share}", "window", total, cached, shown=state.is_main_process
     ) as progress:
         try:
             teacher = load_teacher(paths.TEACHER / name)
@@ -171,4 +172,4 @@ def score_teacher(
 
 
 if __name__ == "__main__":
-    cli.run(main, cli.parser("pipeline.stages.logits", __doc__))
+    cli.run_stage(main, cli.parser("pipeline.stages.logits", __doc__))

@@ -27,25 +27,18 @@ def main(name: str) -> None:
     params = load(paths.PARAMS).teacher
     if name not in params.models:
         raise InputError(f"there is no teacher '{name}'; teacher.models has {', '.join(params.models)}")
+    paths.writable(paths.training_cache())
     tokenizer = tokenization.load(verified(paths.tokenizer(name), "tokenize"))
     model = initial_model(params, name, len(tokenizer)).to(device())
-    config = model.config
     if params.train.epochs:
-        model = with_dropout(model, params.train.dropout, params.train.attention_dropout)
-    checkpoint = fine_tune(model, params, name, tokenizer.pad_token_id) if params.train.epochs else None
-    if processes().is_main_process:
-        model.config = config
+        fine_tune(model, params, name, tokenizer.pad_token_id)
+    elif processes().is_main_process:
         model.save_pretrained(paths.empty_folder(paths.TEACHER / name))
         seal(paths.TEACHER / name)
-        if checkpoint:
-            checkpoint.remove()
 
 
-def fine_tune(model: encoders.PreTrainedModel, params: Teacher, name: str, pad_token_id: int) -> Checkpoint:
-    """Fine-tune a model on the labels, in place.
-
-    Returns:
-        The checkpoint of the run; remove it once the model is saved.
+def fine_tune(model: encoders.PreTrainedModel, params: Teacher, name: str, pad_token_id: int) -> None:
+    """Fine-tune a model on the labels, and save it as data/teacher/NAME.
 
     Raises:
         InputError: no training question has an answer.
@@ -60,20 +53,27 @@ def fine_tune(model: encoders.PreTrainedModel, params: Teacher, name: str, pad_t
     encoders.check_windows(model, features)
     records = read_records(paths.DATASET / "train.parquet")
     seed = params.models[name].seed
+    config = model.config
+    model = with_dropout(model, params.train.dropout, params.train.attention_dropout)
     settings = {"seed": seed, "train": params.train.model_dump(), **run_environment(model)}
     key = run_key(settings, model, features.keys, features.context, features.labels)
     checkpoint = Checkpoint(paths.training_cache(), key)
-    train(
-        model,
-        features,
-        pad_token_id,
-        params.train,
-        seed,
-        loss=lambda logits, batch: {"loss": span_cross_entropy(logits, batch.labels, batch.answer_mask).mean()},
-        checkpoint=checkpoint,
-        names=[records[i]["id"] for i in features.record],
-    )
-    return checkpoint
+    with checkpoint.held():
+        train(
+            model,
+            features,
+            pad_token_id,
+            params.train,
+            seed,
+            loss=lambda logits, batch: {"loss": span_cross_entropy(logits, batch.labels, batch.answer_mask).mean()},
+            checkpoint=checkpoint,
+            names=[records[i]["id"] for i in features.record],
+        )
+        if processes().is_main_process:
+            model.config = config
+            model.save_pretrained(paths.empty_folder(paths.TEACHER / name))
+            seal(paths.TEACHER / name)
+            checkpoint.remove()
 
 
 def initial_model(params: Teacher, name: str, vocab_size: int) -> encoders.PreTrainedModel:
@@ -89,4 +89,4 @@ def initial_model(params: Teacher, name: str, vocab_size: int) -> encoders.PreTr
 if __name__ == "__main__":
     arguments = cli.parser("pipeline.stages.teacher", __doc__)
     arguments.add_argument("name", metavar="NAME", help="a key of teacher.models in params.yaml")
-    cli.run(main, arguments)
+    cli.run_stage(main, arguments)

@@ -83,4 +83,4 @@ def write_windows(
 
 
 if __name__ == "__main__":
-    cli.run(main, cli.parser("pipeline.stages.tokenize", __doc__))
+    cli.run_stage(main, cli.parser("pipeline.stages.tokenize", __doc__))

@@ -5,6 +5,8 @@ Resumes from its checkpoint if it was interrupted.
 Writes data/student and data/curves.
 """
 
+import sys
+
 import numpy as np
 from torch import nn
 
@@ -27,7 +29,7 @@ from pipeline.training.dropout import with_dropout
 from pipeline.training.loop import Losses, train
 from pipeline.training.losses import Pair, distillation
 from pipeline.training.pruning import Pruning
-from pipeline.training.run import Row, Run
+from pipeline.training.run import Row, Run, has_learnt
 
 # the columns plotted in dvc.yaml; `soft` is empty without distillation
 TRAIN_CURVE = ("step", "minutes", "learning_rate", "loss", "hard", "soft", "gradient_norm")
@@ -36,6 +38,7 @@ VALIDATION_CURVE = ("step", "minutes", "exact_match", "f1")
 
 def main() -> None:
     params = load(paths.PARAMS)
+    paths.writable(paths.training_cache())
     tokenizer = tokenization.load(verified(paths.tokenizer(paths.STUDENTS), "tokenize"))
     splits = ("train", "validation")
     features = {split: read_features(paths.features(paths.STUDENTS, split)) for split in splits}
@@ -71,30 +74,33 @@ def main() -> None:
         )
         return {name: scores[name] for name in ("exact_match", "f1", "null_threshold") if name in scores}
 
-    result = train(
-        student,
-        features["train"],
-        tokenizer.pad_token_id,
-        params.train,
-        params.seed,
-        loss=lambda logits, batch: student_loss(logits, batch, features["train"], teacher, params.distill),
-        evaluate=evaluate,
-        after_step=pruning.apply,
-        checkpoint=checkpoint,
-        report=write_curves,
-        names=[records["train"][i]["id"] for i in features["train"].record],
-    )
+    with checkpoint.held():
+        result = train(
+            student,
+            features["train"],
+            tokenizer.pad_token_id,
+            params.train,
+            params.seed,
+            loss=lambda logits, batch: student_loss(logits, batch, features["train"], teacher, params.distill),
+            evaluate=evaluate,
+            after_step=pruning.apply,
+            checkpoint=checkpoint,
+            report=write_curves,
+            names=[records["train"][i]["id"] for i in features["train"].record],
+        )
+        if is_main:
+            print(f"saved the student of step {result.saved_step} of {result.steps}, stopped by {result.stopped_by}")
+            student.config = config
+            (saved,) = (row for row in result.evaluations if row["step"] == result.saved_step)
+            student.config.null_threshold = saved.get("null_threshold")
+            student.save_pretrained(paths.empty_folder(paths.STUDENT))
+            tokenizer.save_pretrained(paths.STUDENT)
+            seal(paths.STUDENT)
+            write_curves(result)
+            metrics.write_json(summary(result), paths.CURVES / "summary.json")
+            checkpoint.remove()
     if is_main:
-        print(f"saved the student of step {result.saved_step} of {result.steps}, stopped by {result.stopped_by}")
-        student.config = config
-        (saved,) = (row for row in result.evaluations if row["step"] == result.saved_step)
-        student.config.null_threshold = saved.get("null_threshold")
-        student.save_pretrained(paths.empty_folder(paths.STUDENT))
-        tokenizer.save_pretrained(paths.STUDENT)
-        seal(paths.STUDENT)
-        write_curves(result)
-        metrics.write_json(summary(result), paths.CURVES / "summary.json")
-        checkpoint.remove()
+        warn_if_nothing_learnt(result)
 
 
 def with_labels(features: Features) -> Features:
@@ -125,6 +131,17 @@ def key(
     settings["references"] = [(record["title"], record["answers"]["text"]) for record in records["validation"]]
     arrays = [array for split in features.values() for array in (split.keys, split.context, split.labels)]
     return run_key(settings, student, *arrays, *(teacher or ()))
+
+
+def warn_if_nothing_learnt(result: Run) -> None:
+    """Print a warning if the loss at the end is that of the first step."""
+    if not has_learnt(result):
+        print(
+            f"warning: the student's loss was {result.first_loss:.3f} at the first step and is "
+            f"{result.curve[-1]['loss']:.3f} at the end; it has learnt nothing, train for more steps or raise "
+            "train.learning_rate",
+            file=sys.stderr,
+        )
 
 
 def write_curves(result: Run) -> None:
@@ -165,4 +182,4 @@ def student_loss(
 
 
 if __name__ == "__main__":
-    cli.run(main, cli.parser("pipeline.stages.train", __doc__))
+    cli.run_stage(main, cli.parser("pipeline.stages.train", __doc__))

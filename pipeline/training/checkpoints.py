@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from pipeline.errors import InputError
-from pipeline.files import atomic_write
+from pipeline.files import atomic_write, remove_unfinished
+from pipeline.locks import hold
+from pipeline.processes import processes
 
 METADATA = "span_distill"
 State = dict[str, Tensor]
@@ -53,6 +56,20 @@ class Checkpoint:
     def __init__(self, folder: Path, key: str):
         self.folder = folder / key
         self.path = self.folder / "checkpoint.safetensors"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the run's lock, in its main process, from before the run reads the checkpoint until it removes it.
+
+        If another process trains the same run, print which one, and wait.
+        """
+        state = processes()
+        main = state.is_main_process
+        with hold(self.folder, "it trains the same model") if main else nullcontext():
+            if main:
+                remove_unfinished(self.folder)
+            state.wait_for_everyone()
+            yield
 
     def write(self, tensors: State, values: dict[str, Any]) -> None:
         """Replace the previous checkpoint atomically: the file is complete at any moment.

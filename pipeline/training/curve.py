@@ -53,6 +53,8 @@ class Curve:
                         f"learning_rate, or set max_grad_norm; questions of the batch: {questions}"
                     )
             rows.append(row)
+        if rows and first == 1:
+            self.run.first_loss = rows[0]["loss"]
         self.run.recent += rows
         self.pending.clear()
 

@@ -15,7 +15,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from pipeline.errors import InputError, is_lost_process
 from pipeline.models.batching import Batch
@@ -24,6 +23,7 @@ from pipeline.models.hardware import float32_matmul_precision, is_out_of_memory,
 from pipeline.models.inference import model_inputs
 from pipeline.params import Train
 from pipeline.processes import processes
+from pipeline.progress import Progress
 from pipeline.questions.features import Features
 from pipeline.training.checkpoints import Checkpoint
 from pipeline.training.curve import Curve
@@ -125,7 +125,7 @@ class _Loop:
     def run_until_stopped(self) -> Run:
         run, main = self.run, self.accelerator.is_main_process
         steps = self.loader.prefetch(self.plan.batches(run.steps))
-        with tqdm(total=self.plan.steps, initial=run.steps, unit="step", smoothing=0.05, disable=not main) as progress:
+        with Progress("training", "step", self.plan.steps, run.steps, shown=main) as progress:
             while True:
                 stopped_by = reason_to_stop(run, self.settings, self.plan.steps)
                 if stopped_by or self.curve.is_row_due():
@@ -206,15 +206,15 @@ class _Loop:
             if not weight.isfinite().all():
                 raise InputError(f"{name} is not finite after step {self.run.steps}; lower learning_rate")
 
-    def log(self, progress: tqdm) -> None:
-        """Add a row to the curve and show it in the progress bar."""
+    def log(self, progress: Progress) -> None:
+        """Add a row to the curve and show it with the progress."""
         self.timed(self.curve.synchronize)
         means = self.curve.append_row()
         if means:
             shown = {"loss": f"{means['loss']:.3f}", "windows_s": f"{self.run.windows / self.run.seconds:.1f}"}
             if self.settings.time_limit_minutes:
                 shown["minutes_left"] = f"{self.settings.time_limit_minutes - self.run.seconds / 60:.1f}"
-            progress.set_postfix(shown)
+            progress.show(shown)
             self.report_progress()
 
     def score(self) -> None:

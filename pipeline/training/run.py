@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pipeline.params import Train
 
 Row = dict[str, float]
+# a loss that falls by less than a tenth may as well be that of another batch
+FALLEN = 0.9
 
 
 @dataclass
@@ -15,6 +17,7 @@ class Run:
     Attributes:
         steps, windows: optimizer steps taken and windows trained on.
         seconds: training time, without evaluation, checkpoints and start-up.
+        first_loss: the loss of the first step, before any weight was changed.
         stopped_by: `epochs`, `max_steps` or `time_limit`; empty while the run is in progress.
         saved_step: the step of the weights that the run ends with.
         best_f1: the highest F1 so far.
@@ -26,6 +29,7 @@ class Run:
     steps: int = 0
     windows: int = 0
     seconds: float = 0.0
+    first_loss: float = 0.0
     stopped_by: str = ""
     saved_step: int = 0
     best_f1: float | None = None
@@ -41,6 +45,11 @@ def reason_to_stop(run: Run, settings: Train, total: int) -> str | None:
     if run.steps >= total:
         return "max_steps" if run.steps == settings.max_steps else "epochs"
     return None
+
+
+def has_learnt(run: Run) -> bool:
+    """Whether the loss of a new head fell from the first step to the last steps; true of a run too short to tell."""
+    return len(run.curve) < 2 or run.curve[-1]["loss"] < FALLEN * run.first_loss
 
 
 def is_evaluation_due(run: Run, settings: Train, epoch_ends: Sequence[int]) -> bool:

@@ -1,4 +1,5 @@
 import os
+import re
 import time
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 from pipeline import paths
 from pipeline.commands import cache
 from pipeline.errors import InputError
-from pipeline.logits.cache import RowCache, lock
+from pipeline.locks import hold
+from pipeline.logits.cache import RowCache
 from pipeline.logits.shards import Identity, Rows
 from pipeline.training.checkpoints import Checkpoint
 
@@ -81,10 +83,11 @@ def test_lists_a_damaged_teacher_and_reports_a_foreign_folder(folders, command, 
     assert "2 problems" in out and "foreign has no manifest.json" in out
 
 
-def test_prune_skips_a_teacher_that_a_run_is_using(folders, command):
-    with lock(folders[0]):
-        assert "a run is using it" in command("prune", "--all")
-    assert [folder.exists() for folder in folders] == [True, False, False]
+@pytest.mark.parametrize("used", [0, 2], ids=["teacher", "checkpoint"])
+def test_prune_skips_what_a_run_is_using(folders, command, used):
+    with hold(folders[used], "it is used"):
+        assert re.search(rf"skipped {folders[used]}: process {os.getpid()} .* is using it", command("prune", "--all"))
+    assert [i for i, folder in enumerate(folders) if folder.exists()] == [used]
 
 
 @pytest.mark.parametrize("days", ["-1", "nan", "soon"])

@@ -30,10 +30,11 @@ def test_a_shard_without_read_permission_does_not_count_as_damaged(tmp_path, mon
 
 def test_removes_unfinished_files_of_a_killed_run(tmp_path):
     cache = RowCache(tmp_path, IDENTITY)
-    unfinished = cache.folder / f".{'0' * 32}.safetensors.123.abc"
-    unfinished.write_bytes(b"half")
+    before = content(cache.folder)
+    for name in (f"{'0' * 32}.safetensors", "identity.json"):
+        (cache.folder / f".{name}.123.abc").write_bytes(b"half")
     RowCache(tmp_path, IDENTITY)
-    assert not unfinished.exists()
+    assert content(cache.folder) == before
 
 
 def test_stored_bytes_do_not_depend_on_how_the_rows_were_computed(store, tmp_path):

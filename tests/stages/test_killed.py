@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import signal
+import subprocess
 import time
 
 import psutil
@@ -18,12 +19,12 @@ def wait_for_a_checkpoint(cache, process):
         time.sleep(0.01)
 
 
-def training_processes(cache):
-    """The train stages with this cache; other processes of the machine are not in it."""
+def stage_processes(cache, stage):
+    """The processes of a stage with this cache; other processes of the machine are not in it."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, IndexError):
             ours = process.environ().get("SPAN_DISTILL_CACHE") == str(cache)
-            if ours and process.cmdline()[-1] == "pipeline.stages.train":
+            if ours and process.cmdline()[1:3] == ["-m", f"pipeline.stages.{stage}"]:
                 yield process
 
 
@@ -42,10 +43,32 @@ def test_a_killed_training_resumes_in_the_workspace_and_in_a_queue(repository):
         repository("dvc", "exp", "run", "--queue", "-S", "seed=1", "train")
     process = repository.start("dvc", "exp", "run", "--run-all")
     wait_for_a_checkpoint(cache, process)
-    (training,) = training_processes(cache)
+    (training,) = stage_processes(cache, "train")
     training.kill()  # the second experiment has the same parameters and resumes
     assert process.wait(timeout=600) == 0
     first, second = re.findall(r"(\w{7}) .*(?:Failed|Success)", repository("dvc", "queue", "status"))
     logs = [repository("dvc", "queue", "logs", name) for name in (first, second)]
     assert sum("resuming from a checkpoint of step" in log for log in logs) == 1
     assert not list(cache.glob("training/*"))
+
+
+def test_a_stage_that_outlived_dvc_and_the_next_one_do_not_write_at_once(repository):
+    # the teacher's: a student's training ends by itself when DVC removes data/curves
+    training = {"epochs": 3000, "checkpoint_minutes": 0.1 / 60, "learning_rate": 1e-3, "keep": "last"}
+    repository.change(teacher={"train": training})
+    process = repository.start("dvc", "repro", "teacher@large")
+    wait_for_a_checkpoint(repository.cache, process)
+    process.kill()  # DVC alone
+    process.wait()
+    (orphan,) = stage_processes(repository.cache, "teacher")
+    again = repository.start("dvc", "repro", "teacher@large", stdout=subprocess.PIPE, text=True)
+    try:
+        holder = f"waiting for process {orphan.pid} (teacher large in {repository.folder}, "
+        assert any(holder in line for line in again.stdout)
+        orphan.kill()
+        assert any("resuming from a checkpoint of step " in line for line in again.stdout)
+    finally:
+        for group in (process, again):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group.pid, signal.SIGKILL)
+        again.wait()

@@ -39,3 +39,21 @@ def test_dvc_tracks_files_added_to_raw(tmp_path):
     (repository.folder / "data/raw/train.json").write_text("{}")
     repository("dvc", "add", "data/raw/train.json")
     assert repository("dvc", "ls", ".", "data/raw", "--dvc-only").split() == ["train.json"]
+
+
+def test_git_status_shows_only_what_is_to_be_committed(repository):
+    def changed():
+        return {line[3:] for line in repository("git", "status", "--porcelain").splitlines()}
+
+    assert changed() == set()
+    for command in (
+        ["dvc", "plots", "diff"],
+        ["dvc", "exp", "show"],
+        ["python", "-m", "pipeline.commands.show"],
+        ["python", "-m", "pipeline.commands.cache", "list"],
+    ):
+        repository(*command)
+        assert changed() == set(), command
+    assert (repository.folder / "dvc_plots").exists()
+    assert ran(repository("dvc", "exp", "run", "-S", "evaluate.n_best=3")) == ["evaluate"]
+    assert {"params.yaml", "dvc.lock"} <= changed() <= {"params.yaml", "dvc.lock", "metrics/eval.json"}

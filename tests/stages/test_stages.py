@@ -26,6 +26,7 @@ from pipeline.logits.verify import problems
 from pipeline.models import encoders
 from pipeline.questions import tokenization
 from pipeline.questions.records import read_records, write_records
+from pipeline.scores import floor as scores_floor
 from pipeline.stages import backbone, dataset, evaluate, logits, tokenize, train
 from tests.tiny import ALL_STAGES, byte_level, content, run_all, write_params
 
@@ -220,8 +221,25 @@ def test_a_checkpoint_that_does_not_fit_on_the_disk_raises_with_its_path(with_lo
 
 def test_a_read_only_cache_raises_with_its_path(with_logits, mount, monkeypatch):
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(mount("ro")))
-    with pytest.raises(SystemExit, match=r"error: .*Read-only file system: '.*mounted/logits'"):
-        report_errors(logits.main)
+    message = r"error: the cache folder .*mounted/{} cannot be written \(Read-only file system\)"
+    for stage, folder in ((logits, "logits"), (train, "training")):
+        monkeypatch.setattr(stage, "read_records", None)  # it is known before any work
+        with pytest.raises(SystemExit, match=message.format(folder)):
+            report_errors(stage.main)
+
+
+def test_a_teacher_and_a_student_that_have_learnt_nothing_are_warned_about(with_logits, monkeypatch, capsys):
+    monkeypatch.setattr(scores_floor, "floor", lambda _: 100.0)
+    write_params(train={"epochs": 8, "learning_rate": 1e-9})
+    capsys.readouterr()
+    run_all(logits, train, evaluate)
+    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    expected = [
+        r"warning: teacher large has F1 \d+\.\d\d, less than the 100\.00 of ",
+        r"warning: the student's loss was (\d\.\d\d)\d at the first step and is \1\d at the end; ",
+        r"warning: the student has F1 \d+\.\d\d, less than the 100\.00 of ",
+    ]
+    assert [bool(re.match(*pair)) for pair in zip(expected, warnings, strict=True)] == [True] * 3
 
 
 def test_validation_windows_without_an_answer_raise_before_training(with_logits):

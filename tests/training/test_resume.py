@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import paths
+from pipeline import locks, paths
 from pipeline.errors import InputError
 from pipeline.logits.shards import count_rows
 from pipeline.logits.verify import problems
@@ -116,6 +116,29 @@ def test_the_checkpoint_of_another_run_is_not_used(with_logits, start, capsys):
     train.main()
     assert "resuming" in capsys.readouterr().out
     assert checkpoints() == []
+
+
+def test_a_second_run_of_the_same_training_waits_for_the_first_and_resumes(with_logits, start, monkeypatch):
+    write_params(train={**LONG, "epochs": 3000})
+    first = start(train)
+    wait_for_progress(first, [])
+
+    def said(line, **_):
+        assert f"waiting for process {first.pid} (" in line and line.endswith(": it trains the same model")
+        first.kill()
+
+    class Resumed(Exception):
+        pass
+
+    def train_after(*_, checkpoint, **__):
+        assert not first.is_alive()
+        assert checkpoint.read()[1]["steps"] > 0
+        raise Resumed
+
+    monkeypatch.setattr(locks, "print", said, raising=False)
+    monkeypatch.setattr(train, "train", train_after)
+    with pytest.raises(Resumed):
+        train.main()
 
 
 def test_a_damaged_checkpoint_is_ignored(with_logits, start, capsys):

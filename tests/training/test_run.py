@@ -1,5 +1,7 @@
-from pipeline.training.run import Run, reason_to_stop
-from tests.training.small import SETTINGS
+import pytest
+
+from pipeline.training.run import Run, has_learnt, reason_to_stop
+from tests.training.small import SETTINGS, run
 
 
 def test_the_first_limit_that_is_reached_stops_the_run():
@@ -7,3 +9,13 @@ def test_the_first_limit_that_is_reached_stops_the_run():
     assert reason_to_stop(Run(steps=6, seconds=59.0), settings, total=7) is None
     assert reason_to_stop(Run(steps=6, seconds=60.0), settings, total=7) == "time_limit"
     assert reason_to_stop(Run(steps=7, seconds=1.0), settings, total=7) == "max_steps"
+
+
+def test_a_loss_that_does_not_fall_shows_that_nothing_was_learnt(features):
+    _, learning = run(features, SETTINGS.model_copy(update={"epochs": 12}))
+    assert has_learnt(learning)
+    assert learning.first_loss == pytest.approx(learning.curve[0]["loss"], rel=0.3)
+    _, standing = run(features, SETTINGS.model_copy(update={"learning_rate": 1e-9}))
+    assert not has_learnt(standing)
+    _, short = run(features, SETTINGS.model_copy(update={"learning_rate": 1e-9, "max_steps": 5}))
+    assert has_learnt(short), "there is nothing to compare with"

@@ -1,0 +1,28 @@
+"""The score of an answer that needs no model: what scores less has learnt nothing."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.scores import squad_metric
+
+# A random span has a higher F1 the longer it is. On SQuAD and on the synthetic corpus the first 25 words reach about 7,
+# which is more than random spans of any length, and more than the whole context.
+WORDS = 25
+
+
+def floor(records: Sequence[dict[str, Any]]) -> float:
+    """F1, 0-100, of the first `WORDS` words of each context as its questions' answer."""
+    constant = {record["id"]: " ".join(record["context"].split()[:WORDS]) for record in records}
+    return squad_metric.score(constant, records)["f1"]
+
+
+def warn_below_floor(name: str, f1: float, records: Sequence[dict[str, Any]]) -> None:
+    """Print a warning if a model's F1 on the records is below the floor."""
+    lowest = floor(records)
+    if f1 < lowest:
+        print(
+            f"warning: {name} has F1 {f1:.2f}, less than the {lowest:.2f} of answering every question with the first "
+            f"{WORDS} words of its context; it has learnt nothing",
+            file=sys.stderr,
+        )

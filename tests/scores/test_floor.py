@@ -1,0 +1,28 @@
+import pytest
+
+from pipeline.scores.floor import floor, warn_below_floor
+
+CONTEXT = "It opened in 1899 " + "and sold tea " * 20
+
+
+def records(*answers):
+    return [
+        {"id": str(i), "context": CONTEXT, "answers": {"text": [answer], "answer_start": [CONTEXT.index(answer)]}}
+        for i, answer in enumerate(answers)
+    ]
+
+
+def test_the_floor_is_the_f1_of_the_first_25_words():
+    # 25 words, one of which is the answer: precision 1/25, recall 1
+    assert floor(records("1899")) == pytest.approx(100 * 2 / 26)
+    assert floor(records("1899", "1899")) == floor(records("1899"))
+
+
+def test_a_model_below_the_floor_is_warned_about(capsys):
+    warn_below_floor("teacher large", 8.0, records("1899"))
+    assert capsys.readouterr().err == ""
+    warn_below_floor("teacher large", 7.0, records("1899"))
+    assert capsys.readouterr().err == (
+        "warning: teacher large has F1 7.00, less than the 7.69 of answering every question with the first 25 words of "
+        "its context; it has learnt nothing\n"
+    )
