@@ -4,11 +4,12 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from tqdm import tqdm
 
 from pipeline.errors import InputError
 from pipeline.models.batching import ordered_batches, shuffled_batches, token_budget_batches
 from pipeline.params import Train
+from pipeline.processes import processes
+from pipeline.progress import Progress
 from pipeline.questions.features import Features
 
 
@@ -39,11 +40,11 @@ class Plan:
         epochs, first = self.settings.epochs, len(self.epoch(0))
         if self.settings.batch_tokens is None or not self.settings.shuffle:  # every epoch has the same number of steps
             return range(first, first * epochs + 1, first)
-        ends = [first]
-        for epoch in tqdm(range(1, epochs), desc="counting the steps of each epoch", unit="epoch", delay=1):
-            if ends[-1] >= (self.settings.max_steps or np.inf):
-                break
-            ends.append(ends[-1] + len(self.epoch(epoch)))
+        ends, last = [first], self.settings.max_steps or np.inf
+        with Progress("counting the steps", "epoch", epochs, done=1, shown=processes().is_main_process) as progress:
+            while len(ends) < epochs and ends[-1] < last:
+                ends.append(ends[-1] + len(self.epoch(len(ends))))
+                progress.update()
         return ends
 
     def epoch(self, epoch: int) -> list[np.ndarray]:
