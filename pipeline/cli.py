@@ -52,5 +52,6 @@ def report_errors(main: Callable[..., None], **options: Any) -> None:
             raise
         sys.exit(f"error: lost another process of this run ({str(error).splitlines()[0]}); {RESUME_HINT}")
     except KeyboardInterrupt as interrupt:
-        print(f"interrupted: {interrupt or 'what was finished is cached'}; the same command resumes", file=sys.stderr)
+        what = str(interrupt) or "what was finished is cached"
+        print(f"interrupted: {what}; the same command resumes", file=sys.stderr)
         sys.exit(130)
