@@ -31,7 +31,7 @@ CACHE_VARIABLE = "SPAN_DISTILL_CACHE"
 
 
 def cache() -> Path:
-    """The user's cache folder, with logits and training checkpoints: $SPAN_DISTILL_CACHE, or the platform's default."""
+    """The user's folder of logits, checkpoints and costs: $SPAN_DISTILL_CACHE, or the platform's cache folder."""
     configured = os.environ.get(CACHE_VARIABLE, "").strip()
     if configured:
         return Path(configured).expanduser()
@@ -48,6 +48,11 @@ def logits_cache() -> Path:
 def training_cache() -> Path:
     """The folder of checkpoints of unfinished training runs."""
     return cache() / "training"
+
+
+def costs() -> Path:
+    """The folder of measured costs of students."""
+    return cache() / "cost"
 
 
 def tokenizer(model: str) -> Path:
