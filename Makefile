@@ -10,7 +10,7 @@ PYTEST := python -m pytest -n 2 --dist loadscope $(if $(FAST),-m "not slow")
 
 help:
 	@echo "make repro        run the pipeline, print the scores"
-	@echo "make sweep        an experiment for each head and seed; HEADS='linear cnn3' SEEDS='0 1 2' by default all, 0 1 2"
+	@echo "make sweep        run an experiment for each head and seed; HEADS='linear cnn3' SEEDS='0 1'"
 	@echo "make test         run the tests; FAST=1 leaves out the slow ones"
 	@echo "make lint         ruff, formatting and types"
 	@echo "make format       format the code"

@@ -1,8 +1,8 @@
 """sweep: train and score a student for each head and seed, as DVC experiments with names such as cnn3-seed1.
 
 An experiment, or HEAD, counts as finished if it has the params asked for, scores of its questions, and the workspace's
-code and data/raw. What is missing runs with `dvc exp run --temp`, one after the other, in a copy of the workspace, which
-itself stays as it is. The same command resumes an interrupted sweep. Exit code 1 if any experiment failed.
+code and data/raw. What is missing runs with `dvc exp run --temp`, one after the other, in a copy of the workspace: the
+workspace stays as it is. The same command resumes an interrupted sweep. Exit code 1 if any experiment failed.
 
     python -m pipeline.commands.sweep --heads linear cnn3 --seeds 0 1 2 -S distill.temperature=4
 
