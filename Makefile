@@ -6,10 +6,11 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 # FAST=1 leaves out the tests that start processes of their own
 PYTEST := python -m pytest -n 2 --dist loadscope $(if $(FAST),-m "not slow")
 
-.PHONY: help repro test lint format bench hooks
+.PHONY: help repro sweep test lint format bench hooks
 
 help:
 	@echo "make repro        run the pipeline, print the scores"
+	@echo "make sweep        run an experiment for each head and seed; HEADS='linear cnn3' SEEDS='0 1'"
 	@echo "make test         run the tests; FAST=1 leaves out the slow ones"
 	@echo "make lint         ruff, formatting and types"
 	@echo "make format       format the code"
@@ -19,6 +20,9 @@ help:
 repro: .venv/installed
 	$(RUN) python -m dvc repro
 	$(RUN) python -m pipeline.commands.show
+
+sweep: .venv/installed
+	$(RUN) python -m pipeline.commands.sweep $(if $(HEADS),--heads $(HEADS)) $(if $(SEEDS),--seeds $(SEEDS))
 
 test: .venv/installed
 	$(RUN) $(PYTEST)

@@ -359,17 +359,29 @@ def load(path: Path) -> Params:
         raise InputError(f"{path} is missing; `cp presets/default.yaml {path}` restores the default") from None
     except ValueError as error:
         raise InputError(f"{path} is not YAML in UTF-8: {' '.join(str(error).split())}") from None
+    return check(values, str(path))
+
+
+def check(values: Any, source: str) -> Params:
+    """Check the values of a params file.
+
+    Args:
+        source: where the values are from, for the error.
+
+    Raises:
+        InputError: wrong keys or values; names the source, each key, and valid values.
+    """
     try:
         return Params.model_validate(values)
     except ValidationError as error:
-        raise InputError("; ".join(_explain(path, detail) for detail in error.errors())) from None
+        raise InputError("; ".join(_explain(source, detail) for detail in error.errors())) from None
 
 
-def _explain(path: Path, detail: dict[str, Any]) -> str:
+def _explain(source: str, detail: dict[str, Any]) -> str:
     location = [str(part) for part in detail["loc"] if part != "[key]"]
     if not location and detail["type"] == "value_error":  # from a check across sections
-        return f"{path}: {detail['ctx']['error']}"
-    where = f"{path}: {'.'.join(location) or 'the file'}"
+        return f"{source}: {detail['ctx']['error']}"
+    where = f"{source}: {'.'.join(location) or 'the file'}"
     if detail["type"] == "extra_forbidden":
         section = _section(location[:-1])
         parent = ".".join(location[:-1]) or "the file"

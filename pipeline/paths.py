@@ -35,7 +35,7 @@ CACHE_VARIABLE = "SPAN_DISTILL_CACHE"
 
 
 def cache() -> Path:
-    """The user's cache folder, with logits and training checkpoints: $SPAN_DISTILL_CACHE, or the platform's default.
+    """The user's folder of logits, checkpoints and costs: $SPAN_DISTILL_CACHE, or the platform's cache folder.
 
     Raises:
         InputError: the variable is not an absolute path.
@@ -81,6 +81,11 @@ def writable(folder: Path) -> Path:
             f"the cache folder {folder} cannot be written ({error.strerror}); {CACHE_VARIABLE} sets another one"
         ) from None
     return folder
+
+
+def costs() -> Path:
+    """The folder of measured costs of students."""
+    return cache() / "cost"
 
 
 def tokenizer(model: str) -> Path:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,10 +18,11 @@ from dvc.scm import RevError
 from pipeline import paths
 from pipeline.checksums import SUMS, matches
 from pipeline.errors import InputError, rebuild
-from pipeline.params import parse
-from pipeline.scores.question_scores import QUESTIONS
+from pipeline.params import check, parse
+from pipeline.scores.question_scores import QUESTIONS, fingerprint
 
 WORKSPACE = "workspace"
+BUILD = "run `dvc repro` there and commit dvc.lock, or `dvc pull`"
 
 
 @dataclass(frozen=True)
@@ -33,78 +34,143 @@ class Run:
         params: values of params.yaml.
         metrics: of metrics/eval.json.
         scores: a row a question, see `scores.question_scores`.
+        files: what DVC holds of it; None in the workspace.
     """
 
     name: str
     params: dict[str, Any]
     metrics: dict[str, Any]
     scores: pa.Table
+    files: DVCFileSystem | None = None
 
     @property
     def questions(self) -> bytes:
         """Equal for runs scored on the same questions by the same metric."""
         return (self.scores.schema.metadata or {}).get(QUESTIONS, b"")
 
+    @property
+    def setting(self) -> str:
+        """Equal for runs whose params differ in the seed alone."""
+        return json.dumps({key: value for key, value in with_defaults(self.params).items() if key != "seed"})
 
-def experiments() -> list[str]:
-    """The names of all experiments of the repository, those of one commit side by side.
+    def read(self, path: Path) -> bytes:
+        """The content of another of its files.
+
+        Raises:
+            InputError: it has no such file.
+        """
+        try:
+            return _read(self.files, path)
+        except (OSError, DvcException):
+            raise InputError(f"{self.name} has no {path}; {BUILD}") from None
+
+
+def experiments() -> dict[str, str]:
+    """The commit of every experiment of the repository by its name, newest first.
+
+    A name that experiments of several commits share belongs to the newest; the others are named by their commits.
 
     Raises:
         InputError: this is no DVC repository.
     """
     try:
         with Repo() as repo:
-            found = repo.experiments.ls(all_commits=True)
+            found = [pair for of_commit in repo.experiments.ls(all_commits=True).values() for pair in of_commit]
+            found.sort(key=lambda pair: -repo.scm.resolve_commit(pair[1]).commit_time)
     except NotDvcRepoError:
         raise InputError("this folder is not in a DVC repository") from None
-    return [name for of_commit in found.values() for name, _ in of_commit]
+    named: dict[str, str] = {}
+    for name, commit in found:
+        if commit != named.get(name):
+            named[commit[:7] if name in named else name] = commit
+    return named
 
 
-def read_run(name: str) -> Run:
+def read_run(name: str, revision: str | None = None) -> Run:
     """Read what DVC holds of a revision, an experiment, or the workspace.
+
+    Args:
+        revision: the experiment's commit where it is known; else `name` is looked up.
 
     Raises:
         InputError: there is no such revision, or it has no scores of its questions.
     """
-    files = None if name == WORKSPACE else DVCFileSystem(rev=name)
-
-    def read(path: Path) -> bytes:
-        return files.read_bytes(path.as_posix()) if files else path.read_bytes()
+    files = None if name == WORKSPACE else DVCFileSystem(rev=revision or experiments().get(name, name))
 
     try:
         path = paths.question_scores(paths.PREDICTIONS)
-        content = read(path)
-        if not matches(content, path.name, read(path.with_name(SUMS))):
+        content = _read(files, path)
+        if not matches(content, path.name, _read(files, path.with_name(SUMS))):
             fix = rebuild(paths.PREDICTIONS, "evaluate")
             raise ValueError(f"{path} does not match its checksum in {SUMS}; {fix}")
         scores = pq.read_table(io.BytesIO(content))
-        metrics = json.loads(read(paths.EVAL_METRICS))
-        params = parse(read(paths.PARAMS).decode())
+        metrics = json.loads(_read(files, paths.EVAL_METRICS))
+        params = parse(_read(files, paths.PARAMS).decode())
     except RevError:
         raise InputError(
             f"there is no revision or experiment '{name}'; `dvc exp list --all-commits` shows the experiments"
         ) from None
     except (OSError, DvcException):
-        raise InputError(
-            f"{name} has no scores of its questions; run `dvc repro` there and commit dvc.lock, or `dvc pull`"
-        ) from None
+        raise InputError(f"{name} has no scores of its questions; {BUILD}") from None
     except ValueError as error:
         raise InputError(f"{name} has damaged scores: {error}") from None
-    return Run(name, params, metrics, scores)
+    return Run(name, params, metrics, scores, files)
+
+
+def read_params(revision: str) -> dict[str, Any]:
+    """The values of a revision's params.yaml; empty if it has none that can be read.
+
+    Raises:
+        InputError: there is no such revision.
+    """
+    try:
+        return parse(_read(DVCFileSystem(rev=revision), paths.PARAMS).decode()) or {}
+    except RevError:
+        raise InputError(f"there is no revision '{revision}'; `git commit` makes the first one") from None
+    except (OSError, ValueError):
+        return {}
+
+
+def read_questions(run: Run) -> list[dict[str, Any]]:
+    """The questions that a run was scored on, in the order of its scores.
+
+    Raises:
+        InputError: it does not have them.
+    """
+    path = paths.DATASET / "validation.parquet"
+    records = pq.read_table(io.BytesIO(run.read(path))).to_pylist()
+    metric = run.params.get("evaluate", {}).get("metric", "")
+    if fingerprint(records, metric).encode() != run.questions:
+        raise InputError(f"{path} of {run.name} has other questions than its scores; run `dvc repro` there")
+    return records
+
+
+def with_defaults(params: dict[str, Any]) -> dict[str, Any]:
+    """The params with the defaults of missing keys, to compare them; as they are if they are not valid now."""
+    try:
+        return check(params, "params").model_dump()
+    except InputError:
+        return params
+
+
+def _read(files: DVCFileSystem | None, path: Path) -> bytes:
+    return cast(bytes, files.read_bytes(path.as_posix())) if files else path.read_bytes()
 
 
 def scored_runs(first: list[str]) -> list[Run]:
-    """The runs named, then the workspace and every experiment; says which of these have no scores, and leaves them out.
+    """The runs named, then HEAD, the workspace and all experiments; says which of those have no scores.
 
     Raises:
-        InputError: a run named in `first` cannot be read.
+        InputError: a run named in `first` cannot be read, or there is none with scores.
     """
     runs = [read_run(name) for name in first]
-    for name in (WORKSPACE, *experiments()):
+    for name, revision in {"HEAD": "HEAD", WORKSPACE: None, **experiments()}.items():
         try:
-            runs.append(read_run(name))
+            runs.append(read_run(name, revision))
         except InputError as error:
             print(f"left out: {error}", file=sys.stderr)
+    if not runs:
+        raise InputError("no run has scores yet; `dvc repro` trains and scores a student")
     return runs
 
 

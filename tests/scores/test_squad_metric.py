@@ -1,6 +1,13 @@
+import json
+import lzma
+import string
+from pathlib import Path
+
 import pytest
 
-from pipeline.scores.squad_metric import exact_match, f1, normalize_answer, score
+from pipeline.scores.squad_metric import exact_match, f1, normalize_answer, score, score_each
+
+SQUAD = Path(__file__).parents[3] / "shared/squad"
 
 
 @pytest.mark.parametrize(
@@ -48,3 +55,53 @@ def test_the_best_reference_counts_and_a_missing_prediction_scores_0():
 def test_no_records_raises():
     with pytest.raises(ValueError, match="no questions"):
         score({}, [])
+
+
+def official_words(text):
+    """The words that are compared by the rules of SQuAD's script, in its order: case, punctuation, articles, spaces."""
+    plain = "".join(character for character in text.lower() if character not in string.punctuation)
+    words, word = [], ""
+    for character in plain + " ":
+        if character.isalnum() or character == "_":
+            word += character
+            continue
+        words.append(("" if word in ("a", "an", "the") else word) + (" " if character.isspace() else character))
+        word = ""
+    return "".join(words).split()
+
+
+def official_scores(prediction, references):
+    """Exact match and F1, 0-1, by precision and recall."""
+    pairs = []
+    for reference in references:
+        predicted, expected = official_words(prediction), official_words(reference)
+        left = list(expected)
+        common = 0
+        for word in predicted:
+            if word in left:
+                left.remove(word)
+                common += 1
+        precision, recall = (common / len(words) if words else 0 for words in (predicted, expected))
+        pairs.append((predicted == expected, 2 * precision * recall / (precision + recall) if common else 0))
+    return tuple(map(max, zip(*pairs, strict=True)))
+
+
+@pytest.fixture(scope="module")
+def squad():
+    data = json.loads(lzma.decompress((SQUAD / "dev-v1.1.json.xz").read_bytes()))["data"]
+    questions = (question for article in data for paragraph in article["paragraphs"] for question in paragraph["qas"])
+    return [record(question["id"], *(answer["text"] for answer in question["answers"])) for question in questions]
+
+
+@pytest.mark.skipif(not (SQUAD / "predictions").exists(), reason="../shared/squad/predictions is missing")
+@pytest.mark.parametrize(
+    ("system", "published"), [("bert-ensemble", (86.206, 92.196)), ("match-lstm", (67.635, 76.756))]
+)
+def test_published_predictions_have_their_published_scores_and_those_of_the_rules(squad, system, published):
+    """Each of the 10,570 questions; torchmetrics 1.9.0 gives the same scores, checked once by hand."""
+    predictions = json.loads(lzma.decompress((SQUAD / f"predictions/{system}-v1.1.json.xz").read_bytes()))
+    total = score(predictions, squad)
+    assert (round(total["exact_match"], 3), round(total["f1"], 3)) == published
+    expected = [official_scores(predictions[record["id"]], record["answers"]["text"]) for record in squad]
+    assert score_each(exact_match, predictions, squad) == [exact for exact, _ in expected]
+    assert score_each(f1, predictions, squad) == pytest.approx([overlap for _, overlap in expected], abs=1e-12)

@@ -1,0 +1,162 @@
+"""cost: measure what students cost on this machine: size, arithmetic, latency, throughput and memory.
+
+Reads data/student and data/features of the runs named: revisions, DVC experiments, or `workspace`.
+Writes to the cache folder, which SPAN_DISTILL_CACHE sets; `pipeline.commands.compare` shows it. Not a DVC metric, since
+it differs from machine to machine and from day to day. Measure on a machine that does nothing else.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from dvc.exceptions import DvcException
+
+from pipeline import cli, paths
+from pipeline.commands.experiments import BUILD, Run, read_run, scored_runs
+from pipeline.errors import InputError
+from pipeline.files import atomic_write
+
+KEYS = (
+    "parameters",
+    "nonzero_parameters",
+    "bytes",
+    "compressed_bytes",
+    "gflops_per_window",
+    "latency_ms_median",
+    "latency_ms_p95",
+    "windows_per_second",
+    "peak_memory_mb",
+    "threads",
+    "device",
+)
+WEIGHTS = paths.STUDENT / "model.safetensors"
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = cli.parser("pipeline.commands.cost", __doc__)
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="REV|EXP",
+        help="by default HEAD, the workspace and every experiment, one seed of each setting",
+    )
+    parser.add_argument("--again", action="store_true", help="measure again what was measured on this machine")
+    return parser
+
+
+def main(names: list[str], again: bool) -> None:
+    for run in [read_run(name) for name in names] if names else one_of_each_setting():
+        values = None if again else read(run)
+        done = "measured before" if values else "measured"
+        values = values or measure(run)
+        print(
+            f"{run.name}: {done}, {values['latency_ms_median']:.1f} ms (p95 {values['latency_ms_p95']:.1f}), "
+            f"{values['windows_per_second']:.1f} windows/s, {values['peak_memory_mb']:.0f} MB, "
+            f"on {values['device']} x{values['threads']}",
+            flush=True,
+        )
+
+
+def one_of_each_setting() -> list[Run]:
+    """The first run of each setting among HEAD, the workspace and the experiments; seeds cost the same."""
+    first: dict[str, Run] = {}
+    for run in scored_runs([]):
+        first.setdefault(run.setting, run)
+    return list(first.values())
+
+
+def read(run: Run) -> dict[str, Any] | None:
+    """The cost of a run's student, as measured last on this machine; None if it was not.
+
+    Returns:
+        parameters, nonzero_parameters; bytes and compressed_bytes, of the weights; gflops_per_window; latency_ms_median
+        and latency_ms_p95; windows_per_second; peak_memory_mb, resident, of a process with the student; threads;
+        device. See `comparison.cost.measure`.
+    """
+    try:
+        path = stored(run)
+    except InputError:
+        return None
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def measure(run: Run) -> dict[str, Any]:
+    """Measure the cost of a run's student in a new process, and store it.
+
+    Raises:
+        InputError: DVC does not have the student or the windows, or the measurement failed.
+    """
+    path = stored(run)
+    with TemporaryDirectory() as folder:
+        student = fetch(run, paths.STUDENT, Path(folder))
+        windows = fetch(run, paths.features(paths.STUDENTS, "validation"), Path(folder))
+        command = [sys.executable, "-m", "pipeline.comparison.cost", str(student), str(windows)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        if done.returncode:
+            raise InputError(f"the cost of {run.name} could not be measured, see above")
+        weights = student / WEIGHTS.name
+        values = json.loads(done.stdout.splitlines()[-1])
+        values |= {"bytes": weights.stat().st_size, "compressed_bytes": compressed_size(weights)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps({key: values[key] for key in KEYS}, indent=2) + "\n", encoding="utf-8")
+    return values
+
+
+def stored(run: Run) -> Path:
+    """Where the cost of a run's student on this machine is, or will be.
+
+    Raises:
+        InputError: the run has no student.
+    """
+    machine = hashlib.blake2b(f"{platform.node()} {platform.machine()} {os.cpu_count()}".encode(), digest_size=4)
+    return paths.costs() / f"{fingerprint(run)}-{machine.hexdigest()}.json"
+
+
+def fingerprint(run: Run) -> str:
+    """The MD5 of the student's weights, by which DVC knows them; nothing is downloaded.
+
+    Raises:
+        InputError: the run has no student.
+    """
+    try:
+        known = run.files.info(WEIGHTS.as_posix()).get("md5") if run.files else None
+    except (OSError, DvcException):
+        raise InputError(f"{run.name} has no {WEIGHTS}; {BUILD}") from None
+    return known or hashlib.md5(run.read(WEIGHTS), usedforsecurity=False).hexdigest()
+
+
+def fetch(run: Run, path: Path, folder: Path) -> Path:
+    """Copy a file or folder of a run into `folder`, and return where it is; the workspace's is used where it is.
+
+    Raises:
+        InputError: DVC does not have it.
+    """
+    if run.files is None:
+        return path
+    try:
+        run.files.get(path.as_posix(), str(folder / path.name), recursive=True)
+    except (OSError, DvcException):
+        raise InputError(f"{run.name} has no {path}; {BUILD}") from None
+    return folder / path.name
+
+
+def compressed_size(path: Path) -> int:
+    """Bytes of a file after DEFLATE at zlib's default level, as in a zip or gzip file."""
+    compressor, size = zlib.compressobj(), 0
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            size += len(compressor.compress(block))
+    return size + len(compressor.flush())
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments())

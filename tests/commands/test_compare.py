@@ -1,0 +1,164 @@
+import csv
+import io
+import json
+import re
+
+import pytest
+
+from pipeline.commands import compare, cost
+from pipeline.commands.compare import group
+from pipeline.commands.experiments import Run
+from pipeline.errors import InputError
+from pipeline.params import HEADS
+from tests.commands import scored
+
+COST = {
+    "parameters": 1000,
+    "nonzero_parameters": 700,
+    "bytes": 265_000_000,
+    "compressed_bytes": 245_000_000,
+    "gflops_per_window": 12.3456,
+    "latency_ms_median": 123.45,
+    "latency_ms_p95": 234.56,
+    "windows_per_second": 12345.67,
+    "peak_memory_mb": 1234.5,
+    "threads": 16,
+    "device": "cuda",
+}
+QUESTIONS = scored.records()
+
+
+def run(name, head="linear", seed=0, share=0.5, sample=0, **sections):
+    table = scored.scores(QUESTIONS, share, sample or seed)
+    return Run(name, scored.params(head, seed, **sections), scored.metrics(table), table)
+
+
+@pytest.fixture
+def command(repository, capsys):
+    def command(*arguments):
+        compare.main(**vars(compare.arguments().parse_args(arguments)))
+        return capsys.readouterr().out
+
+    return command
+
+
+def test_runs_that_differ_in_the_seed_alone_are_one_student():
+    runs = [run("a"), run("b", seed=1), run("c", "cnn3"), run("d", seed=2), run("e", train={"epochs": 9})]
+    students = group(runs)
+    assert [student.runs for student in students] == [("a", "b", "d"), ("c",), ("e",)]
+    assert [student.f1.shape for student in students] == [(3, 24), (1, 24), (1, 24)]
+    assert students[0].f1[1].tolist() == runs[1].scores["f1"].to_pylist()
+
+
+def test_students_are_named_by_what_tells_them_apart():
+    assert [student.name for student in group([run("a"), run("b", "cnn3")])] == ["linear", "cnn3"]
+    runs = [run("a"), run("b", distill={"temperature": 4.0}), run("c", "cnn3", distill={"temperature": 4.0})]
+    assert [student.name for student in group(runs)] == [
+        "linear temperature=2.0",
+        "linear temperature=4.0",
+        "cnn3 temperature=4.0",
+    ]
+
+
+def test_of_runs_with_equal_params_the_first_is_taken_and_other_scores_are_named(capsys):
+    (student,) = group([run("a"), run("b"), run("c", sample=9), run("d", seed=1)])
+    assert student.runs == ("a", "d")
+    assert capsys.readouterr().err == "left out: c has the params of a, but other scores\n"
+
+
+def test_the_default_is_head_and_every_experiment(command):
+    with pytest.raises(InputError, match=r"other-questions was scored on other questions, or .* than HEAD"):
+        command()
+    scored.git("update-ref", "-d", scored.git("for-each-ref", "--format=%(refname)", "refs/exps/*/*/other*").strip())
+    out = command()
+    assert re.findall(r"^\| (\w+) +\| +(\d) \|", out, re.M) == [("cnn3", "2"), ("linear", "2")]
+    assert "Less linear, the baseline:" in out
+    assert re.search(r"^\| cnn3 .* \|", out.split("baseline:")[1], re.M)
+
+
+def test_a_baseline_and_runs_can_be_named(command):
+    out = command("HEAD", "cnn3-seed0", "--baseline", "cnn3-seed0")
+    assert "Less cnn3, the baseline:" in out
+    assert re.search(r"^\| linear .* worse \|$", out, re.M)
+    assert "Less linear, the baseline:" in command("HEAD", "cnn3-seed0")
+
+
+def test_a_single_run_has_scores_and_no_differences(command):
+    out = command("HEAD")
+    assert "| linear  |" in out and "verdict" not in out and "McNemar" not in out
+
+
+def test_mcnemar_is_shown_for_single_seeds_and_the_deviation_for_several(command):
+    single = command("HEAD", "cnn3-seed0")
+    assert "McNemar |" in single and " sd |" not in single
+    several = command("HEAD", "linear-seed1", "cnn3-seed0")
+    assert "McNemar |" not in several and " sd |" in several
+
+
+def test_csv_and_json_hold_the_same_rows(command, tmp_path):
+    rows = json.loads(command("HEAD", "cnn3-seed0", "cnn3-seed1", "--format", "json"))
+    assert [(row["name"], row["runs"]) for row in rows] == [("cnn3", "cnn3-seed0 cnn3-seed1"), ("linear", "HEAD")]
+    best, base = rows
+    assert best["verdict"] == "better" and base["verdict"] is None
+    assert best["f1_low"] < best["f1"] < best["f1_high"]
+    assert best["f1_difference"] == pytest.approx(best["f1"] - base["f1"])
+    assert command("HEAD", "cnn3-seed0", "cnn3-seed1", "--format", "csv", "--out", str(tmp_path / "rows.csv")) == ""
+    read = list(csv.DictReader(io.StringIO((tmp_path / "rows.csv").read_text())))
+    assert read == [{key: "" if value is None else str(value) for key, value in row.items()} for row in rows]
+
+
+def test_fewer_than_two_paragraphs_are_refused(command):
+    one = scored.records(1)
+    scored.write_run(scored.params(), one, scored.scores(one, 0.5))
+    with pytest.raises(InputError, match=r"the students cannot be compared: .*at least two paragraphs"):
+        command("workspace")
+
+
+def test_an_unknown_revision_and_a_run_without_scores_are_refused(command):
+    with pytest.raises(InputError, match="there is no revision or experiment 'nobody'"):
+        command("HEAD", "nobody")
+    with pytest.raises(InputError, match="unscored has no scores of its questions"):
+        command("HEAD", "unscored")
+
+
+def test_slices_are_printed_for_each_student_with_the_largest_differences(command):
+    out = command("HEAD", "cnn3-seed0", "--slices")
+    linear, cnn3 = out.split("## ")[1:]
+    for text in (linear, cnn3):
+        assert re.findall(r"^\| (.*): ", text, re.M) == [
+            "question word", "answer length", "context length", "place of the answer", "windows",
+        ]  # fmt: skip
+        assert re.search(r"^\| how many +\| +8 \|", text, re.M)
+    assert " difference |" in cnn3 and " difference |" not in linear
+    most = re.findall(r"^- (.*), p (\.\d{4}|1), (better|worse|undecided)$", cnn3, re.M)
+    assert len(most) == 3 and most == sorted(most, key=lambda line: float(line[1]))
+    rows = json.loads(command("HEAD", "cnn3-seed0", "--slices", "--format", "json"))
+    assert {row["student"] for row in rows} == {"linear", "cnn3"}
+    assert sum(row["questions"] for row in rows if row["kind"] == "windows") == 2 * 24
+
+
+@pytest.mark.parametrize("slices", [[], ["--slices"]])
+@pytest.mark.parametrize("sections", [{}, {"distill": {"temperature": 4.0}, "train": {"epochs": 30}}])
+def test_nine_heads_fit_100_columns(monkeypatch, command, slices, sections):
+    """Also with names that settings make long, with costs, and with differences of two digits."""
+    runs = [run(head, head, share=0.9 - i / 16, sample=i) for i, head in enumerate(HEADS)]
+    runs += [run("other", "cnn357_stacked", **sections)] if sections else []
+    monkeypatch.setattr(compare, "read_runs", lambda names, baseline: runs)
+    monkeypatch.setattr(compare, "read_questions", lambda run: QUESTIONS)
+    monkeypatch.setattr(cost, "read", lambda run: COST)
+    text = command(*slices)
+    assert max(map(len, text.splitlines())) <= 100
+    for name in HEADS:
+        assert name in text
+
+
+def test_costs_are_shown_for_students_with_a_known_cost(command, monkeypatch):
+    assert "GFLOP" not in command("HEAD", "cnn3-seed0")
+    monkeypatch.setattr(cost, "read", lambda run: COST if run.name == "cnn3-seed1" else None)
+    names = ("HEAD", "cnn3-seed0", "cnn3-seed1")
+    (line,) = re.findall(r"^\|.*cuda x16 \|$", command(*names), re.M)
+    assert [cell.strip() for cell in line.split("|")[1:-1]] == [
+        "cnn3", "12.3", "265", "245", "123.5", "234.6", "12346", "1234", "cuda x16",
+    ]  # fmt: skip
+    best, base = json.loads(command(*names, "--format", "json"))
+    assert best["latency_ms_median"] == 123.45 and base["latency_ms_median"] is None

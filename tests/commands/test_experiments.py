@@ -1,0 +1,105 @@
+import json
+
+import pytest
+
+from pipeline import paths
+from pipeline.commands.experiments import (
+    Run,
+    experiments,
+    read_params,
+    read_questions,
+    read_run,
+    refuse_other_questions,
+    scored_runs,
+)
+from pipeline.errors import InputError
+from tests.commands import scored
+
+pytestmark = pytest.mark.usefixtures("repository")
+
+
+def test_reads_a_revision_an_experiment_and_the_workspace():
+    scored.write_run(scored.params("mlp"), scored.records(), scored.scores(scored.records(), 0.9))
+    assert [read_run(name).params["head"] for name in ("HEAD", "main", "cnn3-seed1", "workspace")] == [
+        "linear", "linear", "cnn3", "mlp",
+    ]  # fmt: skip
+    run = read_run("cnn3-seed1")
+    assert run.params["seed"] == 1
+    assert run.metrics["parameters"] == 1000
+    assert run.scores.equals(scored.scores(scored.records(), 0.95, 1))
+    assert read_params("HEAD")["head"] == "linear"
+
+
+def test_the_newest_of_two_experiments_has_their_common_name(monkeypatch):
+    before = experiments()
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "2090-01-01T00:00:00")
+    newer = scored.git(
+        "commit-tree",
+        scored.git("rev-parse", f"{before['linear-seed1']}^{{tree}}").strip(),
+        "-p",
+        "HEAD",
+        "-m",
+        "newer",
+    ).strip()
+    scored.git("commit", "-qm", "another base", "--allow-empty")
+    other = scored.git("rev-parse", "HEAD").strip()
+    for name, experiment in (("cnn3-seed0", newer), ("cnn3-seed1", before["cnn3-seed1"])):
+        scored.git("update-ref", f"refs/exps/{other[:2]}/{other[2:]}/{name}", experiment)
+    older = before["cnn3-seed0"]
+    assert experiments() == {**before, "cnn3-seed0": newer, older[:7]: older}
+    assert read_run("cnn3-seed0").params["head"] == "linear"
+    assert read_run(older[:7]).params["head"] == "cnn3"
+
+
+def test_scored_runs_says_what_it_leaves_out(capsys):
+    names = [run.name for run in scored_runs([])]
+    assert names[:2] == ["HEAD", "workspace"]
+    assert sorted(names[2:]) == ["cnn3-seed0", "cnn3-seed1", "linear-seed1", "other-questions"]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("left out: unscored has no scores of its questions; run `dvc repro` there")
+
+
+def test_settings_are_equal_where_the_seed_alone_differs():
+    def setting(**values):
+        return Run("a", scored.params(**values), {}, scored.scores(scored.records(), 1)).setting
+
+    assert setting(seed=1) == setting(seed=2)
+    assert setting(train={"optimizer": "adamw"}) == setting()  # the default
+    assert setting(head="cnn3") != setting()
+    assert setting(train={"epochs": 9}) != setting()
+
+
+def test_reads_the_questions_that_were_scored():
+    assert read_questions(read_run("cnn3-seed0")) == scored.records()
+    run = read_run("workspace")
+    scored.write_run(scored.params(), scored.records(3), scored.scores(scored.records(3), 1))
+    with pytest.raises(InputError, match=r"validation\.parquet of workspace has other questions than its scores"):
+        read_questions(run)
+
+
+def test_errors_name_what_is_wrong_and_what_would_be_right(monkeypatch, tmp_path):
+    with pytest.raises(InputError, match="there is no revision or experiment 'nobody'; `dvc exp list --all-commits`"):
+        read_run("nobody")
+    with pytest.raises(InputError, match="there is no revision 'nobody'"):
+        read_params("nobody")
+    with pytest.raises(InputError, match="unscored has no scores of its questions; run `dvc repro`"):
+        read_run("unscored")
+    with pytest.raises(InputError, match="cnn3-seed0 has no data/student; run `dvc repro`"):
+        read_run("cnn3-seed0").read(paths.STUDENT)
+    paths.EVAL_METRICS.write_text("{")
+    with pytest.raises(InputError, match="workspace has damaged scores"):
+        read_run("workspace")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="not in a DVC repository"):
+        experiments()
+
+
+def test_refuses_other_questions_by_name():
+    runs = [read_run(name) for name in ("HEAD", "cnn3-seed0", "other-questions")]
+    refuse_other_questions(runs[:2])
+    with pytest.raises(InputError, match=r"other-questions was scored on other questions, .* than HEAD \(15 and 24 questions\)"):
+        refuse_other_questions(runs)
+
+
+def test_metrics_are_read_as_they_are():
+    assert read_run("HEAD").metrics == json.loads(paths.EVAL_METRICS.read_text())

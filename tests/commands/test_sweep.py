@@ -1,0 +1,182 @@
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from pipeline import paths
+from pipeline.commands import sweep
+from pipeline.commands.experiments import experiments, read_run
+from pipeline.commands.sweep import experiment_name, free_name, run_interruptible
+from pipeline.errors import InputError
+from tests.commands import scored
+
+
+@pytest.fixture
+def command(repository):
+    def command(*arguments):
+        sweep.main(**vars(sweep.arguments().parse_args(arguments)))
+
+    return command
+
+
+@pytest.fixture
+def dvc(monkeypatch):
+    """A stand-in for `dvc exp run --temp`: saves an invented experiment, with its name as the key of `outcomes`.
+
+    An outcome is an exit code; `lie` exits with 0 and leaves no experiment, `unscored` one without scores.
+    """
+
+    def run(command):
+        assert command[:6] == [sys.executable, "-m", "dvc", "exp", "run", "--temp"]
+        name = command[command.index("--name") + 1]
+        ran.append(name)
+        outcome = outcomes.get(name, 0)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        if outcome in (0, "unscored"):
+            before = paths.PARAMS.read_bytes()
+            values = sweep.overridden([part for part in command[8:] if part != "-S"])
+            scored.write_run(values, scored.records(), scored.scores(scored.records(), 0.7, len(ran)))
+            if outcome:
+                paths.question_scores(paths.PREDICTIONS).unlink()
+            scored.save_experiment(name)
+            paths.PARAMS.write_bytes(before)
+        return outcome if isinstance(outcome, int) else 0
+
+    ran, outcomes = [], {}
+    monkeypatch.setattr(sweep, "run_interruptible", run)
+    run.ran, run.outcomes = ran, outcomes
+    return run
+
+
+def test_runs_what_is_missing_and_keeps_the_workspace(command, dvc, capsys):
+    paths.PARAMS.write_text(paths.PARAMS.read_text() + "# a comment\n")
+    before = paths.PARAMS.read_bytes()
+    command("--heads", "linear", "cnn3", "--seeds", "0", "1", "2")
+    assert dvc.ran == ["linear-seed2", "cnn3-seed2"]
+    assert paths.PARAMS.read_bytes() == before
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].startswith("linear-seed0: finished before, exact match ") and out[0].endswith(" (HEAD)")
+    assert [line.partition(":")[0] for line in out[1:4]] == ["linear-seed1", "cnn3-seed0", "cnn3-seed1"]
+    assert out[4] == "1 of 2: linear-seed2: head=linear seed=2"
+    assert out[5].startswith("1 of 2: linear-seed2: exact match ") and out[5].endswith(" after 0.0 minutes")
+    assert out[-1] == "6 of 6 experiments are finished"
+    command("--heads", "linear", "cnn3", "--seeds", "0", "1", "2")
+    assert len(dvc.ran) == 2
+
+
+def test_names_what_failed_and_continues(command, dvc, capsys):
+    dvc.outcomes |= {"cnn357-seed0": 255, "cnn357-seed1": "lie", "cnn357-seed2": "unscored"}
+    with pytest.raises(SystemExit) as exited:
+        command("--heads", "cnn357", "--seeds", "0", "1", "2", "3")
+    failed = "cnn357-seed0 cnn357-seed1 cnn357-seed2"
+    assert exited.value.code == f"failed, see above: {failed}; the same command runs them again"
+    assert dvc.ran[-1] == "cnn357-seed3"
+    out = capsys.readouterr().out
+    assert "1 of 4: cnn357-seed0: FAILED after 0.0 minutes\n" in out
+    assert out.endswith("1 of 4 experiments are finished\n")
+
+    dvc.outcomes.clear()
+    command("--heads", "cnn357", "--seeds", "0", "1", "2", "3")
+    assert dvc.ran[4:] == ["cnn357-seed0", "cnn357-seed1", "cnn357-seed2-2"]  # one without scores has that name
+
+
+def test_an_interrupted_sweep_resumes(command, dvc):
+    dvc.outcomes["cnn357-seed1"] = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        command("--heads", "cnn357", "--seeds", "0", "1", "2")
+    dvc.outcomes.clear()
+    command("--heads", "cnn357", "--seeds", "0", "1", "2")
+    assert dvc.ran == ["cnn357-seed0", "cnn357-seed1", "cnn357-seed1", "cnn357-seed2"]
+
+
+def test_other_settings_are_other_experiments(command, dvc):
+    command("--heads", "cnn3", "--seeds", "0", "-S", "distill.temperature=4", "-S", "+train.max_steps=7")
+    assert dvc.ran == ["cnn3-temperature4-max_steps7-seed0"]
+    params = read_run(dvc.ran[0]).params
+    assert (params["distill"]["temperature"], params["train"]["max_steps"]) == (4, 7)
+    command("--heads", "cnn3", "--seeds", "0", "-S", "distill.temperature=2")  # as in params.yaml
+    assert len(dvc.ran) == 1
+
+
+def test_changed_code_makes_new_experiments_under_new_names(command, dvc, repository):
+    (repository / "pipeline/train.py").write_text("print('another training')\n")
+    older = experiments()["cnn3-seed0"]
+    command("--heads", "cnn3", "--seeds", "0")
+    assert dvc.ran == ["cnn3-seed0-2"]
+    assert experiments()["cnn3-seed0"] == older
+
+
+def test_code_that_changes_during_the_sweep_stops_it(command, dvc, repository, monkeypatch):
+    saved = sweep.run_experiment
+
+    def run_and_edit(item):
+        (repository / "pipeline/train.py").write_text("print('another training')\n")
+        return saved(item)
+
+    monkeypatch.setattr(sweep, "run_experiment", run_and_edit)
+    monkeypatch.setattr(scored, "git", lambda *arguments: "")
+    with pytest.raises(InputError, match="code or data/raw changed during the sweep"):
+        command("--heads", "cnn357", "--seeds", "0", "1")
+    assert dvc.ran == ["cnn357-seed0"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-S", "head=cnn357"], "give heads with --heads"),
+        (["-S", "seed=3"], "seeds with --seeds"),
+        (["-S", "train.epoch=3"], r"-S: Could not override 'train\.epoch'; .* \+KEY=VALUE where params\.yaml lacks"),
+        (["-S", "train.epochs=1,2"], "a setting is KEY=VALUE with one value"),
+        (["-S", "train.epochs"], "a setting is KEY=VALUE"),
+        (["-S", "train.epochs=-1"], r"params\.yaml with -S head=linear -S seed=0 -S train\.epochs=-1: train\.epochs"),
+        (["-S", "+train.epoch=3"], r"train\.epoch is not a parameter; train takes epochs"),
+        (["--seeds", "-1"], "seed: Input should be greater than or equal to 0"),
+    ],
+)
+def test_a_wrong_setting_is_refused_before_anything_runs(command, dvc, arguments, message):
+    with pytest.raises(InputError, match=message):
+        command(*arguments)
+    assert dvc.ran == []
+
+
+def test_an_unknown_head_is_refused(command, capsys):
+    with pytest.raises(SystemExit) as exited:
+        command("--heads", "cnn9")
+    assert exited.value.code == 2
+    assert "invalid choice: 'cnn9' (choose from 'linear', 'lstm768'" in capsys.readouterr().err
+
+
+def test_a_repository_without_a_commit_is_refused(workspace):
+    with pytest.raises(InputError, match="git rev-parse --verify HEAD failed: "):
+        sweep.main(["linear"], [0], [])
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ([], "cnn3-seed1"),
+        (["train.learning_rate=1e-3", "prune.amount=0.3"], "cnn3-learning_rate1e-3-amount0.3-seed1"),
+        (["backbone.layers=[0,2]"], "cnn3-layers-0-2-seed1"),
+        (["backbone.model=data/raw/a..b~c"], "cnn3-modeldata-raw-a.b-c-seed1"),
+    ],
+)
+def test_names_are_those_that_git_accepts(settings, expected):
+    assert experiment_name("cnn3", 1, settings) == expected
+    assert subprocess.run(["git", "check-ref-format", f"refs/exps/{expected}"]).returncode == 0
+
+
+def test_a_free_name_has_the_first_free_number():
+    assert free_name("a", ["b"]) == "a"
+    assert free_name("a", ["a", "a-2", "a-4"]) == "a-3"
+
+
+def test_a_command_runs_without_input_and_returns_its_exit_code():
+    assert run_interruptible([sys.executable, "-c", "import sys; sys.exit(3 if sys.stdin.read() == '' else 4)"]) == 3
+
+
+def test_the_parameters_are_not_changed_by_a_check(repository):
+    before = paths.PARAMS.read_bytes()
+    assert sweep.overridden(["head=cnn357", "train.learning_rate=1e-4"])["train"]["learning_rate"] == 1e-4
+    assert paths.PARAMS.read_bytes() == before and yaml.safe_load(before)["head"] == "linear"
