@@ -21,6 +21,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -377,7 +378,7 @@ def check(values: Any, source: str) -> Params:
         raise InputError("; ".join(_explain(source, detail) for detail in error.errors())) from None
 
 
-def _explain(source: str, detail: dict[str, Any]) -> str:
+def _explain(source: str, detail: ErrorDetails) -> str:
     location = [str(part) for part in detail["loc"] if part != "[key]"]
     if not location and detail["type"] == "value_error":  # from a check across sections
         return f"{source}: {detail['ctx']['error']}"
@@ -396,7 +397,7 @@ def _explain(source: str, detail: dict[str, Any]) -> str:
 
 
 def _section(location: list[str]) -> type[Section]:
-    kind = Params
+    kind: Any = Params
     for name in location:
         kind = get_args(kind)[1] if get_origin(kind) is dict else kind.model_fields[name].annotation
     return kind
