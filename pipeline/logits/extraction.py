@@ -68,6 +68,8 @@ def teacher_rows(
 def as_rows(features: Features, indices: np.ndarray, logits: Logits, dtype: str, precision: str) -> Rows:
     """The rows of a shard, from the concatenated logits of the windows at `indices`.
 
+    Logits that no loss and no score reads, outside the answer positions, are made finite: BigBird's are -1e6.
+
     Raises:
         InputError: a key of the features is not the one of the tokens that the teacher read.
     """
@@ -78,8 +80,12 @@ def as_rows(features: Features, indices: np.ndarray, logits: Logits, dtype: str,
             f"window {indices[different[0]]} does not have the tokens of its key, so its features are damaged; delete "
             "data/features, then `dvc repro tokenize` rebuilds it"
         )
+    read = features.answer_mask[features.token_indices(indices)]
+    limit = np.finfo(dtype).max
     with np.errstate(over="ignore"):  # an overflow is infinite; check_finite reports it
-        start_logits, end_logits = (end.astype(dtype) for end in logits)
+        start_logits, end_logits = (
+            np.where(read, end, np.nan_to_num(end).clip(-limit, limit)).astype(dtype) for end in logits
+        )
     return Rows(
         keys=keys,
         starts=np.concatenate([[0], np.cumsum(features.lengths[indices])]),

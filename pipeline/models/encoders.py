@@ -1,18 +1,45 @@
 """Encoders and question-answering models: loading, initialization, layer selection and fingerprints."""
 
+import copy
 import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
-from transformers import AutoModelForQuestionAnswering, BertConfig, BertForQuestionAnswering, PreTrainedModel
+from transformers import (
+    MODEL_FOR_QUESTION_ANSWERING_MAPPING,
+    BertConfig,
+    BertForQuestionAnswering,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 from transformers.utils import ModelOutput, logging
 
+from pipeline import pretrained
 from pipeline.errors import InputError
-from pipeline.questions.features import Features
+
+PADDING = "padding changes its logits"
+INPUTS = "it reads more than tokens"
+# question-answering models of transformers that the pipeline cannot use, with the reason; docs/models.md has the table
+REFUSED = {
+    "canine": PADDING,
+    "convbert": PADDING,
+    "fnet": PADDING,
+    "funnel": PADDING,
+    "layoutlmv2": f"{INPUTS}: the page's image and boxes",
+    "layoutlmv3": f"{INPUTS}: the page's image and boxes",
+    "lilt": f"{INPUTS}: the page's boxes",
+    "lxmert": f"{INPUTS}: an image",
+    "markuplm": f"{INPUTS}: the page's markup",
+    "mra": "its attention is 0 without a CUDA kernel",
+    "nystromformer": PADDING,
+    "reformer": "its attention hashes at random",
+    "roc_bert": f"{INPUTS}: shapes and pronunciations",
+    **dict.fromkeys(("t5", "mt5", "umt5"), "its encoder cannot be separated from its output layer"),
+    "yoso": PADDING,
+}
 
 # amplitude of new position embeddings, in units of the initializer's standard deviation
 POSITION_SCALE = 3
@@ -36,26 +63,41 @@ def load_qa_model(
         seed: for the initialization of missing weights of the output layer.
 
     Raises:
-        InputError: there is no such model, it does not support question answering, its weights are not safetensors,
-            weights of its encoder are missing, or its output layer is not trained.
+        InputError: there is no such model, it does not support question answering or is one of `REFUSED`, its weights
+            cannot be loaded, weights of its encoder are missing, or its output layer is not trained.
     """
+    folder = pretrained.fetch(source, revision, pretrained.MODEL_FILES)
+    config = pretrained.load_config(folder)
+    kind = qa_class(config)
+    if config.num_labels != 2:  # a classifier's; start and end are two
+        config.num_labels = 2
     torch.manual_seed(seed)
-    try:
-        model, info = AutoModelForQuestionAnswering.from_pretrained(
-            source, revision=revision, use_safetensors=True, dtype=torch.float32, output_loading_info=True
-        )
-    except Exception as error:  # transformers and the hub raise many types; all mean that loading failed
-        raise InputError(f"no question-answering model with safetensors weights in {source}: {error}") from None
+    model, missing = pretrained.load_model(kind, config, folder)
     encoder_prefix = model.base_model_prefix + "."
-    missing = sorted(info["missing_keys"])
     if [name for name in missing if name.startswith(encoder_prefix)]:
-        raise InputError(f"{source} has no weights for part of its encoder: {', '.join(missing[:5])}")
+        raise InputError(f"{folder} has no weights for part of its encoder: {pretrained.listed(missing)}")
     if missing and trained_output:
         raise InputError(
-            f"{source} has no trained question-answering output ({', '.join(missing)} missing), its logits would be "
+            f"{folder} has no trained question-answering output ({', '.join(missing)} missing), its logits would be "
             "random; fine-tune it with teacher.train.epochs of 1 or more, or choose a fine-tuned model"
         )
     return model
+
+
+def qa_class(config: PretrainedConfig) -> type[PreTrainedModel]:
+    """The question-answering model of transformers for this config.
+
+    Raises:
+        InputError: there is none, or it is one of `REFUSED`.
+    """
+    if type(config) not in MODEL_FOR_QUESTION_ANSWERING_MAPPING:
+        raise InputError(f"transformers has no question-answering model for model_type {config.model_type}")
+    if config.model_type in REFUSED:
+        raise InputError(
+            f"model_type {config.model_type} cannot be used: {REFUSED[config.model_type]}; see docs/models.md"
+        )
+    kind: Any = MODEL_FOR_QUESTION_ANSWERING_MAPPING[type(config)]
+    return kind
 
 
 def new_qa_model(config: dict[str, Any], vocab_size: int, seed: int) -> PreTrainedModel:
@@ -88,32 +130,48 @@ def sinusoids(length: int, size: int) -> torch.Tensor:
 
 
 def keep_layers(encoder: PreTrainedModel, layers: list[int] | None) -> PreTrainedModel:
-    """The encoder with only the given layers, changed in place; None keeps all.
+    """A new encoder with only the given layers of one that is not used again; None keeps all.
+
+    Lists of the config with a value for each layer, such as ModernBERT's `layer_types`, are cut too.
 
     Args:
         layers: ascending indices, from 0.
 
     Raises:
-        InputError: an index is out of range, or the encoder does not have exactly one list of layers.
+        InputError: an index is out of range, the encoder does not have exactly one list of layers, or a layer cannot
+            take the place of another.
     """
     if layers is None:
         return encoder
-    count = encoder.config.num_hidden_layers
+    kind, count = type(encoder).__name__, encoder.config.num_hidden_layers
     stacks = [
-        (parent, name)
-        for parent in encoder.modules()
-        for name, child in parent.named_children()
-        if isinstance(child, nn.ModuleList) and len(child) == count
+        name for name, module in encoder.named_modules() if isinstance(module, nn.ModuleList) and len(module) == count
     ]
     if len(stacks) != 1:
-        raise InputError(f"backbone.layers: {type(encoder).__name__} has no single list of layers; leave it null")
+        raise InputError(f"backbone.layers: {kind} has no single list of layers; leave it null")
     if layers[-1] >= count:
         raise InputError(f"backbone.layers {layers}: the encoder has layers 0 to {count - 1}")
-    parent, name = stacks[0]
-    stack = getattr(parent, name)
-    setattr(parent, name, nn.ModuleList(stack[i] for i in layers))
-    encoder.config.num_hidden_layers = len(layers)
-    return encoder
+    config = _cut_config(encoder.config, layers)
+    stack: Any = encoder.get_submodule(stacks[0])
+    encoder.set_submodule(stacks[0], nn.ModuleList(stack[i] for i in layers))
+    cut: Any = qa_class(config)(config).base_model
+    try:
+        cut.load_state_dict(encoder.state_dict())
+    except RuntimeError as error:
+        raise InputError(
+            f"backbone.layers {layers}: the layers of {kind} are not alike; keep layer 0 ({pretrained.one_line(error)})"
+        ) from None
+    return cut
+
+
+def _cut_config(config: PretrainedConfig, layers: list[int]) -> PretrainedConfig:
+    """The config of an encoder with only the given layers."""
+    cut = copy.deepcopy(config)
+    for key, values in config.to_dict().items():
+        if isinstance(values, list) and len(values) == config.num_hidden_layers and key not in VOLATILE:
+            setattr(cut, key, [values[i] for i in layers])
+    cut.num_hidden_layers = len(layers)
+    return pretrained.parse_config(type(config), cut.to_dict(), "backbone.layers")
 
 
 def bfloat16_encoder(model: PreTrainedModel) -> PreTrainedModel:
@@ -140,35 +198,32 @@ def checkpoint_activations(model: PreTrainedModel) -> None:
         raise InputError(f"train.gradient_checkpointing: {error}") from None
 
 
-def check_windows(model: PreTrainedModel, features: Features) -> None:
-    """Check that a model can process all windows.
-
-    Raises:
-        InputError: a window has more tokens than the model has positions, or a token outside the model's vocabulary.
-    """
-    positions = [
-        module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
-        for name, module in model.named_modules()
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding)
-    ]
-    longest = int(features.lengths.max())
-    if positions and longest > min(positions):
-        raise InputError(
-            f"a window has {longest} tokens, {type(model).__name__} has positions for {min(positions)}; lower "
-            "tokenize.max_length"
-        )
-    highest, vocabulary = int(features.input_ids.max()), model.get_input_embeddings().num_embeddings
-    if highest >= vocabulary:
-        raise InputError(
-            f"a window has token {highest}, the vocabulary of {type(model).__name__} has {vocabulary}; the "
-            "tokenizer belongs to another model"
-        )
+def encoder_config(model: PreTrainedModel) -> PretrainedConfig:
+    """The config of the encoder of a student or another model."""
+    return getattr(model.config, "encoder_config", model.config)
 
 
 def uses_segments(model: PreTrainedModel) -> bool:
-    """Whether the model has embeddings for segment ids: BERT does, DistilBERT and RoBERTa do not."""
-    config = getattr(model.config, "encoder_config", model.config)
-    return getattr(config, "type_vocab_size", 0) > 1
+    """Whether the model has embeddings for segment ids: BERT does, DistilBERT and RoBERTa do not.
+
+    BigBird has them, but makes the segment ids itself, since its tokenizer gives none.
+    """
+    config = encoder_config(model)
+    return getattr(config, "type_vocab_size", 0) > 1 and config.model_type != "big_bird"
+
+
+def made_inputs(config: PretrainedConfig, input_ids: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The inputs that a question-answering model of transformers makes for its encoder from (B, L) token ids.
+
+    Longformer's gives the question's tokens global attention, BigBird's the context's tokens segment 1.
+    """
+    if config.model_type not in ("big_bird", "longformer"):
+        return {}
+    is_separator = (input_ids == config.sep_token_id).long()
+    separators_before = is_separator.cumsum(1) - is_separator
+    if config.model_type == "big_bird":
+        return {"token_type_ids": (separators_before > 0).long()}
+    return {"global_attention_mask": (separators_before + is_separator == 0).long()}
 
 
 def fingerprint(folder: Path) -> str:
@@ -177,21 +232,11 @@ def fingerprint(folder: Path) -> str:
     Raises:
         InputError: the config or the weights are damaged.
     """
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{folder / 'config.json'} is damaged: {error}") from None
-    config = {key: value for key, value in config.items() if key not in VOLATILE}
+    values = pretrained.read_config(folder)
+    config = {key: value for key, value in values.items() if key not in VOLATILE}
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
-    files = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        try:
-            with safe_open(path, framework="pt") as file:
-                files |= dict.fromkeys(file.keys(), path)
-        except SafetensorError as error:
-            raise InputError(f"{path} is damaged: {error}") from None
-    for name in sorted(files):
-        with safe_open(files[name], framework="pt") as file:
+    for name, path in sorted(pretrained.weight_files(folder).items()):
+        with pretrained.open_weights(path, "pt") as file:
             tensor = file.get_tensor(name)
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.contiguous().view(torch.uint8).numpy() if tensor.dim() else tensor.numpy().tobytes())

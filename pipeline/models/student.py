@@ -1,10 +1,16 @@
 """The student: an encoder and a span head in one model, saved and loaded as a transformers model folder."""
 
+from pathlib import Path
+from typing import Any
+
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForQuestionAnswering, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import QuestionAnsweringModelOutput
 
+from pipeline import pretrained
+from pipeline.errors import InputError
+from pipeline.models.encoders import made_inputs, qa_class
 from pipeline.models.heads import HEADS
 
 
@@ -43,9 +49,10 @@ class Student(PreTrainedModel):
 
     def __init__(self, config: StudentConfig):
         super().__init__(config)
+        encoder: Any = config.encoder_config
         # question-answering models build their encoder without a pooler, which span heads do not use
-        self.encoder = AutoModelForQuestionAnswering.from_config(config.encoder_config).base_model
-        self.head = HEADS[config.head](config.encoder_config.hidden_size)
+        self.encoder = qa_class(encoder)(encoder).base_model
+        self.head = HEADS[config.head](encoder.hidden_size)
         self.post_init()
 
     @classmethod
@@ -56,11 +63,29 @@ class Student(PreTrainedModel):
         student.encoder.load_state_dict(encoder.state_dict())
         return student
 
+    @classmethod
+    def load(cls, folder: Path) -> "Student":
+        """The student that `save_pretrained` saved in a folder.
+
+        Raises:
+            InputError: the config or the weights are damaged, of another model, or incomplete.
+        """
+        values = pretrained.read_config(folder)
+        if values.get("model_type") != StudentConfig.model_type:
+            raise InputError(f"{folder} has no student: its model_type is {values.get('model_type')!r}")
+        config = pretrained.parse_config(StudentConfig, values, folder / pretrained.CONFIG)
+        student, missing = pretrained.load_model(cls, config, folder)
+        if missing:
+            raise InputError(f"{folder} has no weights for part of the student: {pretrained.listed(missing)}")
+        return student
+
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> QuestionAnsweringModelOutput:
         """Start and end logits, each (B, L), of a batch; the inputs are (B, L) int64."""
-        segments = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
-        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **segments)[0]  # (B, L, H)
+        others = made_inputs(self.config.encoder_config, input_ids)
+        if token_type_ids is not None:
+            others["token_type_ids"] = token_type_ids
+        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **others)[0]  # (B, L, H)
         start_logits, end_logits = self.head(hidden, attention_mask).unbind(-1)
         return QuestionAnsweringModelOutput(start_logits=start_logits, end_logits=end_logits)

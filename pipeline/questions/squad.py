@@ -184,7 +184,7 @@ def read_hub(source: str, revision: str, split: str) -> Iterator[Record]:
     import datasets
 
     try:
-        rows: Any = datasets.load_dataset(source, revision=revision, split=split)
+        rows: Any = datasets.load_dataset(source, revision=revision, split=split, trust_remote_code=False)
     except Exception as error:  # the library and the hub raise many types of exceptions
         raise InputError(f"hub data set {source}, revision {revision}, split {split}: {error}") from None
     where = f"hub data set {source}, split {split}"

@@ -7,24 +7,127 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
+from tokenizers import Tokenizer
+from transformers import BertTokenizer, PreTrainedTokenizerFast
 
+from pipeline import pretrained
 from pipeline.errors import InputError
+
+TOKENIZER_FILE = "tokenizer.json"
+# share of the questions' words that may be unknown; of SQuAD's, BERT's vocabulary does not know 3 in 50,000
+MAX_UNKNOWN = 0.05
+RARE = "\U00012000"  # a letter of cuneiform
 
 
 def load(source: str | Path, revision: str | None = None) -> PreTrainedTokenizerFast:
     """Load the fast tokenizer of a model folder or a hub model.
 
+    If the folder has tokenizer.json, the tokenizer is what this file says; transformers 5 rebuilds some parts, such as
+    BERT's normalizer, from the defaults of its classes, and invents a vocabulary where there is none.
+
     Raises:
-        InputError: it cannot be loaded, or has no fast version, which `offset_mapping` needs.
+        InputError: it cannot be loaded, has no fast version, which `offset_mapping` needs, does not put [CLS] first, or
+            lacks a padding token or a token for unknown characters.
     """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
-    except Exception as error:  # the library and the hub raise many types of exceptions
-        raise InputError(f"cannot load a tokenizer from {source}: {error}") from None
-    if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise InputError(f"the tokenizer of {source} has no fast version, which offset_mapping needs")
+    folder = pretrained.fetch(source, revision, pretrained.TOKENIZER_FILES)
+    path = folder / TOKENIZER_FILE
+    tokenizer = _as_in_file(path) if path.exists() else _from_vocabulary(folder)
+    tokenizer.truncation_side = "right"
+    tokenizer.chat_template = None  # would be saved under a name that the folder chooses
+    for key in ("is_local", "local_files_only"):  # would be saved too, and depend on the environment
+        tokenizer.init_kwargs.pop(key, None)
+    _check(tokenizer, folder)
     return tokenizer
+
+
+def _as_in_file(path: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer that transformers makes of tokenizer.json; if it changed the file's, a plain one as in the file."""
+    pretrained.check_file(path)
+    try:
+        backend = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises plain exceptions
+        raise InputError(f"{path} is damaged: {pretrained.one_line(error)}") from None
+    tokenizer = _load_fast(path.parent)
+    if _parts(tokenizer.backend_tokenizer) == _parts(backend):
+        return tokenizer
+    special = {
+        name: token for name, token in tokenizer.special_tokens_map.items() if backend.token_to_id(token) is not None
+    }
+    exact = PreTrainedTokenizerFast(tokenizer_object=backend, model_input_names=tokenizer.model_input_names, **special)
+    exact._tokenizer = backend  # the constructor adds tokens to its copy
+    return exact
+
+
+def _from_vocabulary(folder: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer that transformers makes of vocabulary files and tokenizer_config.json."""
+    if not (folder / "tokenizer_config.json").exists():  # it has the casing
+        raise InputError(
+            f"{folder} has no {TOKENIZER_FILE}; `AutoTokenizer.from_pretrained(...).save_pretrained(FOLDER)` writes it"
+        )
+    tokenizer = _load_fast(folder)
+    for name in set(type(tokenizer).vocab_files_names.values()) - {TOKENIZER_FILE}:
+        if not (folder / name).exists():
+            raise InputError(f"{folder} has no {TOKENIZER_FILE}, and no {name} to make a tokenizer of")
+        pretrained.check_file(folder / name)
+    return tokenizer
+
+
+def _load_fast(folder: Path) -> PreTrainedTokenizerFast:
+    tokenizer = pretrained.load_tokenizer(folder)
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise InputError(f"the tokenizer of {folder} has no fast version, which offset_mapping needs")
+    return tokenizer
+
+
+def _parts(backend: Tokenizer) -> dict[str, Any]:
+    """The parts of a tokenizer that determine a text's tokens."""
+    parts = json.loads(backend.to_str())
+    return {name: parts[name] for name in ("model", "normalizer", "pre_tokenizer", "added_tokens", "post_processor")}
+
+
+def _check(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Check that the tokenizer can make windows, by an example."""
+    if tokenizer.pad_token_id is None:
+        raise InputError(
+            f"the tokenizer of {folder} has no padding token; pad_token in tokenizer_config.json must name one of its "
+            "tokens"
+        )
+    try:
+        ids = tokenizer("a", RARE)["input_ids"]
+        unknown = tokenizer(RARE, add_special_tokens=False)["input_ids"]
+    except Exception as error:  # tokenizers of page layouts, for example, take other arguments
+        raise InputError(
+            f"the tokenizer of {folder} cannot tokenize a question and a context: {pretrained.one_line(error)}"
+        ) from None
+    if tokenizer.cls_token_id is None or ids[0] != tokenizer.cls_token_id:
+        raise InputError(f"the tokenizer of {folder} does not put [CLS] first; labels need it there")
+    if not unknown:
+        raise InputError(f"the tokenizer of {folder} drops characters that it does not know; it needs an unk_token")
+
+
+def check_words(tokenizer: PreTrainedTokenizerFast, texts: list[str], where: str) -> None:
+    """Check that the tokenizer knows the words of texts.
+
+    Args:
+        where: the name of the texts, for the error.
+
+    Raises:
+        InputError: more than `MAX_UNKNOWN` of the words have an unknown part; the error has examples.
+    """
+    if tokenizer.unk_token_id is None:
+        return
+    total, unknown = 0, Counter[str]()
+    for text, encoding in zip(texts, tokenizer(texts, add_special_tokens=False).encodings, strict=True):
+        words = encoding.word_ids
+        total += len(set(words))
+        bad = {word for word, token in zip(words, encoding.ids, strict=True) if token == tokenizer.unk_token_id}
+        unknown.update(text[slice(*encoding.word_to_chars(word))] for word in bad - {None})
+    if unknown.total() > MAX_UNKNOWN * total:
+        examples = ", ".join(repr(word) for word, _ in unknown.most_common(5))
+        raise InputError(
+            f"the tokenizer does not know {100 * unknown.total() / total:.0f} % of the words of {where}, such as "
+            f"{examples}; it belongs to another language, or tokenize.vocab_records is too low for a new teacher"
+        )
 
 
 def train(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:

@@ -39,7 +39,7 @@ def main() -> None:
     names = sorted(params.teacher.models)
     outputs = [teaching.read(*paths.teacher_paths(name, "validation"), records) for name in names]
     teacher = teaching.targets(outputs, features)
-    student = Student.from_pretrained(verified(paths.STUDENT, "train")).to(device())
+    student = Student.load(verified(paths.STUDENT, "train")).to(device())
 
     logits = inference.predict(student, features, tokenizer.pad_token_id)
     longest, metric = params.evaluate.max_answer_length, params.evaluate.metric

@@ -20,7 +20,7 @@ from pipeline.logits.cache import RowCache, chunks, locked, unique_keys, write_s
 from pipeline.logits.extraction import Logits, Shard, add_shards
 from pipeline.logits.manifest import read_description, stores
 from pipeline.logits.shards import Identity, shard_files
-from pipeline.models import encoders, hardware
+from pipeline.models import encoders, hardware, inference
 from pipeline.params import Evaluate, load
 from pipeline.params import Logits as Settings
 from pipeline.processes import processes
@@ -117,8 +117,9 @@ def compute(
     ) as progress:
         try:
             teacher = load_teacher(paths.TEACHER / name)
-            for features in splits.values():
-                encoders.check_windows(teacher, features)
+            for split, features in splits.items():
+                names = [records[split][i]["id"] for i in features.record]
+                inference.check_windows(teacher, features, names, pad_token_id)
             padding = add_shards(cache, teacher, mine, pad_token_id, progress.update)
         except OSError as error:
             error.add_note(cli.RESUME_HINT)

@@ -10,7 +10,7 @@ import numpy as np
 from pipeline import cli, paths
 from pipeline.checksums import seal, verified
 from pipeline.errors import InputError
-from pipeline.models import encoders
+from pipeline.models import encoders, inference
 from pipeline.models.hardware import device, run_environment
 from pipeline.params import Teacher, load
 from pipeline.processes import processes
@@ -50,8 +50,9 @@ def fine_tune(model: encoders.PreTrainedModel, params: Teacher, name: str, pad_t
             "already fine-tuned"
         )
     features = features.select(np.flatnonzero(features.labelled))
-    encoders.check_windows(model, features)
     records = read_records(paths.DATASET / "train.parquet")
+    names = [records[i]["id"] for i in features.record]
+    inference.check_windows(model, features, names, pad_token_id)
     seed = params.models[name].seed
     config = model.config
     model = with_dropout(model, params.train.dropout, params.train.attention_dropout)
@@ -67,7 +68,7 @@ def fine_tune(model: encoders.PreTrainedModel, params: Teacher, name: str, pad_t
             seed,
             loss=lambda logits, batch: {"loss": span_cross_entropy(logits, batch.labels, batch.answer_mask).mean()},
             checkpoint=checkpoint,
-            names=[records[i]["id"] for i in features.record],
+            names=names,
         )
         if processes().is_main_process:
             model.config = config

@@ -64,10 +64,11 @@ def write_windows(
     """Write the windows of each split, tokenized for a model: a teacher's name, or paths.STUDENTS.
 
     Raises:
-        InputError: no validation window contains a whole answer.
+        InputError: the tokenizer does not know the words, or no validation window contains a whole answer.
     """
     (paths.FEATURES / model).mkdir()
     for split, questions in records.items():
+        tokenization.check_words(tokenizer, [record["question"] for record in questions], f"the {split} questions")
         features = pack(windows(questions, tokenizer, params.max_length, params.stride))
         write_features(features, paths.features(model, split))
         whole = features.labels[:, 1] > 0

@@ -55,8 +55,9 @@ def main() -> None:
     student = Student.from_encoder(backbone, params.head, params.seed).to(device())
     config = student.config
     student = with_dropout(student, params.train.dropout, params.train.attention_dropout)
-    for windows in features.values():
-        encoders.check_windows(student, windows)
+    names = {split: [records[split][i]["id"] for i in windows.record] for split, windows in features.items()}
+    for split, windows in features.items():
+        inference.check_windows(student, windows, names[split], tokenizer.pad_token_id)
     pruning = Pruning(student, params.prune.amount)
     checkpoint = Checkpoint(paths.training_cache(), key(params, student, features, records, teacher))
     is_main = processes().is_main_process
@@ -86,7 +87,7 @@ def main() -> None:
             after_step=pruning.apply,
             checkpoint=checkpoint,
             report=write_curves,
-            names=[records["train"][i]["id"] for i in features["train"].record],
+            names=names["train"],
         )
         if is_main:
             print(f"saved the student of step {result.saved_step} of {result.steps}, stopped by {result.stopped_by}")

@@ -97,7 +97,9 @@ def test_errors_name_what_is_wrong_and_what_would_be_right(monkeypatch, tmp_path
 def test_refuses_other_questions_by_name():
     runs = [read_run(name) for name in ("HEAD", "cnn3-seed0", "other-questions")]
     refuse_other_questions(runs[:2])
-    with pytest.raises(InputError, match=r"other-questions was scored on other questions, .* than HEAD \(15 and 24 questions\)"):
+    with pytest.raises(
+        InputError, match=r"other-questions was scored on other questions, .* than HEAD \(15 and 24 questions\)"
+    ):
         refuse_other_questions(runs)
 
 

@@ -3,6 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from transformers import BertConfig, BertForQuestionAnswering, RobertaConfig, RobertaForQuestionAnswering
 
 from pipeline.errors import InputError
 from pipeline.models import encoders, inference
@@ -77,3 +78,27 @@ def test_in_bfloat16_the_output_layer_stays_float32(model, features, monkeypatch
     assert model.dtype == torch.bfloat16  # the precision that the shard's header records
     assert 0 < np.abs(rough - exact).max() < 0.1 * np.abs(exact).max()
     assert not np.array_equal(rough, torch.from_numpy(rough).bfloat16().float().numpy())
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_windows_that_a_model_cannot_process_raise(features, kind):
+    longest, vocabulary = int(features.lengths.max()), int(features.input_ids.max()) + 1
+    sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "num_hidden_layers": 1}
+
+    def model(positions=longest, vocab_size=vocabulary):
+        if kind == "bert":
+            return BertForQuestionAnswering(
+                BertConfig(vocab_size=vocab_size, max_position_embeddings=positions, **sizes)
+            )
+        # RoBERTa's positions start after the padding id
+        config = RobertaConfig(vocab_size=vocab_size, max_position_embeddings=positions + 2, pad_token_id=1, **sizes)
+        return RobertaForQuestionAnswering(config)
+
+    names = [f"q{i}" for i in range(len(features))]
+    inference.check_windows(model(), features, names, 0)
+    with pytest.raises(
+        InputError, match=rf"a window of question q\d+ has {longest} tokens, \w+ takes at most {longest - 1}; lower"
+    ):
+        inference.check_windows(model(positions=longest - 1), features, names, 0)
+    with pytest.raises(InputError, match=f"token {vocabulary - 1}, .* has {vocabulary - 1};"):
+        inference.check_windows(model(vocab_size=vocabulary - 1), features, names, 0)

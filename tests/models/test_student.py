@@ -5,8 +5,6 @@ from transformers import (
     BertForQuestionAnswering,
     DistilBertConfig,
     DistilBertForQuestionAnswering,
-    RobertaConfig,
-    RobertaForQuestionAnswering,
 )
 
 from pipeline.errors import InputError
@@ -32,7 +30,7 @@ def distilbert():
 def test_saved_and_loaded_students_agree(head, tmp_path):
     student = Student.from_encoder(bert().base_model, head, seed=1).eval()
     student.save_pretrained(tmp_path)
-    loaded = Student.from_pretrained(tmp_path).eval()
+    loaded = Student.load(tmp_path).eval()
     assert loaded.config.head == head
     assert student.state_dict().keys() == loaded.state_dict().keys()
     assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in student.state_dict().items())
@@ -72,9 +70,11 @@ def test_padding_does_not_change_a_students_logits(head):
 
 def test_keep_layers_selects_layers_in_order():
     whole = bert(layers=4).base_model
-    layers = list(whole.encoder.layer)
-    picked = encoders.keep_layers(whole, [0, 2])
-    assert list(picked.encoder.layer) == [layers[0], layers[2]]
+    picked = encoders.keep_layers(bert(layers=4).base_model, [0, 2])
+    assert len(picked.encoder.layer) == 2
+    for layer, original in zip(picked.encoder.layer, (whole.encoder.layer[0], whole.encoder.layer[2]), strict=True):
+        assert all(torch.equal(weight, original.state_dict()[name]) for name, weight in layer.state_dict().items())
+    assert torch.equal(picked.embeddings.word_embeddings.weight, whole.embeddings.word_embeddings.weight)
     assert picked.config.num_hidden_layers == 2
     assert encoders.keep_layers(distilbert().base_model, [1]).config.n_layers == 1
 
@@ -89,27 +89,6 @@ def test_only_models_with_segment_embeddings_use_segments():
     assert encoders.uses_segments(Student.from_encoder(bert().base_model, "linear", 0))
     assert not encoders.uses_segments(distilbert())
     assert not encoders.uses_segments(bert(type_vocab_size=1))
-
-
-@pytest.mark.parametrize("kind", ["bert", "roberta"])
-def test_windows_that_a_model_cannot_process_raise(features, kind):
-    longest, vocabulary = int(features.lengths.max()), int(features.input_ids.max()) + 1
-    sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "num_hidden_layers": 1}
-
-    def model(positions=longest, vocab_size=vocabulary):
-        if kind == "bert":
-            return BertForQuestionAnswering(
-                BertConfig(vocab_size=vocab_size, max_position_embeddings=positions, **sizes)
-            )
-        # RoBERTa's positions start after the padding id
-        config = RobertaConfig(vocab_size=vocab_size, max_position_embeddings=positions + 2, pad_token_id=1, **sizes)
-        return RobertaForQuestionAnswering(config)
-
-    encoders.check_windows(model(), features)
-    with pytest.raises(InputError, match=f"a window has {longest} tokens, .* has positions for {longest - 1}"):
-        encoders.check_windows(model(positions=longest - 1), features)
-    with pytest.raises(InputError, match=f"token {vocabulary - 1}, .* has {vocabulary - 1};"):
-        encoders.check_windows(model(vocab_size=vocabulary - 1), features)
 
 
 def test_the_fingerprint_depends_on_weights_and_config_but_not_on_files(tmp_path):
@@ -143,7 +122,7 @@ def test_pickled_weights_raise(tmp_path):
 
 
 def test_an_empty_folder_raises(tmp_path):
-    with pytest.raises(InputError, match="no question-answering model"):
+    with pytest.raises(InputError, match=f"{tmp_path / 'config.json'} is missing"):
         encoders.load_qa_model(tmp_path)
 
 

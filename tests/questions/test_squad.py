@@ -408,7 +408,7 @@ def test_hub_rows_become_records(hub):
     rows = [hub_row("a", ["bees"], [10], extra=1), hub_row("b", [], []), hub_row("c", ["Ann"], [0])]
     calls = hub(rows)
     records = squad.checked(squad.read_hub("some/questions", "abc", "train"), "hub")
-    assert calls == [("some/questions", {"revision": "abc", "split": "train"})]
+    assert calls == [("some/questions", {"revision": "abc", "split": "train", "trust_remote_code": False})]
     assert [(record["id"], record["is_impossible"]) for record in records] == [("a", False), ("b", True), ("c", False)]
     assert records[0].keys() == {"id", "title", "context", "question", "answers", "is_impossible"}
 

@@ -1,0 +1,263 @@
+"""Configs, tokenizers and models from a model folder or a hub: all of them are loaded here.
+
+A model folder is data. Its code is never run, pickles are never read, and no file outside it is read.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from huggingface_hub import snapshot_download
+from safetensors import SafetensorError, safe_open
+from transformers import CONFIG_MAPPING, AutoTokenizer, PretrainedConfig
+
+from pipeline.errors import InputError
+
+if TYPE_CHECKING:  # its import takes two seconds, and stages without a model do not need it
+    from transformers import PreTrainedModel
+
+CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+# the files to download from a hub
+TOKENIZER_FILES = ("*.json", "*.txt", "*.model")
+MODEL_FILES = (CONFIG, WEIGHTS, INDEX, "model-*.safetensors")
+LFS_POINTER = b"version https://git-lfs.github.com/spec"
+# keys of config.json that make transformers run code, read files or kernels from elsewhere, or return tuples
+FOREIGN = {"auto_map", "transformers_weights", "fusion_config", "return_dict"}
+FOREIGN |= {f"{prefix}{kind}_implementation" for prefix in ("", "_") for kind in ("attn", "experts")}
+LAYER_NUMBER = re.compile(r"\.\d+\.")
+
+Model = TypeVar("Model", bound="PreTrainedModel")
+
+
+def fetch(source: str | Path, revision: str | None, files: tuple[str, ...]) -> Path:
+    """A model folder: `source` itself, or, with a revision, the hub model of this id, downloaded to the hub's cache.
+
+    Args:
+        files: patterns of the files to download; subfolders are left out.
+
+    Raises:
+        InputError: there is no such folder or hub model, or the folder has a PEFT adapter.
+    """
+    if revision is None:
+        folder = Path(source)
+    else:
+        try:
+            folder = Path(
+                snapshot_download(str(source), revision=revision, allow_patterns=list(files), ignore_patterns=["*/*"])
+            )
+        except Exception as error:  # the hub raises many types of exceptions
+            raise InputError(f"cannot download {source}, revision {revision}: {one_line(error)}") from None
+    if not folder.is_dir():
+        raise InputError(f"{folder} is missing; a model folder has {CONFIG}, {WEIGHTS} and tokenizer.json")
+    if (folder / "adapter_config.json").exists():
+        raise InputError(f"{folder} has a PEFT adapter; merge it into the model (merge_and_unload) and save that")
+    return folder
+
+
+def load_config(folder: Path) -> PretrainedConfig:
+    """The config of a model folder.
+
+    Raises:
+        InputError: there is none, it is damaged, or transformers has no code for its model type.
+    """
+    path = folder / CONFIG
+    values = read_config(folder)
+    kind = values.pop("model_type", None)
+    if not _is_known(kind):
+        raise InputError(
+            f"{path}: model_type is {kind!r}, which is no architecture of transformers; code of a model folder is "
+            "never run"
+        )
+    return parse_config(CONFIG_MAPPING[kind], values, path)
+
+
+def _is_known(model_type: Any) -> bool:
+    return isinstance(model_type, str) and model_type in CONFIG_MAPPING
+
+
+def parse_config(kind: type[PretrainedConfig], values: dict[str, Any], where: Path | str) -> PretrainedConfig:
+    """A config of this class from the values of config.json.
+
+    Args:
+        where: the file or the parameter that the values are from, for the error.
+
+    Raises:
+        InputError: a value is invalid.
+    """
+    try:
+        return kind.from_dict(values)
+    except Exception as error:  # configs raise many types of exceptions
+        raise InputError(f"{where}: {one_line(error)}") from None
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The values of config.json, without those that would run code or read other files.
+
+    Raises:
+        InputError: the file is missing or damaged, or its weights are quantized.
+    """
+    values = read_json(folder / CONFIG)
+    if values.get("quantization_config"):
+        raise InputError(f"{folder / CONFIG}: the weights are quantized; save the model with float weights")
+    return {key: value for key, value in values.items() if key not in FOREIGN}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        InputError: the file is missing, a Git LFS pointer, or not a JSON object.
+    """
+    check_file(path)
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is damaged: {one_line(error)}") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path} is not a JSON object")
+    return value
+
+
+def check_file(path: Path) -> None:
+    """Raise an InputError if a file is missing or a Git LFS pointer."""
+    if not path.is_file():
+        raise InputError(f"{path} is missing")
+    with open(path, "rb") as file:
+        if file.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise InputError(f"{path} is a Git LFS pointer, not the file itself; `git lfs pull` downloads it")
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer that transformers makes of a model folder; of which type depends on the folder.
+
+    Raises:
+        InputError: it cannot be loaded.
+    """
+    config = PretrainedConfig()  # given, so that transformers does not read config.json
+    if (folder / CONFIG).exists() and _is_known(read_config(folder).get("model_type")):
+        config = load_config(folder)
+    for name in ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"):
+        if (folder / name).exists():
+            read_json(folder / name)
+    try:
+        return AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False)
+    except Exception as error:  # the library raises many types of exceptions
+        raise InputError(f"cannot load a tokenizer from {folder}: {one_line(error)}") from None
+
+
+def load_model(kind: type[Model], config: PretrainedConfig, folder: Path) -> tuple[Model, list[str]]:
+    """A model with the float32 weights of a folder, and the names of its weights that the folder does not have.
+
+    Missing weights are initialized. Prints the names of surplus weights.
+
+    Raises:
+        InputError: the weights are missing, damaged, not finite or of another shape than the config says, or there are
+            weights of layers that the config does not have.
+    """
+    weights = read_weights(folder)
+    try:
+        # given the weights, transformers reads no file
+        loaded: Any = kind.from_pretrained(
+            None,
+            config=config,
+            state_dict=weights,
+            dtype="float32",
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            trust_remote_code=False,
+        )
+    except Exception as error:  # models raise many types of exceptions
+        raise InputError(f"cannot make a {kind.__name__} of {folder}: {one_line(error)}") from None
+    model, info = loaded
+    model.config.name_or_path = ""  # else "None", which is saved
+    if info["mismatched_keys"]:
+        name, found, expected = sorted(info["mismatched_keys"])[0]
+        raise InputError(f"{folder}: {name} has shape {tuple(found)}, its {CONFIG} says {tuple(expected)}")
+    surplus = sorted(info["unexpected_keys"])
+    prefix, own = f"{model.base_model_prefix}.", {_of_layer_0(name) for name in weights.keys() - set(surplus)}
+    layers = [
+        name for name in surplus if LAYER_NUMBER.search(name) and (name.startswith(prefix) or _of_layer_0(name) in own)
+    ]
+    if layers:
+        raise InputError(f"{folder} has weights of more layers than its {CONFIG} says: {listed(layers)}")
+    if surplus:
+        print(f"{folder}: {kind.__name__} has no use for the weights {listed(surplus)}", flush=True)
+    return model, sorted(info["missing_keys"])
+
+
+def _of_layer_0(name: str) -> str:
+    return LAYER_NUMBER.sub(".0.", name)
+
+
+def read_weights(folder: Path) -> dict[str, Any]:
+    """The tensors of a model folder by name, on the CPU.
+
+    Raises:
+        InputError: as `weight_files`, or a value is not finite.
+    """
+    weights = {}
+    for path in sorted(set(weight_files(folder).values())):
+        with open_weights(path, "pt") as file:
+            weights |= {name: file.get_tensor(name) for name in file.keys()}
+    bad = [name for name, weight in weights.items() if not weight.float().isfinite().all()]
+    if bad:
+        raise InputError(f"{folder} has weights that are not finite: {listed(sorted(bad))}")
+    return weights
+
+
+@contextmanager
+def open_weights(path: Path, framework: str) -> Iterator[Any]:
+    """Open a safetensors file, as `safetensors.safe_open`.
+
+    Raises:
+        InputError: it is missing, a Git LFS pointer, or damaged.
+    """
+    check_file(path)
+    try:
+        with safe_open(path, framework=framework) as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is damaged: {one_line(error)}") from None
+
+
+def weight_files(folder: Path) -> dict[str, Path]:
+    """The safetensors file of each weight of a model folder: model.safetensors, or the files of its index.
+
+    Raises:
+        InputError: there are none, the index names a file that is not a safetensors file of this folder or weights that
+            its files do not have, or a file is damaged.
+    """
+    indexed = {} if (folder / WEIGHTS).exists() else _read_index(folder)
+    files = {}
+    for path in sorted(set(indexed.values())) or [folder / WEIGHTS]:
+        with open_weights(path, "numpy") as file:
+            files |= dict.fromkeys(file.keys(), path)
+    absent = sorted(indexed.keys() - files.keys())
+    if absent:
+        raise InputError(f"{folder / INDEX} names weights that its files do not have: {listed(absent)}")
+    return files
+
+
+def _read_index(folder: Path) -> dict[str, Path]:
+    if not (folder / INDEX).exists():
+        raise InputError(f"{folder} has no {WEIGHTS}; weights of other formats (pytorch_model.bin, .pt) are not read")
+    names = read_json(folder / INDEX).get("weight_map")
+    if not isinstance(names, dict) or not names:
+        raise InputError(f"{folder / INDEX} has no weight_map")
+    for name in names.values():
+        if not isinstance(name, str) or not re.fullmatch(r"[^/\\]+\.safetensors", name):
+            raise InputError(f"{folder / INDEX} names {name!r}; only safetensors files in the same folder are read")
+    return {weight: folder / name for weight, name in names.items()}
+
+
+def listed(names: list[str]) -> str:
+    """The first five names, and how many there are."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def one_line(error: Exception) -> str:
+    """The message of an exception in one line, or its type if it has none."""
+    return " ".join(str(error).split()) or type(error).__name__

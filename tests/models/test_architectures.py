@@ -1,0 +1,208 @@
+"""Every architecture that transformers has for question answering either works or is refused by name."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.errors import InputError
+from pipeline.logits.extraction import as_rows, check_finite, teacher_rows
+from pipeline.models import encoders, inference
+from pipeline.models.encoders import PADDING, REFUSED
+from pipeline.models.hardware import BATCH_TOKENS_VARIABLE
+from pipeline.models.student import Student
+from tests.models import architectures
+from tests.models.architectures import MODEL_TYPES, PAD
+
+LENGTHS = [28, 7, 19, 27]
+WORKING = [name for name in MODEL_TYPES if name not in REFUSED]
+# their output layers are more than one linear layer
+OTHER_OUTPUTS = ["big_bird", "modernbert", "splinter"]
+TABLE = (Path(__file__).parents[2] / "docs/models.md").read_text()
+
+
+@torch.inference_mode()
+def in_the_library(model, features, names):
+    """(2, T) start and end logits of each window alone, from the inputs that the model type's tokenizer returns."""
+    logits = []
+    for i in range(len(features)):
+        ids, segments = (
+            torch.from_numpy(values[features.tokens(i)][None].astype(np.int64))
+            for values in (features.input_ids, features.token_type_ids)
+        )
+        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": segments}
+        output = model(**{name: inputs[name] for name in names})
+        logits.append(torch.cat([output.start_logits, output.end_logits]))
+    return torch.cat(logits, dim=1).numpy()
+
+
+@pytest.fixture
+def predict(monkeypatch):
+    """(2, T) logits from the pipeline, in batches of at most so many tokens."""
+
+    def predict(model, features, budget):
+        monkeypatch.setenv(BATCH_TOKENS_VARIABLE, str(budget))
+        return np.stack(inference.predict(model, features, PAD))
+
+    return predict
+
+
+@pytest.mark.parametrize("model_type", WORKING)
+def test_logits_alone_padded_and_in_batches_are_those_of_the_library(model_type, predict):
+    features = architectures.windows(model_type, LENGTHS)
+    expected = in_the_library(architectures.model(model_type), features, architectures.inputs_of(model_type))
+    answers = np.abs(expected[:, features.answer_mask]).max()
+    assert 0.1 < answers < 100
+    model = architectures.model(model_type)
+    inference.check_windows(model, features, ["a question"] * len(features), PAD)
+    for budget in (1, 60, 1000):
+        np.testing.assert_allclose(predict(model, features, budget), expected, atol=1e-5 * answers, rtol=0)
+    rough = predict(encoders.bfloat16_encoder(model), features, 1000)
+    assert np.isfinite(rough).all()
+
+
+@pytest.mark.parametrize("model_type", WORKING)
+def test_a_student_of_any_encoder_equals_its_teacher_with_the_same_output_layer(model_type, predict):
+    features = architectures.windows(model_type, LENGTHS)
+    teacher = architectures.model(model_type)
+    student = Student.from_encoder(teacher.base_model, "linear", 0)
+    if model_type not in OTHER_OUTPUTS:
+        student.head.output.load_state_dict(teacher.qa_outputs.state_dict())
+        expected = predict(teacher, features, 1)
+    else:
+        expected = predict(student, features, 1)
+    for budget in (1, 1000):
+        np.testing.assert_allclose(predict(student, features, budget), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("model_type", ["big_bird", "longformer"])
+def test_a_students_encoder_gets_what_the_librarys_model_gives_it(model_type, predict):
+    teacher, features = architectures.model(model_type), architectures.windows(model_type, [28, 7])
+    student = Student.from_encoder(teacher.base_model, "linear", 0)
+    given = []
+    for model in (teacher, student):
+        model.base_model.register_forward_pre_hook(lambda _, args, inputs: given.append(inputs), with_kwargs=True)
+        predict(model, features, 1000)
+    name = {"big_bird": "token_type_ids", "longformer": "global_attention_mask"}[model_type]
+    is_token = given[0]["attention_mask"].bool()
+    assert given[0][name][is_token].tolist() == given[1][name][is_token].tolist()
+    assert 0 < given[0][name][is_token].sum() < is_token.sum()
+
+
+@pytest.mark.parametrize("model_type", WORKING)
+def test_the_longest_window_of_a_model_is_known(model_type, predict):
+    model = architectures.model(model_type)
+    limit = inference.max_length(model)
+    if limit == np.inf:
+        if model_type != "gptj":  # its positions are in no module; check_windows runs it instead
+            predict(model, architectures.windows(model_type, [2 * architectures.POSITIONS]), 1)
+        return
+    predict(model, architectures.windows(model_type, [limit]), 1)
+    longer = architectures.windows(model_type, [limit + 1])
+    with pytest.raises(InputError, match=rf"question long has {limit + 1} tokens, \w+ takes at most {limit}; lower"):
+        inference.check_windows(model, longer, ["long"], PAD)
+    if "bigbird" not in model_type.replace("_", ""):
+        with pytest.raises((IndexError, RuntimeError)):
+            predict(model, longer, 1)
+
+
+@pytest.mark.parametrize("model_type", REFUSED)
+def test_a_model_that_cannot_work_is_refused_by_name(model_type, tmp_path):
+    architectures.config(model_type).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=f"model_type {model_type} cannot be used: {re.escape(REFUSED[model_type])}"):
+        encoders.load_qa_model(tmp_path)
+
+
+@pytest.mark.parametrize("model_type", [name for name, reason in REFUSED.items() if reason == PADDING])
+def test_padding_changes_the_logits_of_a_model_that_is_refused_for_it(model_type, predict):
+    model, features = architectures.model(model_type), architectures.windows(model_type, LENGTHS)
+    alone, together = (predict(model, features, budget) for budget in (1, 1000))
+    assert np.abs(alone - together).max() > 0.05 * np.abs(alone).max()
+
+
+def test_the_other_reasons_are_true_too(predict):
+    model, features = architectures.model("reformer"), architectures.windows("reformer", [64])
+    assert not np.allclose(predict(model, features, 1), predict(model, features, 1), atol=1e-3)
+    model, features = architectures.model("mra"), architectures.windows("mra", [32])
+    before = predict(model, features, 1)
+    features.input_ids[5] += 1
+    assert np.flatnonzero((predict(model, features, 1) != before).any(0)).tolist() == [5]
+    for model_type in ("t5", "mt5", "umt5"):
+        model = architectures.model(model_type)
+        assert model.base_model is model
+
+
+def test_the_documented_models_are_those_of_the_code():
+    assert dict(re.findall(r"^\| `(\S+)` \| (.+) \|$", TABLE, re.MULTILINE)) == {"model_type": "reason"} | REFUSED
+    listed = TABLE.split("<!-- working -->")[1]
+    assert re.findall(r"`(\S+)`", listed) == WORKING
+
+
+def test_a_separator_in_the_text_of_a_longformer_is_an_error_that_names_the_question():
+    features = architectures.windows("longformer", LENGTHS)
+    model, names = architectures.model("longformer"), ["one", "two", "three", "four"]
+    inference.check_windows(model, features, names, PAD)
+    features.input_ids[features.starts[2] + 3] = architectures.SEP
+    with pytest.raises(InputError, match="question three: LongformerForQuestionAnswering needs windows with three sep"):
+        inference.check_windows(model, features, names, PAD)
+
+
+def test_only_logits_that_are_read_must_be_finite():
+    """BigBird subtracts 1e6 from the logits of the question's tokens, more than a float16 can hold."""
+    model, features = architectures.model("big_bird"), architectures.windows("big_bird", LENGTHS)
+    indices, names = np.array([2, 0]), ["one", "two"]
+    rows = teacher_rows(model, features, indices, PAD, "float16")
+    check_finite(rows, names)
+    read = features.answer_mask[features.token_indices(indices)]
+    for stored, exact in zip(
+        (rows.start_logits, rows.end_logits), inference.predict(model, features, PAD, indices), strict=True
+    ):
+        assert stored.dtype == np.float16 and np.isfinite(stored).all() and stored.min() < -60000
+        np.testing.assert_array_equal(stored[read], exact[read].astype(np.float16))
+    logits = inference.predict(model, features, PAD, indices)
+    logits[1][-2] = 1e6
+    with pytest.raises(InputError, match="question two are not finite as float16"):
+        check_finite(as_rows(features, indices, logits, "float16", "float32"), names)
+
+
+def test_what_a_model_cannot_process_is_an_error_that_names_the_question():
+    model = architectures.model("xmod", default_language=None)
+    with pytest.raises(
+        InputError, match=r"XmodFor\w+ cannot process a window of question one \(28 tokens\): Input lan"
+    ):
+        inference.check_windows(model, architectures.windows("xmod", LENGTHS), ["one", "two", "three", "four"], PAD)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "changes", "layers", "cut"),
+    [
+        ("bert", {}, [1, 2], {}),
+        ("distilbert", {}, [2], {}),
+        ("mpnet", {}, [0, 2], {}),
+        (
+            "modernbert",
+            {"layer_types": ["full_attention"] * 2 + ["sliding_attention"]},
+            [0, 2],
+            {"layer_types": ["full_attention", "sliding_attention"]},
+        ),
+        ("longformer", {"attention_window": [16, 8, 4]}, [1, 2], {"attention_window": [8, 4]}),
+    ],
+)
+def test_an_encoder_with_fewer_layers_is_the_same_after_a_save(model_type, changes, layers, cut, predict, tmp_path):
+    whole, copy = (architectures.model(model_type, num_hidden_layers=3, **changes).base_model for _ in range(2))
+    encoder = encoders.keep_layers(copy, layers)
+    encoder.save_pretrained(tmp_path)
+    loaded = encoders.load_qa_model(tmp_path, trained_output=False).base_model
+    assert {key: loaded.config.to_dict()[key] for key in cut} == cut
+    features = architectures.windows(model_type, LENGTHS)
+    logits = [predict(Student.from_encoder(model, "linear", 0), features, 1000) for model in (encoder, loaded, whole)]
+    np.testing.assert_array_equal(logits[0], logits[1])
+    assert not np.allclose(logits[0], logits[2], atol=0.01)
+
+
+def test_layers_that_are_not_alike_cannot_replace_each_other():
+    whole = architectures.model("modernbert", num_hidden_layers=3).base_model
+    with pytest.raises(InputError, match=r"layers of ModernBertModel are not alike; keep layer 0 \(.*attn_norm"):
+        encoders.keep_layers(whole, [1, 2])

@@ -1,0 +1,282 @@
+"""Model folders from elsewhere: damaged, foreign and hostile ones."""
+
+import ast
+import builtins
+import json
+import shutil
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, BertConfig, BertForQuestionAnswering, BertForSequenceClassification
+
+from pipeline.errors import InputError
+from pipeline.models import encoders
+from pipeline.models.student import Student
+from pipeline.questions import tokenization
+
+ROOT = Path(__file__).parents[1]
+SIZES = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "num_hidden_layers": 2}
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 132\n"
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return BertForQuestionAnswering(BertConfig(vocab_size=200, **SIZES))
+
+
+@pytest.fixture
+def folder(tmp_path, model, tokenizer):
+    """A model folder."""
+    model.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def student(tmp_path, model):
+    """A student's folder."""
+    Student.from_encoder(model.base_model, "mlp", 0).save_pretrained(tmp_path / "student")
+    return tmp_path / "student"
+
+
+def change(path, **values):
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def change_weights(folder, change):
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def load_all(folder):
+    """Load whatever can be loaded from a folder; return the errors."""
+    errors = []
+    for load in (tokenization.load, encoders.load_qa_model, Student.load):
+        try:
+            load(folder)
+        except InputError as error:
+            errors.append(str(error))
+    return errors
+
+
+@pytest.mark.parametrize("model_type", ["of_its_own", "bert", "span_student"])
+def test_code_in_a_model_folder_is_never_run(folder, model_type, tmp_path, monkeypatch):
+    canary = tmp_path / "canary"
+    code = f"open({str(canary)!r}, 'w')\nimport transformers\n"
+    code += "class Config(transformers.BertConfig): model_type = 'of_its_own'\n"
+    code += "class Model(transformers.BertForQuestionAnswering): pass\nclass Words(transformers.BertTokenizer): pass\n"
+    (folder / "code.py").write_text(code)
+    classes = {"AutoConfig": "code.Config", "AutoModelForQuestionAnswering": "code.Model", "AutoModel": "code.Model"}
+    encoder = json.loads((folder / "config.json").read_text()) | {"auto_map": classes}
+    change(folder / "config.json", model_type=model_type, auto_map=classes, encoder_config=encoder)
+    classes = {"AutoTokenizer": ["code.Words", "code.Words"]}
+    change(folder / "tokenizer_config.json", tokenizer_class="Words", auto_map=classes)
+    questions = []
+
+    def answer(question=""):
+        questions.append(question)
+        return "y"
+
+    monkeypatch.setattr(builtins, "input", answer)
+    load_all(folder)
+    assert not canary.exists() and not questions
+    if model_type == "of_its_own":  # the canary sings: transformers alone asks, and runs the code
+        with pytest.raises(InputError, match=r"model_type is 'of_its_own', .* code of a model folder is never run"):
+            encoders.load_qa_model(folder)
+        monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+        AutoConfig.from_pretrained(folder)
+        assert canary.exists() and questions
+
+
+def test_nothing_is_loaded_with_remote_code_or_elsewhere():
+    loading = {"from_pretrained", "from_config", "load_dataset", "pipeline"}
+    for path in (ROOT / "pipeline").rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            name = getattr(getattr(call, "func", None), "attr", None) or getattr(
+                getattr(call, "func", None), "id", None
+            )
+            if isinstance(call, ast.Call) and name in loading:
+                assert path.name in ("pretrained.py", "squad.py")
+                assert "trust_remote_code=False" in ast.unparse(call), f"{path}:{call.lineno}"
+
+
+def test_weights_of_another_file_are_not_read(folder, tmp_path):
+    expected = encoders.load_qa_model(folder).state_dict()
+    shutil.copytree(folder, tmp_path / "other")
+    change_weights(tmp_path / "other", lambda weights: weights["qa_outputs.bias"].add_(1))
+    for name in ("../other/model.safetensors", "other.safetensors"):
+        shutil.copy(tmp_path / "other/model.safetensors", folder / "other.safetensors")
+        change(folder / "config.json", transformers_weights=name)
+        assert torch.equal(encoders.load_qa_model(folder).qa_outputs.bias, expected["qa_outputs.bias"])
+
+
+def test_an_adapter_is_refused(folder):
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "../other"}')
+    for load in (tokenization.load, encoders.load_qa_model):
+        with pytest.raises(InputError, match=r"has a PEFT adapter; merge it"):
+            load(folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["../../other.safetensors", "/other.safetensors", "sub/model.safetensors", "pytorch_model.bin", "", 7, None]
+)
+def test_an_index_names_safetensors_files_of_its_own_folder_only(folder, name):
+    (folder / "model.safetensors").rename(folder / "model-1.safetensors")
+    names = dict.fromkeys(load_file(folder / "model-1.safetensors"), "model-1.safetensors")
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": names}))
+    encoders.load_qa_model(folder)
+    index.write_text(json.dumps({"weight_map": names | {"qa_outputs.bias": name}}))
+    for load in (encoders.load_qa_model, encoders.fingerprint):
+        with pytest.raises(InputError, match="only safetensors files in the same folder are read"):
+            load(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ('{"weight_map": {}}', "has no weight_map"),
+        ('{"weight_map": [1]}', "has no weight_map"),
+        ("[]", "is not a JSON object"),
+        ('{"weight_map": {"qa_outputs.bias": "model-2.safetensors"}}', r"model-2\.safetensors is missing"),
+        ('{"weight_map": {"another": "model-1.safetensors"}}', "names weights that its files do not have: another"),
+    ],
+)
+def test_a_damaged_index_is_an_error(folder, content, problem):
+    (folder / "model.safetensors").rename(folder / "model-1.safetensors")
+    (folder / "model.safetensors.index.json").write_text(content)
+    with pytest.raises(InputError, match=problem):
+        encoders.load_qa_model(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"])
+def test_a_git_lfs_pointer_is_an_error_that_says_so(folder, name):
+    (folder / name).write_text(POINTER)
+    errors = load_all(folder)
+    assert any(f"{folder / name} is a Git LFS pointer, not the file itself; `git lfs pull`" in e for e in errors)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("[]", "is not a JSON object"),
+        ("null", "is not a JSON object"),
+        ("{", "is damaged"),
+        ('{"a":' * 100000 + "1" + "}" * 100000, "is damaged"),
+        ("1" * 5000, "is damaged"),
+        ("{}", "model_type is None"),
+        ('{"model_type": ["bert"]}', r"model_type is \['bert'\]"),
+        ('{"model_type": "bert", "hidden_size": "wide"}', "config.json: .*hidden_size"),
+        ('{"model_type": "bert", "hidden_size": 10, "num_attention_heads": 3}', "hidden size .* is not a multiple"),
+        ('{"model_type": "vit"}', "no question-answering model for model_type vit"),
+        ('{"model_type": "bert", "quantization_config": {"quant_method": "gptq"}}', "the weights are quantized"),
+    ],
+)
+def test_a_damaged_config_is_an_error_in_one_line(folder, content, problem):
+    (folder / "config.json").write_text(content)
+    with pytest.raises(InputError, match=problem) as raised:
+        encoders.load_qa_model(folder)
+    assert not [error for error in [str(raised.value), *load_all(folder)] if "\n" in error]
+
+
+@pytest.mark.parametrize("name", ["encoder.embeddings.word_embeddings.weight", "head.output.bias"])
+def test_a_student_without_some_of_its_weights_is_an_error(student, name):
+    Student.load(student)
+    change_weights(student, lambda weights: weights.pop(name))
+    with pytest.raises(InputError, match=f"{student} has no weights for part of the student: {name}"):
+        Student.load(student)
+
+
+def test_a_folder_of_another_model_is_not_a_student(folder):
+    with pytest.raises(InputError, match="has no student: its model_type is 'bert'"):
+        Student.load(folder)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_an_error(folder, student, value):
+    for path, name, load in (
+        (folder, "bert.encoder.layer.1.output.dense.bias", encoders.load_qa_model),
+        (student, "head.output.bias", Student.load),
+    ):
+        change_weights(path, lambda weights, name=name: weights[name].__setitem__(1, value))
+        with pytest.raises(InputError, match=f"{path} has weights that are not finite: {name}"):
+            load(path)
+
+
+def test_weights_of_any_type_are_checked_and_loaded_as_float32(folder):
+    change_weights(folder, lambda weights: weights.update({name: w.half() for name, w in weights.items()}))
+    assert encoders.load_qa_model(folder).qa_outputs.weight.dtype == torch.float32
+    tiny = torch.full((2,), 0x7F, dtype=torch.uint8).view(torch.float8_e4m3fn)  # NaN
+    change_weights(folder, lambda weights: weights.update({"qa_outputs.bias": tiny}))
+    with pytest.raises(InputError, match=r"not finite: qa_outputs.bias"):
+        encoders.load_qa_model(folder)
+
+
+def test_weights_of_more_layers_than_the_config_says_are_an_error(folder, student):
+    for layers in (1, 0):
+        change(folder / "config.json", num_hidden_layers=layers)
+        with pytest.raises(
+            InputError, match=rf"weights of more layers than its config.json says: .*\.layer.{layers}\."
+        ):
+            encoders.load_qa_model(folder)
+    encoder = json.loads((student / "config.json").read_text())["encoder_config"] | {"num_hidden_layers": 1}
+    change(student / "config.json", encoder_config=encoder)
+    with pytest.raises(InputError, match=r"more layers than its config.json says: encoder.encoder.layer.1\."):
+        Student.load(student)
+
+
+def test_weights_of_another_shape_are_an_error(folder):
+    change(folder / "config.json", vocab_size=300)
+    with pytest.raises(
+        InputError, match=r"word_embeddings.weight has shape \(200, 16\), its config.json says \(300, 1"
+    ):
+        encoders.load_qa_model(folder)
+
+
+def test_a_damaged_weight_file_is_an_error_with_its_name(folder):
+    (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-10])
+    with pytest.raises(InputError, match=f"{folder / 'model.safetensors'} is damaged"):
+        encoders.load_qa_model(folder)
+
+
+def test_a_classifier_of_three_labels_can_be_fine_tuned(folder, capsys):
+    names = {0: "contradiction", 1: "neutral", 2: "entailment"}
+    BertForSequenceClassification(BertConfig(vocab_size=200, id2label=names, **SIZES)).save_pretrained(folder)
+    model = encoders.load_qa_model(folder, trained_output=False)
+    assert (
+        "has no use for the weights bert.pooler.dense.bias, bert.pooler.dense.weight, classifier.bias, classifier.w"
+        in capsys.readouterr().out
+    )
+    assert model.qa_outputs.out_features == 2 == model.config.num_labels
+    model.save_pretrained(folder)
+    assert encoders.load_qa_model(folder).config.num_labels == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_a_hub_model_is_loaded_from_the_hubs_cache(folder, tmp_path, monkeypatch):
+    commit = "0" * 40
+    snapshot = tmp_path / "hub/models--owner--name/snapshots" / commit
+    shutil.copytree(folder, snapshot)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    loaded = encoders.load_qa_model("owner/name", commit)
+    assert torch.equal(loaded.qa_outputs.weight, encoders.load_qa_model(folder).qa_outputs.weight)
+    assert tokenization.fingerprint(tokenization.load("owner/name", commit)) == tokenization.fingerprint(
+        tokenization.load(folder)
+    )
+    for load in (encoders.load_qa_model, tokenization.load):
+        with pytest.raises(InputError, match="cannot download owner/other, revision 0000") as raised:
+            load("owner/other", commit)
+        assert "\n" not in str(raised.value)
+
+
+def test_a_missing_folder_is_an_error(tmp_path):
+    for load in (encoders.load_qa_model, tokenization.load):
+        with pytest.raises(
+            InputError, match=r"data/raw/none is missing; a model folder has config.json, model.safetens"
+        ):
+            load("data/raw/none")
