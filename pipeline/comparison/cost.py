@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import PreTrainedModel
 
 from pipeline.models.batching import pad
-from pipeline.models.hardware import device
+from pipeline.models.hardware import on_device
 from pipeline.models.inference import model_inputs, predict
 from pipeline.models.student import Student
 from pipeline.questions import tokenization
@@ -31,7 +31,7 @@ SAMPLE = 512  # windows of the throughput, at most
 STATUS = Path("/proc/self/status")
 
 
-def measure(model: nn.Module, features: Features, pad_token_id: int) -> dict[str, Any]:
+def measure(model: PreTrainedModel, features: Features, pad_token_id: int) -> dict[str, Any]:
     """Arithmetic, latency and throughput of a model that is on its device.
 
     Latency is that of one window of mean length, alone, from token ids on the device to logits in memory; tokenization
@@ -74,7 +74,7 @@ def measure(model: nn.Module, features: Features, pad_token_id: int) -> dict[str
 
 
 @torch.inference_mode()
-def flops(model: nn.Module, inputs: dict[str, torch.Tensor]) -> int:
+def flops(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> int:
     """Floating-point operations of matrix products, convolutions and attention in one call of the model.
 
     torch's counter does not know its fused attention on a CPU, so attention is computed as plain matrix products.
@@ -106,9 +106,9 @@ def peak_memory_mb() -> float:
 
 def main(folder: Path, windows: Path) -> None:
     """Print the cost of the student in a folder as JSON."""
-    student: nn.Module = Student.from_pretrained(folder)
+    student = Student.from_pretrained(folder)
     pad_token_id = tokenization.load(folder).pad_token_id
-    values = measure(student.to(device()), read_features(windows), pad_token_id)
+    values = measure(on_device(student), read_features(windows), pad_token_id)
     print(json.dumps({**values, "peak_memory_mb": peak_memory_mb()}))
 
 

@@ -114,6 +114,14 @@ def pad(features: Features, indices: np.ndarray, pad_token_id: int) -> Batch:
     )
 
 
+def pad_pair(
+    pair: tuple[np.ndarray, np.ndarray], features: Features, indices: np.ndarray
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Start and end values, each as `pad_flat` pads them."""
+    start, end = pair
+    return pad_flat(start, features, indices), pad_flat(end, features, indices)
+
+
 def pad_flat(flat: np.ndarray, features: Features, indices: np.ndarray) -> torch.Tensor:
     """(B, L) float32: the values of the windows at `indices`, padded with zeros.
 

@@ -129,6 +129,12 @@ def sinusoids(length: int, size: int) -> torch.Tensor:
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :size]
 
 
+def load_encoder(source: str | Path, revision: str | None = None) -> PreTrainedModel:
+    """The encoder of a model, without its output layer, which need not be trained; see `load_qa_model`."""
+    encoder: Any = load_qa_model(source, revision, trained_output=False).base_model
+    return encoder
+
+
 def keep_layers(encoder: PreTrainedModel, layers: list[int] | None) -> PreTrainedModel:
     """A new encoder with only the given layers of one that is not used again; None keeps all.
 

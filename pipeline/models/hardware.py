@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -22,6 +23,8 @@ CPU_ACTIVATIONS = 3 * 2**19
 
 PRECISION_VARIABLE = "SPAN_DISTILL_PRECISION"
 PRECISIONS = ("float32", "bfloat16")
+M = TypeVar("M", bound=nn.Module)
+
 # hidden size from which on a CPU gains from bfloat16, and the gain in speed that a product must show
 WIDE = 256
 FASTER = 1.3
@@ -29,7 +32,15 @@ FASTER = 1.3
 
 def device() -> torch.device:
     """This process's accelerator, or the CPU if there is none."""
-    return processes().device
+    found = processes().device
+    assert found is not None
+    return found
+
+
+def on_device(model: M) -> M:
+    """The model, moved to this process's device in place."""
+    nn.Module.to(model, device())
+    return model
 
 
 def has_bfloat16() -> bool:

@@ -8,11 +8,10 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from accelerate.utils import reduce
-from torch import nn
 from transformers import PreTrainedModel
 
 from pipeline.errors import InputError
-from pipeline.models.batching import pad, token_budget_batches
+from pipeline.models.batching import Batch, pad, token_budget_batches
 from pipeline.models.encoders import encoder_config, uses_segments
 from pipeline.models.hardware import BATCH_TOKENS_VARIABLE, batch_tokens, is_out_of_memory
 from pipeline.pretrained import one_line
@@ -26,7 +25,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def model_inputs(model: nn.Module, batch) -> dict[str, torch.Tensor]:
+def model_inputs(model: PreTrainedModel, batch: Batch) -> dict[str, torch.Tensor]:
     """The model's inputs from a batch; segment ids only if the model has embeddings for them."""
     inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
     if uses_segments(model):
@@ -95,7 +94,7 @@ def max_length(model: PreTrainedModel) -> float:
 
 
 def predict(
-    model: nn.Module,
+    model: PreTrainedModel,
     features: Features,
     pad_token_id: int,
     indices: np.ndarray | None = None,
@@ -119,7 +118,8 @@ def predict(
     end_logits = np.empty_like(start_logits)
     device = next(model.parameters()).device
     model.eval()
-    for module in list(model.modules()):  # else BigBird does this in its first batches, in several threads at once
+    modules: list[Any] = list(model.modules())
+    for module in modules:  # else BigBird does this in its first batches, in several threads at once
         if hasattr(module, "set_attention_type"):
             module.set_attention_type("original_full")
     budget = batch_tokens(model)
@@ -164,7 +164,7 @@ def map_in_threads(compute: Callable[[T], R], items: list[T], device: torch.devi
         torch.set_num_threads(threads)
 
 
-def predict_distributed(model: nn.Module, features: Features, pad_token_id: int) -> tuple[np.ndarray, np.ndarray]:
+def predict_distributed(model: PreTrainedModel, features: Features, pad_token_id: int) -> tuple[np.ndarray, np.ndarray]:
     """As `predict` for all windows, split across the run's processes; every process returns all logits."""
     state = processes()
     if state.num_processes == 1:

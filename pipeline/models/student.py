@@ -22,6 +22,7 @@ class StudentConfig(PretrainedConfig):
     """
 
     model_type = "span_student"
+    # pyrefly: ignore [bad-override]  transformers' own classes have AutoConfig here
     sub_configs = {"encoder_config": AutoConfig}
 
     def __init__(

@@ -17,7 +17,7 @@ def main() -> None:
     source = backbone.model
     if source in params.teacher.models:
         source = verified(paths.TEACHER / source, f"teacher@{source}")
-    encoder = encoders.load_qa_model(source, backbone.revision, trained_output=False).base_model
+    encoder = encoders.load_encoder(source, backbone.revision)
     encoders.keep_layers(encoder, backbone.layers).save_pretrained(paths.empty_folder(paths.BACKBONE))
     seal(paths.BACKBONE)
 

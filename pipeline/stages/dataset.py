@@ -8,6 +8,7 @@ Writes data/dataset.
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from pipeline import cli, paths
 from pipeline.errors import InputError
@@ -34,13 +35,13 @@ def read(params: Dataset, split: str) -> list[squad.Record]:
     size = params.train_size if split == "train" else params.validation_size
     records: Iterable[squad.Record]
     if params.source == "synthetic":
-        where, records = f"synthetic {split} corpus", synthetic.corpus(split, size, params.seed)
+        where, records = f"synthetic {split} corpus", synthetic.corpus(split, size or 0, params.seed)
     elif params.source == "files":
-        where = params.train_file if split == "train" else params.validation_file
-        records = squad.read_json(Path(where))
+        file: Any = params.train_file if split == "train" else params.validation_file
+        where, records = file, squad.read_json(Path(file))
     else:
         where = f"hub data set {params.source}, split {split}"
-        records = squad.read_hub(params.source, params.revision, split)
+        records = squad.read_hub(params.source, params.revision or "", split)
     counts: Counter[str] = Counter()
     selected = squad.checked(usable(records, params.unanswerable == "keep", split == "train", counts), where, size)
     counts["unanswerable"] = count_unanswerable(selected)

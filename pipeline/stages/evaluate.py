@@ -17,8 +17,7 @@ from pipeline.checksums import seal, verified
 from pipeline.comparison.standard_errors import with_errors
 from pipeline.logits import teaching
 from pipeline.models import inference
-from pipeline.models.batching import pad, pad_flat, token_budget_batches
-from pipeline.models.hardware import device
+from pipeline.models.batching import pad, pad_pair, token_budget_batches
 from pipeline.models.student import Student
 from pipeline.params import load
 from pipeline.questions import tokenization
@@ -39,7 +38,7 @@ def main() -> None:
     names = sorted(params.teacher.models)
     outputs = [teaching.read(*paths.teacher_paths(name, "validation"), records) for name in names]
     teacher = teaching.targets(outputs, features)
-    student = Student.load(verified(paths.STUDENT, "train")).to(device())
+    student = Student.load(verified(paths.STUDENT, "train"))
 
     logits = inference.predict(student, features, tokenizer.pad_token_id)
     longest, metric = params.evaluate.max_answer_length, params.evaluate.metric
@@ -75,9 +74,7 @@ def window_losses(features: Features, logits: metrics.Logits, teacher: metrics.L
     losses = np.zeros((2, len(features)))
     for indices in token_budget_batches(features.lengths, 65536):
         batch = pad(features, indices, pad_token_id=0)
-        student_logits, teacher_logits = (
-            tuple(pad_flat(end, features, indices) for end in pair) for pair in (logits, teacher)
-        )
+        student_logits, teacher_logits = (pad_pair(pair, features, indices) for pair in (logits, teacher))
         losses[0, indices] = span_cross_entropy(student_logits, batch.labels, batch.answer_mask)
         losses[1, indices] = span_divergence(student_logits, teacher_logits, batch.answer_mask, temperature=1.0)
     return losses

@@ -139,7 +139,7 @@ def load_teacher(folder: Path) -> encoders.PreTrainedModel:
     precision, reason = hardware.teacher_precision(teacher)
     if precision == "bfloat16":
         encoders.bfloat16_encoder(teacher)
-    teacher = teacher.to(hardware.device())
+    teacher = hardware.on_device(teacher)
     if processes().is_main_process:
         print(f"{folder.name}: {hardware.description(teacher, precision, reason)}", flush=True)
     return teacher

@@ -11,7 +11,7 @@ from pipeline import cli, paths
 from pipeline.checksums import seal, verified
 from pipeline.errors import InputError
 from pipeline.models import encoders, inference
-from pipeline.models.hardware import device, run_environment
+from pipeline.models.hardware import on_device, run_environment
 from pipeline.params import Teacher, load
 from pipeline.processes import processes
 from pipeline.questions import tokenization
@@ -29,7 +29,7 @@ def main(name: str) -> None:
         raise InputError(f"there is no teacher '{name}'; teacher.models has {', '.join(params.models)}")
     paths.writable(paths.training_cache())
     tokenizer = tokenization.load(verified(paths.tokenizer(name), "tokenize"))
-    model = initial_model(params, name, len(tokenizer)).to(device())
+    model = on_device(initial_model(params, name, len(tokenizer)))
     if params.train.epochs:
         fine_tune(model, params, name, tokenizer.pad_token_id)
     elif processes().is_main_process:
@@ -81,7 +81,7 @@ def initial_model(params: Teacher, name: str, vocab_size: int) -> encoders.PreTr
     """Return the teacher before fine-tuning: new weights, or a loaded model."""
     teacher = params.models[name]
     if teacher.model == "new":
-        return encoders.new_qa_model(params.config, vocab_size, teacher.seed)
+        return encoders.new_qa_model(params.config or {}, vocab_size, teacher.seed)
     return encoders.load_qa_model(
         teacher.model, teacher.revision, trained_output=params.train.epochs == 0, seed=teacher.seed
     )

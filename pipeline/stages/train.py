@@ -6,17 +6,18 @@ Writes data/student and data/curves.
 """
 
 import sys
+from typing import Any
 
 import numpy as np
-from torch import nn
+from transformers import PreTrainedModel
 
 from pipeline import cli, paths
 from pipeline.checksums import seal, verified
 from pipeline.errors import InputError
 from pipeline.logits import teaching
 from pipeline.models import encoders, inference
-from pipeline.models.batching import Batch, pad_flat, to_device
-from pipeline.models.hardware import device, run_environment
+from pipeline.models.batching import Batch, pad_pair, to_device
+from pipeline.models.hardware import on_device, run_environment
 from pipeline.models.student import Student
 from pipeline.params import Distill, Params, load
 from pipeline.processes import processes
@@ -51,10 +52,10 @@ def main() -> None:
     else:
         features["train"] = with_labels(features["train"])
 
-    backbone = encoders.load_qa_model(verified(paths.BACKBONE, "backbone"), trained_output=False).base_model
-    student = Student.from_encoder(backbone, params.head, params.seed).to(device())
-    config = student.config
-    student = with_dropout(student, params.train.dropout, params.train.attention_dropout)
+    backbone = encoders.load_encoder(verified(paths.BACKBONE, "backbone"))
+    new = on_device(Student.from_encoder(backbone, params.head, params.seed))
+    config: Any = new.config
+    student = with_dropout(new, params.train.dropout, params.train.attention_dropout)
     names = {split: [records[split][i]["id"] for i in windows.record] for split, windows in features.items()}
     for split, windows in features.items():
         inference.check_windows(student, windows, names[split], tokenizer.pad_token_id)
@@ -64,7 +65,7 @@ def main() -> None:
     if is_main:
         paths.empty_folder(paths.CURVES)
 
-    def evaluate(model: nn.Module) -> Row:
+    def evaluate(model: PreTrainedModel) -> Row:
         logits = inference.predict_distributed(model, features["validation"], tokenizer.pad_token_id)
         scores, _ = metrics.scores(
             features["validation"],
@@ -121,7 +122,7 @@ def with_labels(features: Features) -> Features:
 
 def key(
     params: Params,
-    student: Student,
+    student: PreTrainedModel,
     features: dict[str, Features],
     records: dict[str, list],
     teacher: metrics.Logits | None,
@@ -169,8 +170,10 @@ def student_loss(
     logits: Pair, batch: Batch, features: Features, teacher: metrics.Logits | None, settings: Distill
 ) -> Losses:
     """The distillation loss of a batch, given the teacher's logits of all windows."""
-    where = batch.labels.device
-    targets = teacher and tuple(to_device(pad_flat(end, features, batch.indices), where) for end in teacher)
+    targets = None
+    if teacher:
+        start, end = pad_pair(teacher, features, batch.indices)
+        targets = to_device(start, batch.labels.device), to_device(end, batch.labels.device)
     return distillation(
         logits,
         targets,

@@ -2,6 +2,7 @@
 
 import copy
 
+from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from pipeline.errors import InputError
@@ -49,7 +50,8 @@ def with_dropout(model: PreTrainedModel, dropout: float | None, attention_dropou
         setattr(_encoder_config(config), name, value)
     changed = type(model)(config)
     changed.load_state_dict(model.state_dict())
-    return changed.to(model.dtype).to(model.device)
+    nn.Module.to(changed, model.device, model.dtype)
+    return changed
 
 
 def _named(model: PreTrainedModel, names: tuple[str, ...], value: float, key: str) -> dict[str, float]:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pipeline.models.batching import Batch, cut, pad, token_budget_batches
-from pipeline.models.hardware import batch_tokens
+from pipeline.models.hardware import batch_tokens, device
 from pipeline.processes import processes
 from pipeline.questions.features import Features
 
@@ -29,7 +29,7 @@ class StepLoader:
     def __init__(self, features: Features, pad_token_id: int, micro_batch_size: int | None, model: nn.Module):
         self.features, self.pad_token_id = features, pad_token_id
         self.micro_batch_size, self.model = micro_batch_size, model
-        self.state = processes()
+        self.state, self.device = processes(), device()
 
     def prefetch(self, steps: Iterator[np.ndarray]) -> Iterator[Step]:
         """Yield the batches of each step; the next step is prepared while the caller uses the current one."""
@@ -48,13 +48,13 @@ class StepLoader:
         else:
             parts = [(len(part) / len(indices), part) for part in self.micro_batches(mine)]
         batches = [(weight, pad(self.features, part, self.pad_token_id)) for weight, part in parts]
-        if self.state.device.type == "cuda":
+        if self.device.type == "cuda":
             batches = [(weight, batch.pinned()) for weight, batch in batches]
         return indices, batches
 
     def micro_batches(self, indices: np.ndarray) -> list[np.ndarray]:
         """Split indices into the micro-batches that the device computes one after another."""
-        if self.micro_batch_size is None and self.state.device.type == "cpu":
+        if self.micro_batch_size is None and self.device.type == "cpu":
             tokens = torch.get_num_threads() * batch_tokens(self.model)
             budgeted = token_budget_batches(self.features.lengths[indices], tokens)
             return [indices[part] for part in budgeted]

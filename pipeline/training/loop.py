@@ -15,6 +15,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from pipeline.errors import InputError, is_lost_process
 from pipeline.models.batching import Batch
@@ -25,7 +26,7 @@ from pipeline.params import Train
 from pipeline.processes import processes
 from pipeline.progress import Progress
 from pipeline.questions.features import Features
-from pipeline.training.checkpoints import Checkpoint
+from pipeline.training.checkpoints import Checkpoint, State
 from pipeline.training.curve import Curve
 from pipeline.training.loading import StepLoader
 from pipeline.training.optimizer import new_optimizer
@@ -38,13 +39,13 @@ Losses = dict[str, Tensor]
 
 
 def train(
-    model: nn.Module,
+    model: PreTrainedModel,
     features: Features,
     pad_token_id: int,
     settings: Train,
     seed: int,
     loss: Callable[[tuple[Tensor, Tensor], Batch], Losses],
-    evaluate: Callable[[nn.Module], Row] | None = None,
+    evaluate: Callable[[PreTrainedModel], Row] | None = None,
     after_step: Callable[[], None] = lambda: None,
     checkpoint: Checkpoint | None = None,
     report: Callable[[Run], None] = lambda run: None,
@@ -116,7 +117,8 @@ class _Loop:
         compiled = torch.compile(self.unwrapped, dynamic=True) if settings.compile else self.unwrapped
         self.model, self.optimizer = self.accelerator.prepare(compiled, new_optimizer(self.unwrapped, settings))
         self.loader = StepLoader(features, pad_token_id, settings.micro_batch_size, self.unwrapped)
-        self.run, self.best = Run(), None
+        self.run = Run()
+        self.best: State | None = None
         self.between_steps = True  # false while an optimizer step changes weights
         self.checkpoint_seconds = 0.0
         self.resume()
