@@ -24,6 +24,7 @@ from pipeline import cli
 from pipeline.commands import cost
 from pipeline.commands.experiments import Run, read_questions, read_run, refuse_other_questions, scored_runs
 from pipeline.comparison.leaderboard import Row, Student, as_dict, leaderboard
+from pipeline.comparison.settings import labels
 from pipeline.comparison.slices import SliceRow, slice_rows
 from pipeline.comparison.slices import slices as labels_of_slices
 from pipeline.errors import InputError
@@ -114,27 +115,8 @@ def group(runs: Sequence[Run]) -> list[Student]:
         if not taken.scores.equals(run.scores):
             print(f"left out: {run.name} has the params of {taken.name}, but other scores", file=sys.stderr)
     students = [list(seeds.values()) for seeds in settings.values()]
-    return [_student(name, seeds) for name, seeds in zip(labels(students), students, strict=True)]
-
-
-def labels(students: Sequence[Sequence[Run]]) -> list[str]:
-    """What tells each student from the others: the params in which they differ, or its head."""
-    flat = [flatten({k: v for k, v in runs[0].params.items() if k != "seed"}) for runs in students]
-    keys = sorted({key for params in flat for key in params})
-    differing = [key for key in keys if len({json.dumps(params.get(key)) for params in flat}) > 1]
-    differing = [key for key in differing if key != "head"]
-    return [
-        " ".join([str(params.get("head")), *(f"{key.rpartition('.')[2]}={params.get(key)}" for key in differing)])
-        for params in flat
-    ]
-
-
-def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values by dotted key."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        found |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return found
+    names = labels([seeds[0].params for seeds in students])
+    return [_student(name, seeds) for name, seeds in zip(names, students, strict=True)]
 
 
 def _student(name: str, runs: Sequence[Run]) -> Student:

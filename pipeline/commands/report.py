@@ -1,0 +1,87 @@
+"""report: write one HTML page that compares students; it needs no network to be read.
+
+Reads the scores, curves, params and costs of the runs named: revisions, DVC experiments, or `workspace`; and the
+questions and the teachers' answers of the baseline. Computes nothing on a device; writes only --out.
+"""
+
+import argparse
+import io
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from pipeline import cli, paths
+from pipeline.commands.compare import group, read_costs, read_runs
+from pipeline.commands.experiments import Run, read_questions, with_defaults
+from pipeline.errors import InputError
+from pipeline.report.content import Entry, build
+from pipeline.report.page import render
+
+REPORT = Path("report.html")
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = cli.parser("pipeline.commands.report", __doc__)
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="REV|EXP",
+        help="by default HEAD, the workspace, and every experiment of the repository",
+    )
+    parser.add_argument("--baseline", metavar="REV|EXP", help="by default the first run named or read")
+    parser.add_argument("--out", metavar="FILE", type=Path, default=REPORT, help=f"by default {REPORT}")
+    return parser
+
+
+def main(names: list[str], baseline: str | None, out: Path) -> None:
+    runs = read_runs(names, baseline)
+    entries = read_entries(runs)
+    base = next(entry.student.name for entry in entries if runs[0].name in entry.student.runs)
+    try:
+        view, data = build(entries, base, read_questions(runs[0]), read_teachers(runs[0]))
+    except ValueError as error:
+        raise InputError(f"the students cannot be compared: {error}") from None
+    page = render(view, data).encode()
+    out.write_bytes(page)
+    print(f"{out}: {len(entries)} students, {view['questions']} questions, {len(page) / 1e6:.1f} MB")
+
+
+def read_entries(runs: list[Run]) -> list[Entry]:
+    """The students of the runs, with what DVC and the cache hold of each."""
+    by_name = {run.name: run for run in runs}
+    students = group(runs)
+    costs = read_costs(students, runs)
+    entries = []
+    for student in students:
+        seeds = [by_name[name] for name in student.runs]
+        curves = [(read_curve(run, "train"), read_curve(run, "validation")) for run in seeds]
+        scores = [run.scores for run in seeds]
+        entries.append(Entry(student, with_defaults(seeds[0].params), scores, curves, costs.get(student.name)))
+    return entries
+
+
+def read_curve(run: Run, name: str) -> pa.Table:
+    """A curve of a run; without rows where it has none, since a run of few steps writes none."""
+    try:
+        content = run.read(paths.CURVES / f"{name}.tsv")
+    except InputError:
+        return pa.table({"step": []})
+    return pyarrow.csv.read_csv(io.BytesIO(content), parse_options=pyarrow.csv.ParseOptions(delimiter="\t"))
+
+
+def read_teachers(run: Run) -> dict[str, pa.Table]:
+    """The scores of each question of each teacher; where there are several, `mean` is the last.
+
+    Raises:
+        InputError: a teacher has none.
+    """
+    names = sorted(run.params["teacher"]["models"])
+    names += ["mean"] if len(names) > 1 else []
+    files = {name: paths.question_scores(paths.TEACHER_PREDICTIONS / name) for name in names}
+    return {name: pq.read_table(io.BytesIO(run.read(path))) for name, path in files.items()}
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments())

@@ -1,0 +1,47 @@
+"""Settings of students side by side: what tells one from another, and which differ in a single parameter."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def labels(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What tells each setting from the others: its head, and the params other than head and seed in which they differ.
+
+    Args:
+        settings: values of params.yaml, nested.
+    """
+    flat = [flatten(params) for params in settings]
+    keys = sorted({key for params in flat for key in params} - {"head", "seed"})
+    differing = [key for key in keys if len({json.dumps(params.get(key)) for params in flat}) > 1]
+    return [
+        " ".join([str(params.get("head")), *(f"{key.rpartition('.')[2]}={params.get(key)}" for key in differing)])
+        for params in flat
+    ]
+
+
+def differing_in(key: str, settings: Sequence[Mapping[str, Any]]) -> list[list[int]]:
+    """Groups of two settings or more that differ in `key`, and in nothing else but the seed, ordered by its values.
+
+    Args:
+        key: dotted, such as `distill.alpha`; its values are numbers.
+        settings: values of params.yaml, nested.
+
+    Returns:
+        Indices of the settings of each group. A setting is in one group at most.
+    """
+    flat = [flatten(params) for params in settings]
+    groups: dict[str, list[int]] = {}
+    for i, params in enumerate(flat):
+        rest = {name: value for name, value in params.items() if name not in (key, "seed")}
+        if params.get(key) is not None:
+            groups.setdefault(json.dumps(rest, sort_keys=True), []).append(i)
+    return [sorted(group, key=lambda i: flat[i][key]) for group in groups.values() if len(group) > 1]
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by dotted key."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found

@@ -1,0 +1,36 @@
+import pytest
+
+from tests.report import generated
+from tests.report.browser import CHROMIUM, Browser
+
+
+@pytest.fixture(scope="session")
+def records():
+    return generated.records(questions=24, paragraphs=6)
+
+
+@pytest.fixture(scope="session")
+def entries(records):
+    """Three students; the first, the baseline, has two seeds, and differs from the second in alpha alone."""
+    params = {"head": "linear", "seed": 0, "distill": {"alpha": 1.0, "temperature": 2.0}}
+    other = {**params, "distill": {"alpha": 0.5, "temperature": 2.0}}
+    costs = {"latency_ms_median": 12.5}
+    return [
+        generated.entry("linear alpha=1.0", params, [generated.scores(records, 0.6, seed) for seed in (1, 2)]),
+        generated.entry("linear alpha=0.5", other, [generated.scores(records, 0.5, 3)], costs=costs),
+        generated.entry("cnn3 alpha=1.0", {**params, "head": "cnn3"}, [generated.scores(records, 0.9, 4)], 80_000_000),
+    ]
+
+
+@pytest.fixture(scope="session")
+def teacher(records):
+    return generated.scores(records, 0.75, 5)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine; `apt-get install chromium` brings one")
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()

@@ -1,0 +1,70 @@
+import dataclasses
+
+import pyarrow as pa
+import pytest
+
+from pipeline.comparison.statistics import score_interval
+from pipeline.report import content
+
+
+@pytest.fixture(scope="module")
+def built(entries, records, teacher):
+    return content.build(entries, "linear alpha=1.0", records, {"large": teacher})
+
+
+def test_students_come_in_the_order_of_the_leaderboard(built):
+    view, data = built
+    assert data["students"] == [row.name for row in view["rows"]]
+    assert data["students"][0] == "cnn3 alpha=1.0"
+    sizes = {point["student"]: point["size"] for point in data["charts"]["size"]["data"]["values"]}
+    assert sizes == {"cnn3 alpha=1.0": 320.0, "linear alpha=1.0": 280.0, "linear alpha=0.5": 280.0}
+
+
+def test_the_answers_of_each_student_are_its_own(built, entries):
+    _, data = built
+    by_name = {entry.student.name: entry for entry in entries}
+    for name, seeds in zip(data["students"], data["examples"]["students"], strict=True):
+        scores = by_name[name].scores
+        assert [seed["exact"] for seed in seeds] == [
+            [int(value == 100) for value in table["exact_match"].to_pylist()] for table in scores
+        ]
+
+
+def test_the_teacher_has_an_interval(built, teacher):
+    (row,) = built[0]["teachers"]
+    assert row["f1"] == score_interval(teacher["f1"].to_numpy(), teacher["paragraph"].to_numpy())
+
+
+def test_latency_is_shown_of_the_students_that_have_it(built):
+    view, data = built
+    assert view["latency"] == {"linear alpha=0.5": 12.5}
+    (point,) = data["charts"]["latency"]["data"]["values"]
+    assert (point["student"], point["latency"]) == ("linear alpha=0.5", 12.5)
+
+
+def test_without_costs_there_is_no_latency(entries, records, teacher):
+    bare = [dataclasses.replace(entry, costs=None) for entry in entries]
+    assert "latency" not in content.build(bare, "linear alpha=1.0", records, {"large": teacher})[0]["costs"]
+
+
+def test_an_effect_is_shown_where_students_differ_in_it_alone(built):
+    view, data = built
+    assert view["effects"] == ["distill.alpha"]
+    values = data["charts"]["distill.alpha"]["data"]["values"]
+    assert [(value["value"], value["student"]) for value in values] == [
+        (0.5, "linear alpha=0.5"),
+        (1.0, "linear alpha=1.0"),
+    ]
+
+
+def test_a_long_curve_keeps_its_ends_and_is_thinned(entries):
+    long = pa.table({"step": list(range(1000)), "minutes": [0.0] * 1000, "loss": [1.0] * 1000})
+    (entry,) = [dataclasses.replace(entries[1], curves=[(long, long)])]
+    steps = [row["step"] for row in content.curve_values([entry])]
+    assert len(steps) == 2 * content.CURVE_POINTS
+    assert (steps[0], steps[content.CURVE_POINTS - 1]) == (0, 999)
+
+
+@pytest.mark.parametrize(("length", "expected"), [(0, []), (1, [0]), (3, [0, 1, 2]), (9, [0, 4, 8])])
+def test_evenly_spaced(length, expected):
+    assert content.evenly_spaced(length, 3) == expected

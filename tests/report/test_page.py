@@ -1,0 +1,59 @@
+import base64
+import gzip
+import hashlib
+import json
+import re
+
+import pytest
+
+from pipeline.report import page
+from pipeline.report.content import build
+
+
+@pytest.fixture(scope="module")
+def parts(entries, records, teacher):
+    return build(entries, "linear alpha=1.0", records, {"large": teacher})
+
+
+@pytest.fixture(scope="module")
+def text(parts):
+    return page.render(*parts)
+
+
+def unpacked(text):
+    packed = re.search(r'<script id="data"[^>]*>(.*?)</script>', text)[1]
+    return json.loads(gzip.decompress(base64.b64decode(packed)))
+
+
+def test_the_page_holds_the_data(parts, text):
+    assert unpacked(text) == json.loads(json.dumps(parts[1]))
+
+
+def test_the_same_content_gives_the_same_page(parts, text):
+    assert page.render(*parts) == text
+
+
+def test_the_page_names_no_address(parts, text):
+    """Vega's JavaScript holds addresses of schemas and namespaces, which it does not load; the policy forbids it to."""
+    own = text.replace(page.vega(), "")
+    assert not re.findall(r"https?://|src=|url\(|@import", own)
+
+
+def test_the_policy_allows_the_scripts_of_the_page_alone(text):
+    allowed = re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1].replace("&#39;", "'")
+    scripts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    assert len(hashes) == 2
+    directives = dict(directive.strip().split(" ", 1) for directive in allowed.split(";"))
+    assert directives["default-src"] == "'none'"
+    assert directives["script-src"].split() == [f"'sha256-{value}'" for value in hashes]
+
+
+def test_markup_in_names_is_escaped(parts):
+    view = {**parts[0], "baseline": "</title><script>alert(1)</script>"}
+    assert "<script>alert" not in page.render(view, parts[1])
+
+
+def test_nan_is_refused():
+    with pytest.raises(ValueError, match="JSON"):
+        page.compress({"f1": float("nan")})
