@@ -1,10 +1,12 @@
 """First commands of a user: repro, another head, a queue of heads, plots. The tests share a repository, in order."""
 
 import json
+import re
+import shlex
 
 import pytest
 
-from tests.repositories import copy, ran
+from tests.repositories import ROOT, copy, ran
 
 pytestmark = pytest.mark.slow
 DATA_STAGES = ["dataset", "tokenize", "teacher@large", "logits", "backbone"]
@@ -25,6 +27,7 @@ def test_repro_then_another_head_then_the_difference(reproduced, repository):
     changes = json.loads(repository("dvc", "metrics", "diff", "--all", "--json"))
     parameters = changes["metrics/eval.json"]["parameters"]
     assert parameters["new"] - parameters["old"] == (3 * 16 * 64 + 64 + 64 * 2 + 2) - (16 * 2 + 2)
+<<<<<<< Updated upstream
     assert {"f1", "f1_error", "exact_match", "exact_match_error"} <= changes["metrics/eval.json"].keys()
     assert changes.keys() == {"metrics/eval.json", "metrics/teacher.json"} and len(changes["metrics/eval.json"]) <= 12
     teacher = {name: score["diff"] for name, score in changes["metrics/teacher.json"].items()}
@@ -32,6 +35,15 @@ def test_repro_then_another_head_then_the_difference(reproduced, repository):
     assert teacher == dict.fromkeys((f"large.{name}" for name in names), 0)
     changed = ["dvc.lock", "metrics/eval.json", "params.yaml"]
     assert repository("git", "status", "--short").split() == [word for name in changed for word in ("M", name)]
+=======
+    first = list(json.loads((repository.folder / "metrics/eval.json").read_text()))[:4]
+    assert first == ["exact_match", "exact_match_error", "f1", "f1_error"]
+    assert len(changes["metrics/eval.json"]) <= 12
+    teacher = {name: score["diff"] for name, score in changes["metrics/teacher.json"].items()}
+    assert teacher == dict.fromkeys(["large.exact_match", "large.f1", "large.span_accuracy", "large.questions"], 0)
+    changed = repository("git", "status", "--short").splitlines()
+    assert changed == [" M dvc.lock", " M metrics/eval.json", " M params.yaml"]
+>>>>>>> Stashed changes
 
 
 def test_a_queue_runs_heads_in_temporary_folders(repository):
@@ -44,6 +56,14 @@ def test_a_queue_runs_heads_in_temporary_folders(repository):
     assert {"mlp", "lstm64"} <= heads.keys()
     for head in ("mlp", "lstm64"):
         assert 0 <= heads[head]["metrics/eval.json"]["data"]["f1"] <= 100
+
+
+def test_the_table_of_experiments_in_the_readme_fits_100_columns(repository):
+    (command,) = re.findall(r"^    (dvc exp show .*)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.M)
+    table = repository(*shlex.split(command))
+    assert max(map(len, table.splitlines())) <= 100
+    for word in ("exact_match", "f1", "head", "lstm64", "mlp"):
+        assert word in table
 
 
 def test_plots_compare_the_experiments(repository):
