@@ -24,14 +24,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import yaml
 from dvc.exceptions import InvalidArgumentError
 from dvc.utils.hydra import apply_overrides
 
 from pipeline import cli, paths
 from pipeline.commands.experiments import Run, experiments, read_params, read_run, with_defaults
 from pipeline.errors import InputError
-from pipeline.params import HEADS, check, load
+from pipeline.params import HEADS, check, load, parse
 
 PIPELINE = Path("dvc.yaml")
 
@@ -127,7 +126,7 @@ def overridden(overrides: Sequence[str]) -> dict[str, Any]:
             raise InputError(
                 f"-S: {reason}; a setting is KEY=VALUE with one value, and +KEY=VALUE where params.yaml lacks the key"
             ) from None
-        values = yaml.safe_load(Path(copy).read_text(encoding="utf-8"))
+        values = parse(Path(copy).read_text(encoding="utf-8"))
     check(values, f"{paths.PARAMS} with -S {' -S '.join(overrides)}")
     return values
 
@@ -200,7 +199,7 @@ def changes(revision: str) -> str:
     Raises:
         InputError: there is no such revision.
     """
-    stages = yaml.safe_load(PIPELINE.read_text(encoding="utf-8"))["stages"].values()
+    stages = parse(PIPELINE.read_text(encoding="utf-8"))["stages"].values()
     inputs = {dep for stage in stages for dep in stage.get("do", stage)["deps"]}  # git ignores those that stages write
     return git("diff", "--no-ext-diff", revision, "--", str(PIPELINE), *sorted(inputs))
 

@@ -61,6 +61,7 @@ def slices(table: pa.Table, records: Sequence[dict[str, Any]]) -> dict[str, list
     - context length: words, in three slices of about equally many questions; fewer where lengths are equal.
     - place of the answer: its first character, relative to the context's characters.
     - windows: how many the question has.
+    - answerable: answerable or unanswerable.
 
     A question without a reference has the label "no answer" for what depends on one.
 
@@ -75,6 +76,7 @@ def slices(table: pa.Table, records: Sequence[dict[str, Any]]) -> dict[str, list
         "context length": _ranges(lengths),
         "place of the answer": [_place(record) for record in records],
         "windows": [str(n) if n < 3 else "3 or more" for n in table["windows"].to_pylist()],
+        "answerable": ["answerable" if value else "unanswerable" for value in table["answerable"].to_pylist()],
     }
 
 

@@ -126,7 +126,7 @@ def test_slices_are_printed_for_each_student_with_the_largest_differences(comman
     linear, cnn3 = out.split("## ")[1:]
     for text in (linear, cnn3):
         assert re.findall(r"^\| (.*): ", text, re.M) == [
-            "question word", "answer length", "context length", "place of the answer", "windows",
+            "question word", "answer length", "context length", "place of the answer", "windows", "answerable",
         ]  # fmt: skip
         assert re.search(r"^\| how many +\| +8 \|", text, re.M)
     assert " difference |" in cnn3 and " difference |" not in linear

@@ -13,7 +13,8 @@ def record(question="Who?", context="a b c d", answer="b", start=2):
 
 
 def of(kind, *records, windows=None):
-    return slices(pa.table({"windows": windows or [1] * len(records)}), records)[kind]
+    table = {"windows": windows or [1] * len(records), "answerable": [bool(r["answers"]["text"]) for r in records]}
+    return slices(pa.table(table), records)[kind]
 
 
 @pytest.mark.parametrize(
@@ -50,16 +51,17 @@ def test_context_length_has_three_slices_of_equal_size():
     assert set(of("context length", *[record()] * 5)) == {"up to 4 words"}
 
 
-def test_place_of_the_answer_and_windows():
+def test_place_of_the_answer_answerable_and_windows():
     context = "x" * 9
     labels = of("place of the answer", *(record(context=context, start=start) for start in (0, 2, 3, 5, 6, 8)))
     assert labels == ["0-33 %"] * 2 + ["33-67 %"] * 2 + ["67-100 %"] * 2
     assert of("place of the answer", record(answer=None)) == ["no answer"]
+    assert of("answerable", record(), record(answer=None)) == ["answerable", "unanswerable"]
     assert of("windows", *[record()] * 4, windows=[1, 2, 3, 9]) == ["1", "2", "3 or more", "3 or more"]
 
 
 def test_no_questions_have_no_labels():
-    assert not any(slices(pa.table({"windows": pa.array([], pa.int32())}), []).values())
+    assert not any(slices(pa.table({"windows": pa.array([], pa.int32()), "answerable": pa.array([], pa.bool_())}), []).values())
 
 
 def test_labels_are_ordered_by_their_numbers():
