@@ -88,11 +88,12 @@ def build(
 
 
 def teacher_row(name: str, scores: pa.Table) -> dict[str, Any]:
-    """A teacher's name, and its exact match and F1 with intervals."""
-    paragraphs = scores["paragraph"].to_numpy()
-    return {"name": name} | {
-        metric: score_interval(scores[metric].to_numpy(), paragraphs) for metric in ("exact_match", "f1")
-    }
+    """A teacher's name, and its exact match and F1 with intervals, named as in a `Row`."""
+    row: dict[str, Any] = {"name": name}
+    for metric in ("exact_match", "f1"):
+        found = score_interval(scores[metric].to_numpy(), scores["paragraph"].to_numpy())
+        row |= {metric: found.mean, f"{metric}_low": max(found.low, 0.0), f"{metric}_high": min(found.high, 100.0)}
+    return row
 
 
 def cost_charts(rows: Sequence[Row], latency: Mapping[str, float], baseline: str) -> dict[str, charts.Spec]:
