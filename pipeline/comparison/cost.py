@@ -106,7 +106,7 @@ def peak_memory_mb() -> float:
 
 def main(folder: Path, windows: Path) -> None:
     """Print the cost of the student in a folder as JSON."""
-    student = Student.from_pretrained(folder)
+    student = Student.load(folder)
     pad_token_id = tokenization.load(folder).pad_token_id
     values = measure(on_device(student), read_features(windows), pad_token_id)
     print(json.dumps({**values, "peak_memory_mb": peak_memory_mb()}))

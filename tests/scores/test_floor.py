@@ -18,11 +18,17 @@ def test_the_floor_is_the_f1_of_the_first_25_words():
     assert floor(records("1899", "1899")) == floor(records("1899"))
 
 
+def test_no_answer_is_right_for_unanswerable_questions():
+    unanswerable = {"id": "none", "context": CONTEXT, "answers": {"text": [], "answer_start": []}}
+    assert floor([*records("1899"), unanswerable]) == 50
+    assert floor([*records(*["1899"] * 99), unanswerable]) == pytest.approx(99 * 2 / 26)
+
+
 def test_a_model_below_the_floor_is_warned_about(capsys):
     warn_below_floor("teacher large", 8.0, records("1899"))
     assert capsys.readouterr().err == ""
     warn_below_floor("teacher large", 7.0, records("1899"))
     assert capsys.readouterr().err == (
-        "warning: teacher large has F1 7.00, less than the 7.69 of answering every question with the first 25 words of "
-        "its context; it has learnt nothing\n"
+        "warning: teacher large has F1 7.00, less than the 7.69 of answering every question alike, with the first 25 "
+        "words of its context or not at all; it has learnt nothing\n"
     )
