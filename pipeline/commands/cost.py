@@ -20,6 +20,7 @@ from typing import Any
 from dvc.exceptions import DvcException
 
 from pipeline import cli, paths
+from pipeline.checksums import SUMS
 from pipeline.commands.experiments import BUILD, Run, read_run, scored_runs
 from pipeline.errors import InputError
 from pipeline.files import atomic_write
@@ -98,6 +99,7 @@ def measure(run: Run) -> dict[str, Any]:
     with TemporaryDirectory() as folder:
         student = fetch(run, paths.STUDENT, Path(folder))
         windows = fetch(run, paths.features(paths.STUDENTS, "validation"), Path(folder))
+        fetch(run, paths.features(paths.STUDENTS, "validation").with_name(SUMS), Path(folder))
         command = [sys.executable, "-m", "pipeline.comparison.cost", str(student), str(windows)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
         if done.returncode:

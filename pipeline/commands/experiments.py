@@ -64,6 +64,22 @@ class Run:
         except (OSError, DvcException):
             raise InputError(f"{self.name} has no {path}; {BUILD}") from None
 
+    def read_table(self, path: Path, stage: str) -> pa.Table:
+        """A sealed Parquet file, as a table.
+
+        Args:
+            stage: the DVC stage that writes it, for the error.
+
+        Raises:
+            InputError: it has no such file, or a damaged one.
+        """
+        try:
+            return _read_table(self.files, path, stage)
+        except (OSError, DvcException):
+            raise InputError(f"{self.name} has no {path}; {BUILD}") from None
+        except ValueError as error:
+            raise InputError(f"{self.name} is damaged: {error}") from None
+
 
 def experiments() -> dict[str, str]:
     """The commit of every experiment of the repository by its name, newest first.
@@ -98,12 +114,7 @@ def read_run(name: str, revision: str | None = None) -> Run:
     files = None if name == WORKSPACE else DVCFileSystem(rev=revision or experiments().get(name, name))
 
     try:
-        path = paths.question_scores(paths.PREDICTIONS)
-        content = _read(files, path)
-        if not matches(content, path.name, _read(files, path.with_name(SUMS))):
-            fix = rebuild(paths.PREDICTIONS, "evaluate")
-            raise ValueError(f"{path} does not match its checksum in {SUMS}; {fix}")
-        scores = pq.read_table(io.BytesIO(content))
+        scores = _read_table(files, paths.question_scores(paths.PREDICTIONS), "evaluate")
         metrics = json.loads(_read(files, paths.EVAL_METRICS))
         params = parse(_read(files, paths.PARAMS).decode())
     except RevError:
@@ -135,10 +146,10 @@ def read_questions(run: Run) -> list[dict[str, Any]]:
     """The questions that a run was scored on, in the order of its scores.
 
     Raises:
-        InputError: it does not have them.
+        InputError: it does not have them, or they are damaged.
     """
     path = paths.DATASET / "validation.parquet"
-    records = pq.read_table(io.BytesIO(run.read(path))).to_pylist()
+    records = run.read_table(path, "dataset").to_pylist()
     metric = run.params.get("evaluate", {}).get("metric", "")
     if fingerprint(records, metric).encode() != run.questions:
         raise InputError(f"{path} of {run.name} has other questions than its scores; run `dvc repro` there")
@@ -155,6 +166,14 @@ def with_defaults(params: dict[str, Any]) -> dict[str, Any]:
 
 def _read(files: DVCFileSystem | None, path: Path) -> bytes:
     return cast(bytes, files.read_bytes(path.as_posix())) if files else path.read_bytes()
+
+
+def _read_table(files: DVCFileSystem | None, path: Path, stage: str) -> pa.Table:
+    """A sealed Parquet file; OSError or DvcException without it, ValueError if it does not match its checksum."""
+    content = _read(files, path)
+    if not matches(content, path.name, _read(files, path.with_name(SUMS))):
+        raise ValueError(f"{path} does not match its checksum in {SUMS}; {rebuild(path.parent, stage)}")
+    return pq.read_table(io.BytesIO(content))
 
 
 def scored_runs(first: list[str]) -> list[Run]:

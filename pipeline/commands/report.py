@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.parquet as pq
 
 from pipeline import cli, paths
 from pipeline.commands.compare import group, read_costs, read_runs
@@ -37,10 +36,10 @@ def arguments() -> argparse.ArgumentParser:
 
 def main(names: list[str], baseline: str | None, out: Path) -> None:
     runs = read_runs(names, baseline)
-    entries = read_entries(runs)
+    entries, questions, teachers = read_entries(runs), read_questions(runs[0]), read_teachers(runs[0])
     base = next(entry.student.name for entry in entries if runs[0].name in entry.student.runs)
     try:
-        view, data = build(entries, base, read_questions(runs[0]), read_teachers(runs[0]))
+        view, data = build(entries, base, questions, teachers)
     except ValueError as error:
         raise InputError(f"the students cannot be compared: {error}") from None
     page = render(view, data).encode()
@@ -63,24 +62,32 @@ def read_entries(runs: list[Run]) -> list[Entry]:
 
 
 def read_curve(run: Run, name: str) -> pa.Table:
-    """A curve of a run; without rows where it has none, since a run of few steps writes none."""
+    """A curve of a run; without rows where it has none, since a run of few steps writes none.
+
+    Raises:
+        InputError: it is no table.
+    """
+    path = paths.CURVES / f"{name}.tsv"
     try:
-        content = run.read(paths.CURVES / f"{name}.tsv")
+        content = run.read(path)
     except InputError:
         return pa.table({"step": []})
-    return pyarrow.csv.read_csv(io.BytesIO(content), parse_options=pyarrow.csv.ParseOptions(delimiter="\t"))
+    try:
+        return pyarrow.csv.read_csv(io.BytesIO(content), parse_options=pyarrow.csv.ParseOptions(delimiter="\t"))
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{path} of {run.name} is damaged ({error}); `dvc repro train` rebuilds it") from None
 
 
 def read_teachers(run: Run) -> dict[str, pa.Table]:
     """The scores of each question of each teacher; where there are several, `mean` is the last.
 
     Raises:
-        InputError: a teacher has none.
+        InputError: a teacher has none, or they are damaged.
     """
     names = sorted(run.params["teacher"]["models"])
     names += ["mean"] if len(names) > 1 else []
     files = {name: paths.question_scores(paths.TEACHER_PREDICTIONS / name) for name in names}
-    return {name: pq.read_table(io.BytesIO(run.read(path))) for name, path in files.items()}
+    return {name: run.read_table(path, "logits") for name, path in files.items()}
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def against(values: Values, x: str, title: str, baseline: str) -> Spec:
     on_front = front([(value[x], value["f1"]) for value in values])
     rows = [{**value, "front": on} for value, on in zip(values, on_front, strict=True)]
     at = {"field": x, "type": "quantitative", "title": title, "scale": {"type": "log", "nice": False, "padding": 24}}
-    at |= {"axis": {"tickCount": 5, "format": "~r", "labelOverlap": True}}
+    at |= {"axis": {"tickCount": 5, "format": "~r", "labelOverlap": True, "labelBound": True}}
     stepped = {"type": "line", "interpolate": "step-after", "color": "var(--muted)", "strokeDash": [4, 3]}
     layers = [
         {"transform": [{"filter": "datum.front"}], "mark": stepped, "encoding": {"x": at, "y": _f1("f1")}},

@@ -1,10 +1,12 @@
 import json
 import subprocess
 import zlib
+from pathlib import Path
 
 import pytest
 
 from pipeline import paths
+from pipeline.checksums import seal, verified
 from pipeline.commands import cost
 from pipeline.commands.experiments import read_run
 from pipeline.errors import InputError
@@ -22,6 +24,7 @@ def weights(repository):
     for path in (weights, windows):
         path.parent.mkdir(parents=True)
         path.write_bytes(b"1" * 10_000)
+    seal(windows)
     scored.git("add", "-A")
     scored.git("commit", "-qm", "weights")
     weights.write_bytes(b"2" * 10_000)
@@ -39,6 +42,7 @@ def measurements(monkeypatch):
         if command[1:3] != ["-m", "pipeline.comparison.cost"]:
             return run_other(command, **options)
         measured.append(command[3])
+        verified(Path(command[4]), "tokenize")  # as the process does
         return subprocess.CompletedProcess(command, 0, stdout="a warning\n" + json.dumps(MEASURED))
 
     monkeypatch.setattr(cost.subprocess, "run", run)

@@ -73,6 +73,21 @@ def test_a_run_without_a_teachers_answers_is_refused(repository):
     assert not OUT.exists()
 
 
+@pytest.mark.parametrize("name", ["dataset/validation", "teacher_predictions/large/questions"])
+def test_a_damaged_table_is_named(with_teacher, name):
+    Path(f"data/{name}.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InputError, match=rf"^workspace is damaged: data/{name}.parquet does not match its checksum"):
+        report.main(["workspace"], None, OUT)
+
+
+@pytest.mark.parametrize("content", ["", "step\tf1\n1\t2\t3\n"])
+def test_a_damaged_curve_is_named(with_teacher, content):
+    paths.CURVES.mkdir()
+    (paths.CURVES / "train.tsv").write_text(content)
+    with pytest.raises(InputError, match=r"^data/curves/train.tsv of workspace is damaged"):
+        report.main(["workspace"], None, OUT)
+
+
 def test_questions_other_than_those_scored_are_refused(with_teacher):
     write_records(scored.records(5), paths.DATASET / "validation.parquet")
     with pytest.raises(InputError, match=r"^data/dataset/validation.parquet of workspace has other questions than"):

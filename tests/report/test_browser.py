@@ -181,7 +181,7 @@ def test_the_keyboard_reaches_and_operates_everything(browser, page):
         focused.append(browser.run("document.activeElement.id || document.activeElement.textContent"))
     for name in (
         "student",
-        "cnn3 alpha=1.0",
+        "1 cnn3 alpha=1.0",
         "measure",
         "search",
         "answered",
