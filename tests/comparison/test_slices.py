@@ -61,7 +61,8 @@ def test_place_of_the_answer_answerable_and_windows():
 
 
 def test_no_questions_have_no_labels():
-    assert not any(slices(pa.table({"windows": pa.array([], pa.int32()), "answerable": pa.array([], pa.bool_())}), []).values())
+    table = pa.table({"windows": pa.array([], pa.int32()), "answerable": pa.array([], pa.bool_())})
+    assert not any(slices(table, []).values())
 
 
 def test_labels_are_ordered_by_their_numbers():

@@ -64,12 +64,14 @@ def scores(records: list[dict], right: float, seed: int) -> pa.Table:
         "paragraph": [hashes[record["context"]] for record in records],
         "article": [record["title"] for record in records],
         "windows": [1] * len(records),
+        "answerable": [True] * len(records),
         "exact_match": 100.0 * is_right,
         "f1": np.where(is_right, 100.0, rng.integers(0, 60, len(records))),
         "agreement": 100.0 * is_right,
         "prediction": [text for _, text in answers],
         "start": [start for start, _ in answers],
         "score": rng.normal(10, 3, len(records)),
+        "null_odds": [None] * len(records),
     }
     return pa.table(columns, schema=COLUMNS)
 
