@@ -198,7 +198,9 @@ def markdown(rows: list[Row], costs: dict[str, dict[str, Any]]) -> str:
     ]
     if known:
         parts.append(f"Cost of one window of mean length, by pipeline.commands.cost:\n\n{_table(known)}{COSTS}")
-    parts.append(INTERVALS + (TESTS + POWER if differences else "") + MCNEMAR * any(row.mcnemar_p is not None for row in rows))
+    notes = [INTERVALS, *([TESTS, POWER] if differences else [])]
+    notes += [MCNEMAR] * any(row.mcnemar_p is not None for row in rows)
+    parts.append("".join(notes))
     return "\n".join(parts)
 
 
