@@ -11,6 +11,7 @@ import platformdirs
 from pipeline.errors import InputError
 
 PARAMS = Path("params.yaml")
+LOCK = Path("dvc.lock")
 DATA = Path("data")
 RAW = Path("data/raw")
 

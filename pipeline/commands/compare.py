@@ -40,9 +40,11 @@ p: paired by question, signs flipped by paragraph, Holm-corrected over all rows.
 COSTS = """
 MB: weights, plain and zipped. ms: latency, median and 95th percentile. on: device and CPU threads.
 """
-NOTES = """\
-McNemar: exact, uncorrected, ignores paragraphs. detects: the smallest F1 difference that these
-questions show with a power of 80 %.
+POWER = """\
+detects: the smallest F1 difference that these questions show with a power of 80 %.
+"""
+MCNEMAR = """\
+McNemar: exact, uncorrected, ignores paragraphs.
 """
 NAME_WIDTH = 14  # longer names would make tables wider than 100 columns
 MOST_DIFFERENT = 3  # slices named as those where a student differs most
@@ -196,7 +198,9 @@ def markdown(rows: list[Row], costs: dict[str, dict[str, Any]]) -> str:
     ]
     if known:
         parts.append(f"Cost of one window of mean length, by pipeline.commands.cost:\n\n{_table(known)}{COSTS}")
-    parts.append(INTERVALS + (TESTS + NOTES if differences else ""))
+    notes = [INTERVALS, *([TESTS, POWER] if differences else [])]
+    notes += [MCNEMAR] * any(row.mcnemar_p is not None for row in rows)
+    parts.append("".join(notes))
     return "\n".join(parts)
 
 

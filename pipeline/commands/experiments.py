@@ -1,5 +1,6 @@
 """The scored students of this repository, as DVC knows them: the workspace, commits, branches and experiments."""
 
+import functools
 import io
 import json
 import sys
@@ -109,7 +110,7 @@ def read_run(name: str, revision: str | None = None) -> Run:
         revision: the experiment's commit where it is known; else `name` is looked up.
 
     Raises:
-        InputError: there is no such revision, or it has no scores of its questions.
+        InputError: there is no such revision, it has no scores of its questions, or they are not of its params.
     """
     files = None if name == WORKSPACE else DVCFileSystem(rev=revision or experiments().get(name, name))
 
@@ -117,6 +118,7 @@ def read_run(name: str, revision: str | None = None) -> Run:
         scores = _read_table(files, paths.question_scores(paths.PREDICTIONS), "evaluate")
         metrics = json.loads(_read(files, paths.EVAL_METRICS))
         params = parse(_read(files, paths.PARAMS).decode())
+        lock = _lock(files)
     except RevError:
         raise InputError(
             f"there is no revision or experiment '{name}'; `dvc exp list --all-commits` shows the experiments"
@@ -125,7 +127,31 @@ def read_run(name: str, revision: str | None = None) -> Run:
         raise InputError(f"{name} has no scores of its questions; {BUILD}") from None
     except ValueError as error:
         raise InputError(f"{name} has damaged scores: {error}") from None
+    if difference := stale(params, lock):
+        raise InputError(f"the scores of {name} are not those of its params.yaml: {difference}; {BUILD}")
     return Run(name, params, metrics, scores, files)
+
+
+def stale(params: dict[str, Any], lock: dict[str, Any]) -> str:
+    """What differs between the params and what DVC ran with, or between what two stages ran with; "" if nothing does.
+
+    Params that were edited after the scores, and runs that were interrupted between two stages, have scores of others.
+
+    Args:
+        lock: content of dvc.lock; a stage that it does not have is not compared.
+    """
+    stages = lock.get("stages", {})
+    for name, stage in stages.items():
+        for key, ran in stage.get("params", {}).get(str(paths.PARAMS), {}).items():
+            now = functools.reduce(lambda values, part: values.get(part, {}), key.split("."), params)
+            if now != ran and now != {}:  # dvc.lock still has the teachers that were removed from the params
+                return f"{key} is {now}, and {name} ran with {ran}"
+    hashes = {out["path"]: out.get("md5") for stage in stages.values() for out in stage.get("outs", [])}
+    for name, stage in stages.items():
+        for dep in stage.get("deps", []):
+            if hashes.get(dep["path"], dep.get("md5")) != dep.get("md5"):
+                return f"{dep['path']} changed after {name} ran"
+    return ""
 
 
 def read_params(revision: str) -> dict[str, Any]:
@@ -162,6 +188,13 @@ def with_defaults(params: dict[str, Any]) -> dict[str, Any]:
         return check(params, "params").model_dump()
     except InputError:
         return params
+
+
+def _lock(files: DVCFileSystem | None) -> dict[str, Any]:
+    try:
+        return parse(_read(files, paths.LOCK).decode()) or {}
+    except FileNotFoundError:  # of stages that ran without DVC
+        return {}
 
 
 def _read(files: DVCFileSystem | None, path: Path) -> bytes:

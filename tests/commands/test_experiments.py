@@ -11,6 +11,7 @@ from pipeline.commands.experiments import (
     read_run,
     refuse_other_questions,
     scored_runs,
+    stale,
 )
 from pipeline.errors import InputError
 from tests.commands import scored
@@ -105,3 +106,55 @@ def test_refuses_other_questions_by_name():
 
 def test_metrics_are_read_as_they_are():
     assert read_run("HEAD").metrics == json.loads(paths.EVAL_METRICS.read_text())
+
+
+LOCK = {
+    "stages": {
+        "teacher@removed": {"params": {"params.yaml": {"teacher.models.removed": {"model": "new"}}}},
+        "train": {
+            "deps": [{"path": "pipeline/train.py", "md5": "1"}],
+            "params": {"params.yaml": {"head": "linear", "seed": 0, "train": scored.params()["train"]}},
+            "outs": [{"path": "data/student", "md5": "2"}],
+        },
+        "evaluate": {
+            "deps": [{"path": "data/student", "md5": "2"}],
+            "params": {"params.yaml": {"evaluate.n_best": 5}},
+        },
+    }
+}
+
+
+def test_scores_of_other_params_are_refused():
+    """Params that were edited and not run, also in an experiment that was killed."""
+    paths.LOCK.write_text(json.dumps(LOCK))
+    assert read_run("workspace").params["head"] == "linear"
+    scored.write_run(scored.params("cnn3"), scored.records(), scored.scores(scored.records(), 0.5))
+    with pytest.raises(
+        InputError, match=r"the scores of workspace are not those of its params\.yaml: head is cnn3, and train ran with"
+    ):
+        read_run("workspace")
+    scored.git("add", "-A")
+    scored.git("commit", "-qm", "an unfinished run")
+    with pytest.raises(InputError, match="the scores of HEAD are not those"):
+        read_run("HEAD")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, ""),
+        ({"seed": 1}, "seed is 1, and train ran with 0"),
+        ({"train": {"epochs": 9}}, "train is "),
+        ({"evaluate": {"n_best": 6}}, "evaluate.n_best is 6, and evaluate ran with 5"),
+    ],
+)
+def test_params_are_compared_with_those_of_the_run(values, message):
+    found = stale(scored.params(**values), LOCK)
+    assert found.startswith(message) and bool(found) == bool(message)
+
+
+def test_a_run_that_was_interrupted_between_two_stages_is_stale():
+    lock = json.loads(json.dumps(LOCK))
+    lock["stages"]["train"]["outs"][0]["md5"] = "3"
+    assert stale(scored.params(), lock) == "data/student changed after evaluate ran"
+    assert stale(scored.params(), {}) == ""
