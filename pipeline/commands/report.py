@@ -6,6 +6,7 @@ questions and the teachers' answers of the baseline. Computes nothing on a devic
 
 import argparse
 import io
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -38,6 +39,7 @@ def main(names: list[str], baseline: str | None, out: Path) -> None:
     runs = read_runs(names, baseline)
     entries, questions, teachers = read_entries(runs), read_questions(runs[0]), read_teachers(runs[0])
     base = next(entry.student.name for entry in entries if runs[0].name in entry.student.runs)
+    print(f"{len(entries)} students, {len(questions)} questions: computing intervals", file=sys.stderr)
     try:
         view, data = build(entries, base, questions, teachers)
     except ValueError as error:

@@ -102,8 +102,9 @@ def cost_charts(rows: Sequence[Row], latency: Mapping[str, float], baseline: str
     Args:
         latency: ms, by the student's name.
     """
-    sizes = [{**point, "size": row.bytes / 1e6} for point, row in zip(points(rows), rows, strict=True)]
-    timed = [{**point, "latency": latency[point["student"]]} for point in points(rows) if point["student"] in latency]
+    shown = points(rows)
+    sizes = [{**point, "size": row.bytes / 1e6} for point, row in zip(shown, rows, strict=True)]
+    timed = [{**point, "latency": latency[point["student"]]} for point in shown if point["student"] in latency]
     found = {"size": charts.against(sizes, "size", "size, MB", baseline)}
     if timed:
         found["latency"] = charts.against(timed, "latency", "latency of one question, ms", baseline)
@@ -116,10 +117,10 @@ def effect_charts(rows: Sequence[Row], settings: Sequence[Mapping[str, Any]], ba
     Args:
         settings: the params of each row's student.
     """
-    found = {}
+    shown, found = points(rows), {}
     for key in EFFECTS:
         values = [
-            {**points(rows)[i], "group": group, "value": flatten(settings[i])[key]}
+            {**shown[i], "group": group, "value": flatten(settings[i])[key]}
             for group, members in enumerate(differing_in(key, settings))
             for i in members
         ]
