@@ -169,7 +169,7 @@ def markdown(rows: list[Row], costs: dict[str, dict[str, Any]]) -> str:
             "student": short[row.name],
             "F1": _interval(row, "f1_difference", "+"),
             "p": _p_value(row.f1_p),
-            "EM": f"{row.exact_match_difference:+.2f}",
+            "EM": _fixed(row.exact_match_difference, 2, "+"),
             "p EM": _p_value(row.exact_match_p),
             "McNemar": _p_value(row.mcnemar_p),
             "detects": f"{row.detectable:.2f}",
@@ -251,7 +251,13 @@ def _interval(row: Any, name: str, sign: str = "") -> str:
     mean, low, high = (getattr(row, f"{name}{end}") for end in ("", "_low", "_high"))
     if mean is None:
         return ""
-    return f"{mean:{sign}.2f}" + ("" if low is None else f" [{low:{sign}.1f}, {high:{sign}.1f}]")
+    interval = "" if low is None else f" [{_fixed(low, 1, sign)}, {_fixed(high, 1, sign)}]"
+    return _fixed(mean, 2, sign) + interval
+
+
+def _fixed(value: float | None, digits: int, sign: str = "") -> str:
+    """With as many decimals, "" for None; what rounds to 0 is not negative."""
+    return "" if value is None else f"{round(value, digits) + 0.0:{sign}.{digits}f}"
 
 
 def _p_value(value: float | None) -> str:
