@@ -27,6 +27,7 @@ from pipeline.progress import Progress
 
 STDIN = Path("-")
 QUESTIONS_PER_BATCH = 64
+LONG = 100_000  # characters whose reading is worth a progress bar
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -97,7 +98,8 @@ def opened(path: Path | None) -> Iterator[TextIO]:
 def answer(answerer: Answerer, questions: list[str], context: str, file: TextIO, n_best: int, as_json: bool) -> None:
     """Answer questions about one text."""
     pairs = [(check_question(question, "a question"), context) for question in questions]
-    with Progress("reading", "character", len(context) * len(questions)) as progress:
+    total = len(context) * len(questions)
+    with Progress("reading", "character", total, shown=total >= LONG) as progress:
         found = answerer.answers(pairs, n_best, progress.update)
     for question, replies in zip(questions, found, strict=True):
         row = {"question": question, "answers": as_rows(replies, context)}

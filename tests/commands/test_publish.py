@@ -8,7 +8,7 @@ from transformers import AutoModelForQuestionAnswering, BertConfig, BertForQuest
 from pipeline import paths
 from pipeline.answering.answerer import Answerer
 from pipeline.checksums import SUMS, seal, verified
-from pipeline.commands import cost, publish
+from pipeline.commands import ask, cost, publish
 from pipeline.errors import InputError
 from pipeline.models.student import Student
 from tests.commands import scored
@@ -159,3 +159,13 @@ def test_a_hub_that_refuses_is_one_line(student, tmp_path, monkeypatch, error, m
     with pytest.raises(InputError, match=message):
         run(tmp_path / "mine", push="me/mine")
     verified(tmp_path / "mine", "train")
+
+
+def test_a_student_can_be_asked_by_the_name_of_its_run(student, tmp_path, capsys):
+    (tmp_path / "tea.txt").write_text(TEA, encoding="utf-8")
+    options = {"context": tmp_path / "tea.txt", "batch": None, "out": None, "n_best": 1, "json": True}
+    capsys.readouterr()
+    ask.main(["Who?"], student="workspace", **options)
+    assert json.loads(capsys.readouterr().out)["answers"][0]["text"] in TEA
+    with pytest.raises(InputError, match="there is no revision or experiment 'nobody'"):
+        ask.main(["Who?"], student="nobody", **options)
