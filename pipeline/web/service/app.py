@@ -22,6 +22,7 @@ from pipeline.web.service.served import Pair, Served, TooLong
 
 LOG = logging.getLogger("uvicorn.error")
 STATUSES = {
+    400: "the body cannot be read",
     403: "the request comes from another site",
     404: "no such student",
     408: "the body was not complete in time",
@@ -181,7 +182,9 @@ def _sentence(error: dict[str, Any]) -> str:
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
     if error["type"] == "json_invalid":
         return f"the body is no JSON: {error['ctx']['error']} at character {place[0]}"
-    return f"{where or 'the body'}: {error['msg']}"
+    if not where:
+        return "the body must be a JSON object, sent as application/json"
+    return f"{where}: {error['msg'].removeprefix('Value error, ')}"
 
 
 def _add_page(app: FastAPI) -> None:

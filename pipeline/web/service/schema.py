@@ -1,8 +1,22 @@
 """The JSON of the service. The OpenAPI document is made of these classes."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 MOST_ANSWERS = 20  # confidence is a share among the 20 best spans
+
+
+def whole(text: str) -> str:
+    """A text as it is. JSON can write half of a surrogate pair, which is no character and no tokenizer reads."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("half of a surrogate pair is no character") from None
+    return text
+
+
+Text = Annotated[str, AfterValidator(whole)]
 
 
 class Body(BaseModel):
@@ -10,7 +24,7 @@ class Body(BaseModel):
 
 
 class Question(Body):
-    question: str = Field(min_length=1)
+    question: Text
     context: int = Field(0, ge=0, description="index of its context in `contexts`")
 
 
@@ -18,7 +32,7 @@ class Ask(Body):
     """Questions about texts."""
 
     student: str | None = Field(None, description="a name that /health lists; by default the first")
-    contexts: list[str] = Field(min_length=1)
+    contexts: list[Text] = Field(min_length=1)
     questions: list[Question] = Field(min_length=1)
     n_best: int = Field(1, ge=1, le=MOST_ANSWERS, description="most answers to each question")
 
