@@ -79,7 +79,7 @@ def build(students: list[Served], limits: Limits, host: str = "127.0.0.1") -> Fa
     async def answer(request: Request, ask: Ask) -> Answered:
         """Answer questions. Requests that arrive within a few milliseconds are computed together."""
         check(ask, limits)
-        student = _find(by_name, ask.student or students[0].name)
+        student = _find(by_name, students[0].name if ask.student is None else ask.student)
         pairs = [(one.question, ask.contexts[one.context]) for one in ask.questions]
 
         async def replies() -> tuple[list[list[Any]], float]:

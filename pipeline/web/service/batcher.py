@@ -66,7 +66,10 @@ class Batcher:
         job = Job(student, questions, windows, n_best, loop.time(), loop.create_future())
         self.jobs.append(job)
         self.arrived.set()
-        return await job.answered
+        try:
+            return await job.answered
+        finally:
+            self.jobs.remove(job)
 
     async def run(self) -> None:
         """Compute what arrives, until cancelled."""
@@ -74,31 +77,26 @@ class Batcher:
         with ThreadPoolExecutor(1, "student") as thread:
             while True:
                 await self.arrived.wait()
-                await asyncio.sleep(self.jobs[0].arrived + self.wait - loop.time())
-                self._drop_done()
-                parts = self._take()
-                await self._compute(thread, parts)
-                self.jobs.sort(key=lambda job: job in parts)  # other requests first
-                self._drop_done()
-                if not self.jobs:
+                if self.jobs:
+                    await asyncio.sleep(self.jobs[0].arrived + self.wait - loop.time())
+                if parts := self._take():
+                    await self._compute(thread, parts)
+                    self.jobs.sort(key=lambda job: job in parts)  # other requests first
+                else:
                     self.arrived.clear()
-
-    def _drop_done(self) -> None:
-        self.jobs = [job for job in self.jobs if not job.answered.done()]
 
     def _take(self) -> dict[Job, int]:
         """The requests of a batch, all for the student of the first, and how many questions of each."""
         parts, room = {}, self.windows
-        for job in self.jobs:
-            if job.student == self.jobs[0].student and (count := job.next_part(room) or int(not parts)):
+        waiting = [job for job in self.jobs if not job.answered.done()]
+        for job in waiting:
+            if job.student == waiting[0].student and (count := job.next_part(room) or int(not parts)):
                 parts[job] = count
                 room -= sum(job.windows[len(job.replies) :][:count])
         return parts
 
     async def _compute(self, thread: ThreadPoolExecutor, parts: dict[Job, int]) -> None:
         """Answer parts of requests in one call; if that fails, each by itself, so that only the culprit fails."""
-        if not parts:
-            return
         questions = [pair for job, count in parts.items() for pair in job.questions[len(job.replies) :][:count]]
         n_best = max(job.n_best for job in parts)
         student = self.students[next(iter(parts)).student]

@@ -21,10 +21,12 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         InputError: the address is not this machine's, or the port is in use.
     """
+    if not 0 <= port < 1 << 16:
+        raise InputError(f"--port {port}: ports are 0 to 65535")
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise InputError(f"cannot listen on port {port} of {host} ({error}); choose another --port or --host") from None
 
 
