@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from pipeline import cli
+from pipeline import cli, paths
 from pipeline.web.service import server
 from pipeline.web.service.limits import Limits
 from pipeline.web.service.served import load
@@ -44,8 +44,14 @@ def positive(kind: type) -> type:
     return number
 
 
+def tokenizer_of(teacher: Path) -> Path:
+    """The folder of a teacher's tokenizer: its own, or data/tokenizer/NAME for data/teacher/NAME."""
+    beside = teacher.resolve().parents[1] / paths.tokenizer(teacher.resolve().name).relative_to(paths.TEACHER.parent)
+    return beside if beside.is_dir() and not (teacher / "tokenizer.json").exists() else teacher
+
+
 def main(folders: list[Path], teacher: Path | None, port: int, host: str, **limits: float) -> None:
-    students = load(folders, teacher)
+    students = load(folders, teacher, teacher and tokenizer_of(teacher))
     with server.listen(host, port) as socket:
         if not server.is_loopback(host):
             print(

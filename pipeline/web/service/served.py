@@ -55,8 +55,8 @@ class Served:
         return copy
 
 
-def load(folders: list[Path], teacher: Path | None) -> list[Served]:
-    """The students in folders, and the teacher.
+def load(folders: list[Path], teacher: Path | None, teacher_tokenizer: Path | None) -> list[Served]:
+    """The students in folders, and the teacher in another, with its tokenizer's folder.
 
     The teacher reads windows as the first student does, and says that there is no answer if that is its best one and
     the first student may say so. Its confidence is not calibrated.
@@ -67,13 +67,13 @@ def load(folders: list[Path], teacher: Path | None) -> list[Served]:
     paths = [*folders, *([teacher] if teacher else [])]
     names = short_names(paths)
     students = [Served(name, Answerer.from_pretrained(folder)) for name, folder in zip(names, folders, strict=False)]
-    if teacher is None:
+    if teacher is None or teacher_tokenizer is None:
         return students
     settings = students[0].answerer.settings
     threshold = None if settings.null_threshold is None else 0.0
     answerer = Answerer(
         load_qa_model(teacher),
-        tokenization.load(teacher),
+        tokenization.load(teacher_tokenizer),
         replace(settings, null_threshold=threshold, confidence_temperature=1.0),
     )
     return [*students, Served(names[-1], answerer, is_teacher=True)]

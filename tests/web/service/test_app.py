@@ -104,7 +104,7 @@ LIMITED = [
     ({"body_bytes": 100}, ASK, 413, "the body has more than 100 bytes"),
     ({"characters": 50}, ASK, 413, f"the contexts have {len(TEA)} characters; at most 50 are allowed"),
     ({"questions": 1}, ASK, 413, "the request has 2 questions; at most 1 are allowed"),
-    ({"windows": 7}, ASK, 413, "the questions have 8 windows of their contexts; at most 7 are allowed"),
+    ({"windows": 3}, ASK, 413, "the questions have 4 windows of their contexts; at most 3 are allowed"),
 ]
 
 
