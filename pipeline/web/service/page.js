@@ -101,7 +101,7 @@ const draw = () => {
 };
 const spoken = ({name, result}) => result.error ? `${name}: ${result.error}.`
   : `${name}: ${result.answers[0]?.text || "no answer"}, ${percent(result.answers[0]?.confidence ?? 0)}.`;
-const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
+const percent = (share) => share < 0.005 ? "< 1 %" : share > 0.995 ? "> 99 %" : `${(100 * share).toFixed(0)} %`;
 const time = (milliseconds) => milliseconds < 1000 ? `${milliseconds.toFixed(milliseconds < 10 ? 1 : 0)} ms` : `${(milliseconds / 1000).toFixed(1)} s`;
 
 const card = ({name, teacher, number, result}) => {
@@ -116,10 +116,15 @@ const contents = (number, result) => {
   return [
     best.text ? jump(best.text, number) : make("p", {class: "answer none"}, "no answer in the text"),
     make("div", {class: "figures note"}, make("span", {}, `${percent(best.confidence)} confident`), make("span", {}, time(result.milliseconds))),
-    make("meter", {min: 0, max: 1, value: best.confidence, "aria-label": "confidence"}),
+    bar(best.confidence),
     ...(others.length ? [make("ul", {class: "others note", "aria-label": "other answers"}, ...others.map((answer) => make("li", {},
       make("span", {title: answer.text}, answer.text || "no answer"), make("span", {}, percent(answer.confidence)))))] : []),
   ];
+};
+const bar = (share) => {
+  const filled = make("div");
+  filled.style.width = `${100 * share}%`;
+  return make("div", {class: "bar"}, filled);
 };
 /** The answer as a button that shows its mark in the text. */
 const jump = (text, number) => {
