@@ -5,13 +5,17 @@ Reads the students in the folders named, and the teacher's if given; writes noth
 
 import argparse
 import sys
-from dataclasses import asdict, fields
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from pipeline import cli, paths
 from pipeline.web.service import server
 from pipeline.web.service.limits import Limits
 from pipeline.web.service.served import load
+
+UNPROTECTED = "there is no password and no encryption"
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -27,12 +31,12 @@ def arguments() -> argparse.ArgumentParser:
             type=positive(type(field.default)),
             default=field.default,
             metavar=field.metadata["unit"],
-            help=f"{field.metadata['help']}; by default {field.default:g}",
+            help=f"{field.metadata['help']}; by default {field.default:,}",
         )
     return parser
 
 
-def positive(kind: type) -> type:
+def positive(kind: type) -> Callable[[str], float]:
     """A type of argparse: a positive number."""
 
     def number(text: str) -> float:
@@ -46,18 +50,15 @@ def positive(kind: type) -> type:
 
 def tokenizer_of(teacher: Path) -> Path:
     """The folder of a teacher's tokenizer: its own, or data/tokenizer/NAME for data/teacher/NAME."""
-    beside = teacher.resolve().parents[1] / paths.tokenizer(teacher.resolve().name).relative_to(paths.TEACHER.parent)
+    beside = teacher.resolve().parent.parent / paths.tokenizer(teacher.resolve().name).relative_to(paths.TEACHER.parent)
     return beside if beside.is_dir() and not (teacher / "tokenizer.json").exists() else teacher
 
 
-def main(folders: list[Path], teacher: Path | None, port: int, host: str, **limits: float) -> None:
+def main(folders: list[Path], teacher: Path | None, port: int, host: str, **limits: Any) -> None:
     students = load(folders, teacher, teacher and tokenizer_of(teacher))
     with server.listen(host, port) as socket:
         if not server.is_loopback(host):
-            print(
-                f"warning: --host {host} lets everyone who reaches this machine ask; there is no password and no encryption",
-                file=sys.stderr,
-            )
+            print(f"warning: --host {host} lets other machines ask; {UNPROTECTED}", file=sys.stderr)
         names = ", ".join(student.name for student in students)
         print(f"{names}: ask at {server.url(socket)} (Ctrl-C stops)", flush=True)
         server.run(students, Limits(**limits), host, socket)

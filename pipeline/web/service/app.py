@@ -32,7 +32,11 @@ STATUSES = {
     503: "too many requests are in progress",
     504: "not answered in time",
 }
-PAGE = {"/": ("page.html", "text/html"), "/page.js": ("page.js", "text/javascript"), "/page.css": ("page.css", "text/css")}
+PAGE = {
+    "/": ("page.html", "text/html"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/page.css": ("page.css", "text/css"),
+}
 
 
 def build(students: list[Served], limits: Limits, host: str = "127.0.0.1") -> FastAPI:
@@ -104,7 +108,9 @@ def check(ask: Ask, limits: Limits) -> None:
         Refused: 413 for a limit, 422 for a value.
     """
     if len(ask.questions) > limits.questions:
-        raise Refused(413, f"the request has {len(ask.questions):,} questions; at most {limits.questions:,} are allowed")
+        raise Refused(
+            413, f"the request has {len(ask.questions):,} questions; at most {limits.questions:,} are allowed"
+        )
     characters = sum(map(len, ask.contexts))
     if characters > limits.characters:
         raise Refused(413, f"the contexts have {characters:,} characters; at most {limits.characters:,} are allowed")
@@ -132,7 +138,8 @@ def _count(student: Served, pairs: list[Pair], limits: Limits) -> list[int]:
         raise Refused(422, str(error)) from None
     if sum(windows) > limits.windows:
         raise Refused(
-            413, f"the questions have {sum(windows):,} windows of their contexts; at most {limits.windows:,} are allowed"
+            413,
+            f"the questions have {sum(windows):,} windows of their contexts; at most {limits.windows:,} are allowed",
         )
     return windows
 

@@ -1,9 +1,10 @@
 """What the service accepts: the limits of a request, of the queue, and of a batch."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
-def limit(default: float, unit: str, meaning: str) -> float:
+def limit(default: float, unit: str, meaning: str) -> Any:
     """A field with a default, and the unit and meaning that the command line's help shows."""
     return field(default=default, metadata={"unit": unit, "help": meaning})
 

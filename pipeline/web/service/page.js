@@ -63,7 +63,10 @@ const ask = async () => {
   get("asked").textContent = question;
   get("status").textContent = "Waiting for answers.";
   await show();
-  if (asked === current && matchMedia("(max-width: 600px)").matches) get("results").scrollIntoView();
+  if (asked !== current) return;
+  const first = document.querySelector("mark"), box = get("marked");
+  if (first) box.scrollTop = first.offsetTop - box.clientHeight / 2;
+  if (matchMedia("(max-width: 600px)").matches) get("results").scrollIntoView();
 };
 
 /** Show the chosen students; asks those that have not been asked yet. */

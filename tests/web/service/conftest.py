@@ -44,7 +44,11 @@ def answerer(tokenizer):
 
 @pytest.fixture
 def students(answerer, tokenizer):
-    return [Served("first", answerer), Served("second", FirstWords(tokenizer)), Served("large", FirstWords(tokenizer), True)]
+    return [
+        Served("first", answerer),
+        Served("second", FirstWords(tokenizer)),
+        Served("large", FirstWords(tokenizer), True),
+    ]
 
 
 @contextlib.contextmanager

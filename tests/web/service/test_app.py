@@ -180,7 +180,10 @@ def test_a_full_queue(client, answerer):
 
 def test_a_student_that_fails(client):
     asking = client()
-    assert refused(asking.post("/answer", json=request("poison"))) == (500, "the service failed; its log has the reason")
+    assert refused(asking.post("/answer", json=request("poison"))) == (
+        500,
+        "the service failed; its log has the reason",
+    )
     assert asking.post("/answer", json=ASK).status_code == 200
 
 

@@ -21,9 +21,10 @@ pytestmark = [
 
 NASTY = "<img src=x onerror=alert(1)> 😀 & "
 TEXT = f"{NASTY}{TEA}\n\n{MILL} {TEA}"
-SHOWN = '[...document.querySelectorAll("#answers > li")].map((card) => [card.dataset.student, card.querySelector(".answer").textContent])'
-MARKED = """(number) => [...document.querySelectorAll("mark")].filter((mark) => mark.dataset.students.split(" ").includes(number))
-  .map((mark) => mark.textContent).join("")"""
+SHOWN = """[...document.querySelectorAll("#answers > li")]
+  .map((card) => [card.dataset.student, card.querySelector(".answer").textContent])"""
+MARKED = """(number) => [...document.querySelectorAll("mark")]
+  .filter((mark) => mark.dataset.students.split(" ").includes(number)).map((mark) => mark.textContent).join("")"""
 OVERFLOWING = """[...document.querySelectorAll("body *")].filter((element) => !element.closest(".hidden-text")
   && element.getBoundingClientRect().right > innerWidth + 0.5).map((element) => element.outerHTML.slice(0, 80))"""
 
