@@ -82,7 +82,7 @@ class Answerer:
         self,
         questions: Sequence[tuple[str, str]],
         n_best: int = 1,
-        progress: Callable[[int], Any] = lambda questions: None,
+        progress: Callable[[int], Any] = lambda characters: None,
     ) -> list[list[Reply]]:
         """The best answers to each question, best first.
 
@@ -92,7 +92,8 @@ class Answerer:
         Args:
             questions: pairs of a question and its context.
             n_best: at most this many for each question.
-            progress: called with the number of questions answered, now and then.
+            progress: called after each batch of windows with the number of characters of contexts that were read; the
+                sum over a whole call is that of the contexts' lengths.
 
         Raises:
             InputError: a question is too long for the student's windows.
@@ -102,16 +103,24 @@ class Answerer:
         settings = self.settings
         for group in _groups(windows(records, self.tokenizer, settings.max_length, settings.stride)):
             first, last = group[0].record, group[-1].record
-            found = self._candidates(group, [record["context"] for record in records[first : last + 1]])
+            found = self._candidates(group, [record["context"] for record in records[first : last + 1]], progress)
             replies[first : last + 1] = [self._replies(candidates)[:n_best] for candidates in found]
-            progress(last + 1 - first)
         return replies
 
-    def _candidates(self, group: list[Window], contexts: list[str]) -> list[list[Answer]]:
+    def _candidates(
+        self, group: list[Window], contexts: list[str], progress: Callable[[int], Any]
+    ) -> list[list[Answer]]:
         """The candidates of some questions, given all of their windows."""
         features = pack(group)
         features.record[:] -= group[0].record
-        logits = predict(self.model, features, self.tokenizer.pad_token_id)
+        total, windows_read = sum(map(len, contexts)), 0
+
+        def report(count: int, tokens: int) -> None:
+            nonlocal windows_read
+            before, windows_read = windows_read, windows_read + count
+            progress(total * windows_read // len(features) - total * before // len(features))
+
+        logits = predict(self.model, features, self.tokenizer.pad_token_id, progress=report)
         found = answers(features, contexts, *logits, CANDIDATES, self.settings.max_answer_length)
         if self.settings.null_threshold is None:
             return found
