@@ -21,7 +21,7 @@ from pipeline.errors import InputError
 from pipeline.models.inference import predict
 from pipeline.models.student import Student
 from pipeline.onnx_export.exporting import cpu_overflows
-from pipeline.onnx_export.folder import FLOAT32, INT8, load, write_export
+from pipeline.onnx_export.folder import INT8, load, write_export
 from pipeline.params import load as load_params
 from pipeline.questions import tokenization
 from pipeline.questions.features import read_features

@@ -66,7 +66,7 @@ def cpu_overflows() -> bool:
     return cpu.get("architecture") == "x86_64" and not (cpu.get("avx512_vnni") or cpu.get("avx_vnni"))
 
 
-def traced_inputs(student: Student) -> dict[str, torch.Tensor]:
+def traced_inputs(student: Student) -> dict[str, Any]:
     """A small batch; its content does not matter."""
     inputs = {"input_ids": torch.ones(SHAPE, dtype=torch.int64), "attention_mask": torch.ones(SHAPE, dtype=torch.int64)}
     if uses_segments(student):

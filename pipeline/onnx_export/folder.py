@@ -123,7 +123,7 @@ def replacing(out: Path) -> Iterator[Path]:
         try:
             for left_over in (temporary, old):
                 shutil.rmtree(left_over, ignore_errors=True)
-            temporary.mkdir()
+            temporary.mkdir(parents=True)
             yield temporary
             if out.exists():
                 out.rename(old)
@@ -136,7 +136,8 @@ def replacing(out: Path) -> Iterator[Path]:
 def parity(student: Student, exported: OnnxStudent, tokenizer: PreTrainedTokenizerFast) -> Parity:
     """Compare the logits of the two over synthetic questions, in batches with padding."""
     features = compared_windows(tokenizer, int(min(max_length(student), LONGEST)))
-    expected, found = (np.stack(predict(model, features, tokenizer.pad_token_id)) for model in (student, exported))
+    models: list[Any] = [student, exported]
+    expected, found = (np.stack(predict(model, features, tokenizer.pad_token_id)) for model in models)
     difference = found - expected
     return Parity(
         float(np.abs(difference).max() / np.abs(expected).max()),
@@ -146,7 +147,7 @@ def parity(student: Student, exported: OnnxStudent, tokenizer: PreTrainedTokeniz
 
 def compared_windows(tokenizer: PreTrainedTokenizerFast, longest: int) -> Features:
     """Windows of several lengths up to `longest`: of a few short contexts, and of one that is long."""
-    records = [
+    records: list[Any] = [
         {**record, "answers": {"text": [], "answer_start": []}} for record in synthetic.corpus("validation", 40, 0)
     ]
     long = {**records[0], "context": " ".join(record["context"] for record in records)}
