@@ -1,5 +1,7 @@
 """The command that exports, and the folder that it writes."""
 
+import contextlib
+import io
 import json
 from types import SimpleNamespace
 
@@ -10,6 +12,7 @@ from tokenizers import Tokenizer
 from pipeline import paths, pretrained
 from pipeline.checksums import seal
 from pipeline.commands import export
+from pipeline.comparison import cost
 from pipeline.errors import InputError
 from pipeline.models.inference import predict
 from pipeline.models.student import Student
@@ -19,7 +22,6 @@ from pipeline.questions.features import write_features
 from pipeline.questions.records import write_records
 from pipeline.questions.windows import pack, windows
 from pipeline.scores.spans import answers
-from tests import tiny
 from tests.onnx_export import students
 from tests.tiny import content
 
@@ -44,8 +46,10 @@ def exported(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def written(exported):
-    run(exported.student, "--quantize", "int8", "--out", exported.out)
-    return exported
+    printed, noise = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(noise):
+        run(exported.student, "--quantize", "int8", "--out", exported.out)
+    return SimpleNamespace(**vars(exported), printed=printed.getvalue(), noise=noise.getvalue())
 
 
 @pytest.fixture
@@ -98,8 +102,17 @@ def test_int8_runs_and_is_near(written):
 
 
 @pytest.mark.slow
-def test_the_command_prints_sizes_parity_and_scores_and_nothing_else(exported, workspace, capfd):
-    tiny.write_params(evaluate={"max_answer_length": 30})
+def test_the_command_prints_sizes_and_parity_and_nothing_else(written):
+    student, float32, int8 = written.printed.splitlines()
+    assert student.startswith(f"{written.student}/model.safetensors: ")
+    assert float32.startswith(f"{written.out}/onnx/model.onnx: 0.") and "MB; logits differ by at most" in float32
+    assert int8.startswith(f"{written.out}/onnx/model_quantized.onnx: 0.")
+    assert written.noise == ""
+
+
+@pytest.mark.slow
+def test_the_files_are_scored_beside_the_student(written, workspace, monkeypatch):
+    monkeypatch.setattr(cost, "timings", lambda call, *_, **__: (call(), [0.001])[1])
     records, tokenizer = students.records(), students.tokenizer()
     for path in (paths.tokenizer("student"), paths.features("student", "validation").parent, paths.DATASET):
         path.mkdir(parents=True)
@@ -107,16 +120,12 @@ def test_the_command_prints_sizes_parity_and_scores_and_nothing_else(exported, w
     seal(paths.tokenizer("student"))
     write_features(pack(windows(records, tokenizer, 48, 12)), paths.features("student", "validation"))
     write_records(records, paths.DATASET / "validation.parquet")
-    run(exported.student, "--quantize", "int8", "--score")
-    out, err = capfd.readouterr()
-    assert err == ""
-    student, float32, int8, _, head, _, *rows = out.splitlines()
-    assert student.startswith(f"{exported.student}/model.safetensors: 0.")
-    assert float32.startswith("export/onnx/model.onnx: 0.") and "MB; logits differ by at most" in float32
-    assert int8.startswith("export/onnx/model_quantized.onnx: 0.")
+    models = {"torch": Student.load(written.student)}
+    models |= {file.stem: folder.load(written.out, file) for file in (folder.FLOAT32, folder.INT8)}
+    head, _, *rows = export.scores(models, tokenizer).splitlines()
     assert "F1" in head
     cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows[:3]]
-    assert [row[0] for row in cells] == ["torch float32", "ONNX float32", "ONNX int8"]
+    assert [row[0] for row in cells] == ["torch", "model", "model_quantized"]
     assert cells[1][1:3] == cells[0][1:3] and cells[1][3:5] == ["+0.00 [+0.00, +0.00]", "100.0 %"]
 
 
@@ -128,7 +137,7 @@ def test_an_earlier_export_is_replaced_and_nothing_else(exported, fast, tmp_path
     (out / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match=r"out is no earlier export, it has notes.txt"):
         run(exported.student, "--out", out)
-    with pytest.raises(InputError, match="student is no earlier export, it has model.safetensors"):
+    with pytest.raises(InputError, match=r"student is no earlier export, it has model.safetensors"):
         run(exported.student, "--out", exported.student)
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="file is a file; --out must be a folder"):
@@ -160,9 +169,7 @@ def test_logits_that_differ_are_an_error_and_nothing_is_written(exported, fast, 
     other = students.student("lstm64x2")
     other.head.output.bias.data += 0.01
     monkeypatch.setattr(folder, "load", lambda *_: other)
-    with pytest.raises(
-        InputError, match=r"the ONNX file's logits differ from the student's by \d.*nothing was written"
-    ):
+    with pytest.raises(InputError, match=r"logits differ from the student's by \d.*nothing was written"):
         run(exported.student, "--out", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
