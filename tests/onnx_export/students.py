@@ -11,6 +11,9 @@ LONGEST, VOCABULARY = 64, 300
 ANSWERING = {"max_length": 48, "stride": 12, "max_answer_length": 30, "null_threshold": None}
 SIZES = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "num_hidden_layers": 1}
 CONFIGS = {
+    "embeddings": BertConfig(  # for tests of heads: each layer takes seconds to export
+        vocab_size=VOCABULARY, max_position_embeddings=LONGEST, **SIZES | {"num_hidden_layers": 0}
+    ),
     "bert": BertConfig(vocab_size=VOCABULARY, max_position_embeddings=LONGEST, **SIZES),
     "distilbert": DistilBertConfig(
         vocab_size=VOCABULARY, max_position_embeddings=LONGEST, dim=16, n_heads=2, hidden_dim=32, n_layers=1

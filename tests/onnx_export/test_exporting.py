@@ -33,14 +33,15 @@ def largest_difference(student, exported, inputs):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("head", "encoder"), [*((head, "bert") for head in HEADS), ("linear", "distilbert"), ("linear", "roberta")]
+    ("head", "encoder"),
+    [*((head, "embeddings") for head in HEADS), *(("linear", name) for name in ("bert", "distilbert", "roberta"))],
 )
 def test_an_exported_student_has_the_students_logits_in_every_batch(head, encoder, tmp_path):
     student = students.student(head, encoder)
     path = tmp_path / "model.onnx"
     onnx_ir.save(exporting.export(student), path)
     session = onnxruntime.InferenceSession(path)
-    segments = ["token_type_ids"] if encoder == "bert" else []
+    segments = ["token_type_ids"] if encoder in ("bert", "embeddings") else []
     assert [value.name for value in session.get_inputs()] == ["input_ids", "attention_mask", *segments]
     assert [value.name for value in session.get_outputs()] == OUTPUTS
     values = [*session.get_inputs(), *session.get_outputs()]
