@@ -23,6 +23,7 @@ from pipeline.onnx_export.lstm import exportable
 from pipeline.pretrained import one_line
 
 AXES = ("batch", "length")
+LARGEST = 2**31 - 1  # bytes of an ONNX file
 SHAPE = (2, 16)  # of the traced batch; a size of 1 would be taken for a constant
 
 
@@ -33,8 +34,11 @@ def export(student: Student) -> onnx_ir.Model:
     Outputs: `start_logits` and `end_logits`, (batch, length) float32.
 
     Raises:
-        InputError: the encoder cannot be exported.
+        InputError: the encoder cannot be exported, or is larger than an ONNX file can be.
     """
+    size = sum(weights.nbytes for weights in student.parameters())
+    if size > LARGEST:
+        raise InputError(f"the student has weights of {size / 1e9:.1f} GB; an ONNX file holds at most 2.1")
     limit = max_length(student)
     length = Dim(AXES[1]) if math.isinf(limit) else Dim(AXES[1], max=int(limit))
     inputs = traced_inputs(student)

@@ -128,9 +128,9 @@ def replacing(out: Path) -> Iterator[Path]:
             if out.exists():
                 out.rename(old)
             temporary.rename(out)
+            shutil.rmtree(old, ignore_errors=True)
         finally:
-            for left_over in (temporary, old):
-                shutil.rmtree(left_over, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def parity(student: Student, exported: OnnxStudent, tokenizer: PreTrainedTokenizerFast) -> Parity:

@@ -74,6 +74,12 @@ def test_what_the_exporter_cannot_trace_is_one_line(monkeypatch):
     assert len(str(error.value)) < 400
 
 
+def test_a_student_larger_than_an_onnx_file_is_refused(monkeypatch):
+    monkeypatch.setattr(exporting, "LARGEST", 1000)
+    with pytest.raises(InputError, match=r"weights of 0.0 GB; an ONNX file holds at most 2.1"):
+        exporting.export(students.student("linear"))
+
+
 @pytest.mark.parametrize(
     ("cpu", "overflows"),
     [

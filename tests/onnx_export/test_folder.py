@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from tokenizers import Tokenizer
 
 from pipeline import paths, pretrained
@@ -91,6 +92,20 @@ def test_an_exported_student_gives_the_students_answers(written):
     assert len(set(ours)) > 10
     assert ours == theirs
     np.testing.assert_allclose(logits[0], logits[1], atol=1e-4)
+
+
+@pytest.mark.slow
+def test_onnxruntime_has_the_threads_of_torch(written):
+    _, tokenizer, windows = features(written.out)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        student = folder.load(written.out)
+        predict(student, windows, tokenizer.pad_token_id)  # two threads, each with its own batches
+        found = {number: each.get_session_options().intra_op_num_threads for number, each in student._sessions.items()}
+    finally:
+        torch.set_num_threads(threads)
+    assert found == {2: 2, 1: 1}
 
 
 @pytest.mark.slow
