@@ -24,6 +24,7 @@ from pipeline.pretrained import one_line
 
 AXES = ("batch", "length")
 LARGEST = 2**31 - 1  # bytes of an ONNX file
+SHORTEST = 3  # tokens of a window, at least: [CLS] and two [SEP]; some encoders treat fewer in other ways
 SHAPE = (2, 16)  # of the traced batch; a size of 1 would be taken for a constant
 
 
@@ -40,7 +41,7 @@ def export(student: Student) -> onnx_ir.Model:
     if size > LARGEST:
         raise InputError(f"the student has weights of {size / 1e9:.1f} GB; an ONNX file holds at most 2.1")
     limit = max_length(student)
-    length = Dim(AXES[1]) if math.isinf(limit) else Dim(AXES[1], max=int(limit))
+    length = Dim(AXES[1], min=SHORTEST, max=None if math.isinf(limit) else int(limit))
     inputs = traced_inputs(student)
     config = OnnxConfig(dynamic_shapes={name: {0: Dim(AXES[0]), 1: length} for name in inputs})
     try:
