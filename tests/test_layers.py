@@ -12,7 +12,7 @@ LAYERS = [
     {"questions"},
     {"models", "scores"},
     {"logits", "training", "comparison"},
-    {"report"},
+    {"report", "web"},
     {"stages", "commands"},
 ]
 # paths of artifacts and command lines: for stages and commands, not for the library

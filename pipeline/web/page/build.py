@@ -26,7 +26,7 @@ SETTINGS = ("max_length", "stride", "max_answer_length", "null_threshold", "conf
 LARGEST = 400_000_000  # bytes of a compressed model; browsers limit a text to 512 million characters, base64 adds a third
 
 
-def build(folder: Path, precision: str | None, files: dict[str, bytes]) -> str:
+def build(folder: Path, precision: str | None, engine: dict[str, bytes]) -> str:
     """The page; the same arguments give the same text.
 
     It loads nothing: the student, its tokenizer and onnxruntime-web are in it, compressed. Its policy allows its own
@@ -35,7 +35,7 @@ def build(folder: Path, precision: str | None, files: dict[str, bytes]) -> str:
     Args:
         folder: an exported student.
         precision: `int8` or `float32`; None for int8, or float32 if there is no int8.
-        files: of onnxruntime-web, as from `runtime.load`.
+        engine: files of onnxruntime-web, as from `runtime.load`.
 
     Raises:
         InputError: the folder has no exported student, or one that the page cannot run.
@@ -51,9 +51,9 @@ def build(folder: Path, precision: str | None, files: dict[str, bytes]) -> str:
     student = {"name": folder.resolve().name, "facts": _facts(config, precision, len(model))}
     parts = {
         "model": packed,
-        "wasm": pack(files["wasm"]),
-        "glue": pack(files["glue"]),
-        "worker": pack(b"\n".join([files["script"], *((FOLDER / name).read_bytes() for name in WORKER)])),
+        "wasm": pack(engine["wasm"]),
+        "glue": pack(engine["glue"]),
+        "worker": pack(b"\n".join([engine["script"], *((FOLDER / name).read_bytes() for name in WORKER)])),
         "setup": pack(
             json.dumps({"settings": settings, "tokenizer": describe(tokenization.load(folder), folder)}).encode()
         ),

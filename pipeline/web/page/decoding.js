@@ -1,4 +1,4 @@
-// From logits to answers, as pipeline/scores/spans.py and pipeline/answering decode them.
+// From logits to answers, as pipeline/scores/spans.py and confidence.py have them.
 "use strict";
 
 const POOL = 20;  // best spans of a question, over which the confidence is shared
@@ -54,16 +54,11 @@ const decode = (windows, context, settings) => {
     }
   }
   const found = [...spans.values()].sort((a, b) => b.score - a.score).slice(0, POOL);
-  const threshold = settings.null_threshold ?? null;
-  const ranks = new Map(found.map((reply) => [reply, reply.score]));
-  if (threshold !== null && found.length) {
-    const none = {start: 0, end: 0, score: nullScore};
-    ranks.set(none, nullScore - threshold);
-    // before the best span only if strictly above it, see null_threshold.py
-    const place = nullScore - found[0].score > threshold ? 0 : found.findIndex((reply, i) => i && reply.score < ranks.get(none));
-    found.splice(place < 0 ? found.length : place, 0, none);
-  }
-  const shares = softmax(found.map((reply) => ranks.get(reply) / settings.confidence_temperature));
+  const threshold = settings.null_threshold;
+  if (threshold !== null && found.length) found.push({start: 0, end: 0, score: nullScore});
+  const rank = (reply) => reply.end ? reply.score : reply.score - threshold;
+  found.sort((a, b) => rank(b) - rank(a));  // in a tie a span comes first: the null odds have to be above the threshold
+  const shares = softmax(found.map((reply) => rank(reply) / settings.confidence_temperature));
   return found.map((reply, i) => ({...reply, confidence: shares[i]}));
 };
 
@@ -80,7 +75,7 @@ const tokenProbabilities = (windows, count) => {
         logits[token] = Math.max(logits[token], window[name][window.first + token - window.begin]);
       }
     }
-    return softmax(logits);
+    return softmax([...logits]);
   };
   return {start: probabilities("start"), end: probabilities("end")};
 };

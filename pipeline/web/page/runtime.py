@@ -19,6 +19,7 @@ FILES = {
     "glue": "package/dist/ort-wasm-simd-threaded.mjs",
     "wasm": "package/dist/ort-wasm-simd-threaded.wasm",
 }
+OPTIONS = ["--loglevel=error", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000"]
 TIMEOUT = 600  # seconds
 
 
@@ -51,7 +52,7 @@ def _download(path: Path) -> None:
         raise InputError(f"npm is missing, which downloads {PACKAGE} {VERSION} once; install Node.js")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # without a package.json that npm would read
-        command = [npm, "pack", f"{PACKAGE}@{VERSION}", "--ignore-scripts", "--loglevel=error"]
+        command = [npm, "pack", f"{PACKAGE}@{VERSION}", "--ignore-scripts", *OPTIONS]
         try:
             done = subprocess.run(
                 command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=TIMEOUT
