@@ -104,7 +104,8 @@ def _normalized(backend: Tokenizer) -> dict[int, str]:
 
 def _kinds(backend: Tokenizer, characters: set[str]) -> dict[str, int]:
     """SPACE or ALONE for the characters at which the pre-tokenizer splits."""
-    candidates = sorted(character for character in characters if unicodedata.category(character)[0] in "PSZC")
+    categories = {character: unicodedata.category(character) for character in characters}
+    candidates = sorted(character for character, kind in categories.items() if kind[0] in "PSZ" or kind in ("Cc", "Cf"))
     text = " ".join(f"a{character}a" for character in candidates)
     words = {word for word, _ in backend.pre_tokenizer.pre_tokenize_str(text)}
     return {

@@ -1,8 +1,34 @@
+import contextlib
+import io
+import json
 import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
+import onnx_ir
 import pytest
+import torch
+from torch.export import Dim
+from transformers import BertConfig, BertModel
+from transformers.exporters import OnnxConfig, OnnxExporter, OnnxRuntimeDynamicConfig, OnnxRuntimeQuantizer
+from transformers.exporters.configs import ExportFormat
 
+from pipeline import paths
+from pipeline.errors import InputError
+from pipeline.models.inference import predict
+from pipeline.models.student import Student
+from pipeline.questions import synthetic
+from pipeline.questions.tokenization import train
+from pipeline.questions.windows import pack, windows
+from pipeline.scores import spans
+from pipeline.scores.spans import Answer
+from pipeline.web.page import runtime
+from pipeline.web.page.build import MODELS
 from tests.conftest import MILL, TEA
+from tests.report.browser import CHROMIUM, Browser
+
+MAX_LENGTH, STRIDE, MAX_ANSWER_LENGTH = 48, 12, 30
 
 # what a tokenizer with offsets can get wrong
 TRICKY = [
@@ -32,3 +58,90 @@ TRICKY = [
 @pytest.fixture(scope="session")
 def tricky():
     return TRICKY
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported student, and what Python answers with it.
+
+    Attributes:
+        folder: with both models.
+        records: synthetic validation questions.
+        replies: of each record the spans and, where it is among the best 20, no answer, best first.
+    """
+
+    folder: Path
+    records: list
+    replies: list[list[Answer]]
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """A small student with random weights, which answers half of the questions with no answer."""
+    records = list(synthetic.corpus("validation", 100, 0))
+    folder = tmp_path_factory.mktemp("export") / "tiny cnn3"
+    tokenizer = train((record["context"] for record in records), vocab_size=300)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        initializer_range=0.5,
+    )
+    student = Student.from_encoder(BertModel(config, add_pooling_layer=False), "cnn3", seed=0).eval()
+    for weight in student.head.parameters():  # else all logits are nearly equal
+        weight.data *= 4
+    features = pack(windows(records, tokenizer, MAX_LENGTH, STRIDE))
+    start, end = predict(student, features, tokenizer.pad_token_id)
+    contexts = [record["context"] for record in records]
+    best = spans.answers(features, contexts, start, end, 20, MAX_ANSWER_LENGTH)
+    null = spans.null_scores(features, start, end, len(records))
+    threshold = float(np.median(null - [found[0].score for found in best]))
+    replies = [_with_none(found, none, threshold) for found, none in zip(best, null, strict=True)]
+    _export(student, folder)
+    settings = {"max_length": MAX_LENGTH, "stride": STRIDE, "max_answer_length": MAX_ANSWER_LENGTH}
+    answering = settings | {"null_threshold": threshold, "confidence_temperature": 1.5}
+    content = config.to_dict() | {"head": "cnn3", "answering": answering}
+    (folder / "config.json").write_text(json.dumps(content))
+    tokenizer.save_pretrained(folder)
+    return Exported(folder, records, replies)
+
+
+def _with_none(found, none, threshold):
+    return sorted([*found, Answer("", 0, 0, none)], key=lambda a: -(a.score if a.text else a.score - threshold))
+
+
+def _export(student, folder):
+    inputs = {name: torch.ones(2, 16, dtype=torch.int64) for name in ("input_ids", "attention_mask", "token_type_ids")}
+    shapes = {name: {0: Dim("batch"), 1: Dim("length", max=64)} for name in inputs}
+    with contextlib.redirect_stdout(io.StringIO()):
+        program = OnnxExporter().export(student, inputs, OnnxConfig(dynamic_shapes=shapes)).program
+        quantizer = OnnxRuntimeQuantizer(OnnxRuntimeDynamicConfig(per_channel=True))
+        quantized = quantizer.quantize(program, inputs, ExportFormat.ONNX)
+    for name, model in (("float32", program), ("int8", quantized)):
+        path = folder / MODELS[name]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        onnx_ir.save(model, path)
+
+
+@pytest.fixture(scope="session")
+def engine():
+    """The files of onnxruntime-web, from the user's cache or, once, from the network."""
+    try:
+        return runtime.load(paths.cache() / "page")
+    except InputError as error:
+        if "checksum" in str(error):
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine; `apt-get install chromium` brings one")
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
