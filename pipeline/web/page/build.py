@@ -23,7 +23,7 @@ TEMPLATES = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefi
 MODELS = {"int8": "onnx/model_quantized.onnx", "float32": "onnx/model.onnx"}
 WORKER = ("tokenizer.js", "windows.js", "decoding.js", "worker.js")
 SETTINGS = ("max_length", "stride", "max_answer_length", "null_threshold", "confidence_temperature")
-LARGEST = 400_000_000  # bytes of a compressed model; browsers limit a text to 512 million characters, base64 adds a third
+LARGEST = 500_000_000  # characters of a packed model; browsers hold no longer text
 
 
 def build(folder: Path, precision: str | None, engine: dict[str, bytes]) -> str:
@@ -46,8 +46,8 @@ def build(folder: Path, precision: str | None, engine: dict[str, bytes]) -> str:
     config = pretrained.read_json(folder / pretrained.CONFIG)
     settings = _settings(config, folder)
     packed = pack(model)
-    if len(packed) > LARGEST * 4 / 3:
-        raise InputError(f"the model of {folder} has {len(packed) / 1e6:.0f} MB, which no browser opens as a page")
+    if len(packed) > LARGEST:
+        raise InputError(f"the model of {folder} is too large for a page: {len(packed) / 1e6:.0f} MB, packed")
     student = {"name": folder.resolve().name, "facts": _facts(config, precision, len(model))}
     parts = {
         "model": packed,
@@ -84,10 +84,12 @@ def _model(folder: Path, precision: str | None) -> tuple[str, bytes]:
 def _settings(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     """How the student answers: the lengths of windows and answers, the threshold and the temperature."""
     answering = config.get("answering")
-    missing = [name for name in SETTINGS if name not in answering] if isinstance(answering, dict) else ["answering"]
+    if not isinstance(answering, dict):
+        answering = {}
+    missing = [name for name in SETTINGS if name not in answering]
     if missing:
         raise InputError(
-            f"{folder / pretrained.CONFIG} has no {', '.join(missing)}; `python -m pipeline.commands.export` writes it"
+            f"{folder / pretrained.CONFIG} has no answering.{missing[0]}; `python -m pipeline.commands.export` adds it"
         )
     return {name: answering[name] for name in SETTINGS}
 

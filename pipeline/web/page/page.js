@@ -6,7 +6,7 @@ const make = (tag, attributes, ...children) => {
   element.append(...children);
   return element;
 };
-const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
+const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}\u00a0%`;
 
 /** A part of the page, unpacked. Its text is dropped, since it takes as much memory again. */
 const unpack = async (name) => {
@@ -56,9 +56,9 @@ const draw = () => {
     while (token < shaded.length && shaded[token].past <= cut) token++;
     if (token < shaded.length && shaded[token].begin <= cut) {
       const {start, end} = shaded[token];
-      piece = make("span", {class: "start end", title: `start ${percent(start)}, end ${percent(end)}`}, piece);
-      piece.style.setProperty("--p-start", start);
-      piece.style.setProperty("--p-end", end);
+      piece = make("span", {class: "likely", title: `start ${percent(start)}, end ${percent(end)}`}, piece);
+      piece.style.setProperty("--p-start", Math.sqrt(start));  // so that small ones are seen too
+      piece.style.setProperty("--p-end", Math.sqrt(end));
     }
     if (cut < chosen.start || cut >= chosen.end) pieces.push(piece);
     else if (mark) mark.append(piece);
@@ -76,11 +76,11 @@ const choose = (reply) => {
     mark.scrollIntoView({block: "nearest"});
   }
   [...get("list").children].forEach((item, i) => {
-    if (shown.replies[i] === reply) item.firstChild.setAttribute("aria-current", "true");
-    else item.firstChild.removeAttribute("aria-current");
+    if (shown.replies[i] === reply) item.lastChild.setAttribute("aria-current", "true");
+    else item.lastChild.removeAttribute("aria-current");
   });
 };
-const seconds = (ms) => ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
+const seconds = (ms) => ms < 1000 ? `${Math.round(ms)}\u00a0ms` : `${(ms / 1000).toFixed(1)}\u00a0s`;
 const count = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
 const show = (result, text) => {
   const [best] = result.replies;
@@ -93,7 +93,7 @@ const show = (result, text) => {
   get("list").replaceChildren(...result.replies.slice(0, 10).map((reply) => {
     const button = make("button", {type: "button"}, reply.text || "(no answer)");
     button.addEventListener("click", () => choose(reply));
-    return make("li", {}, button, make("span", {class: "note"}, ` ${percent(reply.confidence)}`));
+    return make("li", {}, make("span", {class: "note"}, percent(reply.confidence)), button);
   }));
   get("more").hidden = !best;
   choose(best ?? {start: 0, end: 0});

@@ -35,7 +35,9 @@ def load(cache: Path) -> dict[str, bytes]:
     if not path.exists():
         _download(path)
     if _checksum(path) != INTEGRITY:
-        raise InputError(f"{path} is not {PACKAGE} {VERSION}: its checksum differs; delete it and run the command again")
+        raise InputError(
+            f"{path} is not {PACKAGE} {VERSION}: its checksum differs; delete it and run the command again"
+        )
     with tarfile.open(path) as archive:
         members = {name: archive.extractfile(member) for name, member in FILES.items()}
         return {name: member.read() for name, member in members.items() if member}

@@ -109,15 +109,16 @@ def _kinds(backend: Tokenizer, characters: set[str]) -> dict[str, int]:
     text = " ".join(f"a{character}a" for character in candidates)
     words = {word for word, _ in backend.pre_tokenizer.pre_tokenize_str(text)}
     return {
-        character: ALONE if character in words else SPACE
-        for character in candidates
-        if f"a{character}a" not in words
+        character: ALONE if character in words else SPACE for character in candidates if f"a{character}a" not in words
     }
 
 
 def _special(backend: Tokenizer) -> dict[str, list[int]]:
     """Ids of the special tokens before, between and after a question and a context."""
     pair = backend.encode("a", "a")
-    sequences = pair.sequence_ids
-    (question, context), ends = map(sequences.index, (0, 1)), [len(sequences) - sequences[::-1].index(i) for i in (0, 1)]
-    return {"before": pair.ids[:question], "between": pair.ids[ends[0] : context], "after": pair.ids[ends[1] :]}
+    question, context = map(pair.sequence_ids.index, (0, 1))  # one token each
+    return {
+        "before": pair.ids[:question],
+        "between": pair.ids[question + 1 : context],
+        "after": pair.ids[context + 1 :],
+    }

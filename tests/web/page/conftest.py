@@ -38,9 +38,9 @@ TRICKY = [
     unicodedata.normalize("NFC", "Zoë Grün naïve ÅNGSTRÖM Ế"),
     unicodedata.normalize("NFD", "Zoë Grün naïve ÅNGSTRÖM Ế"),
     "a\u0323\u0307b \u0301x o\u0307\u0323",  # marks alone, first in a word, in another order
-    "İstanbul ISTANBUL ıi ẞß ﬁ ΣΑΣ Kelvin Ω",  # lower case of several letters, or of another block
+    "İstanbul ISTANBUL \u0131i ẞß ﬁ ΣΑΣ Kelvin Ω",  # lower case of several letters, or of another block
     "emoji 😀👩‍👩‍👧 flags 🇩🇪 skin 👍🏽 keycap 1️⃣",
-    "𝔘𝔫𝔦 𐐀𐐨 𠀀𠀁 surrogate pairs 𒀀𒀁",
+    "\U0001d518\U0001d52b\U0001d526 𐐀𐐨 𠀀𠀁 surrogate pairs 𒀀𒀁",
     "漢字かな交じり文、中文。 한국어 조선 豈更",  # with compatibility ideographs, which decompose
     "zero\u200bwidth \ufeffmark soft\u00adhyphen joi\u200dner \u2060",
     "no\u00a0break\u2003em\u3000ideographic\u1680ogham\u2028line\u2029paragraph\u202fnarrow",
@@ -50,7 +50,7 @@ TRICKY = [
     "[SEP] in the text, [CLS][MASK] [sep] [UNK]x[PAD] [SE P] [[SEP]]",
     "w" * 100 + " " + "w" * 101 + " " + "é" * 101,
     "x\u0301" * 120,
-    "“quotes” ‘’ «» – — … · ¡¿ § $ + < = > ^ ` | ~ € £ ° © №",
+    "“quotes” \u2018\u2019 «» \u2013 — … · ¡¿ § $ + < = > ^ ` | ~ € £ ° © №",
     f"  {TEA}\n\n{MILL}  ",
 ]
 

@@ -24,7 +24,7 @@ return data.texts.map((text) => tokenizer.encode(codePoints(text)));"""
 
 def encoded(tokenizer, texts):
     found = javascript.run(ENCODE, {"tokenizer": describe(tokenizer, Path("folder")), "texts": texts})
-    return [list(zip(tokens["ids"], zip(tokens["begins"], tokens["ends"], strict=True), strict=True)) for tokens in found]
+    return [[(i, (begin, end)) for i, begin, end in zip(*tokens.values(), strict=True)] for tokens in found]
 
 
 def expected(tokenizer, texts):
@@ -56,7 +56,8 @@ def test_other_normalizers(tricky, lower, accents, chinese):
         tokenize_chinese_chars=chinese,
     ).backend_tokenizer
     options = json.loads(backend.to_str())["normalizer"]
-    assert (options["lowercase"], options["strip_accents"], options["handle_chinese_chars"]) == (lower, accents, chinese)
+    chosen = {"lowercase": lower, "strip_accents": accents, "handle_chinese_chars": chinese}
+    assert options.items() >= chosen.items()
     assert_equal(PreTrainedTokenizerFast(tokenizer_object=backend), tricky)
 
 
