@@ -35,13 +35,17 @@ const start = async () => {
   const script = await (await unpack("worker")).blob();
   worker = new Worker(URL.createObjectURL(script));
   worker.onmessage = receive;
+  worker.onerror = ({message}) => {
+    for (const {reject} of waiting.values()) reject(new Error(message));
+    waiting.clear();
+  };
   const [glue, wasm, model, setup] = await Promise.all([(await unpack("glue")).text(), (await unpack("wasm")).arrayBuffer(),
     (await unpack("model")).arrayBuffer(), (await unpack("setup")).json()]);
   await send({...setup, glue, wasm, model}, [wasm, model]);
 };
 
 let shown = null;  // the last result: {text, replies, probabilities, …}, and the reply that is marked
-const ask = (question, text, onProgress = () => {}) => send({question, text, probabilities: true}, [], onProgress);
+const ask = (question, text, onProgress = () => {}) => send({question, text}, [], onProgress);
 
 /** The text with the chosen reply marked and, if wanted, each likely token shaded. */
 const draw = () => {
@@ -55,10 +59,10 @@ const draw = () => {
     let piece = document.createTextNode(text.slice(cut, past));
     while (token < shaded.length && shaded[token].past <= cut) token++;
     if (token < shaded.length && shaded[token].begin <= cut) {
-      const {start, end} = shaded[token];
+      const {start, end, startShade, endShade} = shaded[token];
       piece = make("span", {class: "likely", title: `start ${percent(start)}, end ${percent(end)}`}, piece);
-      piece.style.setProperty("--p-start", Math.sqrt(start));  // so that small ones are seen too
-      piece.style.setProperty("--p-end", Math.sqrt(end));
+      piece.style.setProperty("--start-shade", startShade);
+      piece.style.setProperty("--end-shade", endShade);
     }
     if (cut < chosen.start || cut >= chosen.end) pieces.push(piece);
     else if (mark) mark.append(piece);

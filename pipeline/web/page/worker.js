@@ -2,6 +2,7 @@
 "use strict";
 
 const YIELD = 100;  // ms after which a new message, such as "stop", is looked at
+const SHADED = 1000;  // tokens
 let session, tokenizer, data, settings, stopped = 0, cached = {};
 
 const pause = () => new Promise((resume) => setTimeout(resume));
@@ -37,10 +38,10 @@ const read = (text) => {
 
 /**
  * Answers to a question about a text.
- * @returns {replies, windows, tokens, milliseconds, probabilities}: offsets of replies and tokens count UTF-16 units, as
+ * @returns {replies, probabilities, windows, tokens, milliseconds}: offsets of replies and tokens count UTF-16 units, as
  *   strings do here; `codePoints` has those of a reply in code points, as Python counts.
  */
-const ask = async ({id, question, text, probabilities}) => {
+const ask = async ({id, question, text}) => {
   const begin = performance.now();
   const {codes, tokens} = read(text);
   const windows = windowsOf(tokenizer.encode(strip(codePoints(question))).ids, tokens, data, settings);
@@ -60,9 +61,9 @@ const ask = async ({id, question, text, probabilities}) => {
     [reply.start, reply.end] = reply.codePoints.map((place) => units[place]);
     reply.text = text.slice(reply.start, reply.end);
   }
-  const shown = probabilities ? likely(tokenProbabilities(windows, tokens.ids.length), tokens, units) : [];
-  return {replies, windows: windows.length, tokens: tokens.ids.length, milliseconds: performance.now() - begin,
-    probabilities: shown};
+  const probabilities = likely(tokenProbabilities(windows, tokens.ids.length), tokens, units);
+  return {replies, probabilities, windows: windows.length, tokens: tokens.ids.length,
+    milliseconds: performance.now() - begin};
 };
 
 /** For each place in code points the place in UTF-16 units. */
@@ -72,14 +73,14 @@ const utf16 = (codes) => {
   return units;
 };
 
-/** The tokens that an answer starts or ends with at a probability of 0.5 % or more. */
+/** The tokens that an answer may start or end with, in order: the most probable, down to 2 % of the highest value. */
 const likely = ({start, end}, tokens, units) => {
-  const found = [];
-  for (let i = 0; i < start.length; i++) {
-    if (Math.max(start[i], end[i]) < 0.005 || tokens.ends[i] <= tokens.begins[i]) continue;
-    found.push({begin: units[tokens.begins[i]], past: units[tokens.ends[i]], start: start[i], end: end[i]});
-  }
-  return found;
+  const either = start.map((value, i) => Math.max(value, end[i]));
+  const highest = either.reduce((a, b) => Math.max(a, b), 0);
+  return [...either.keys()].filter((i) => either[i] >= highest / 50 && tokens.ends[i] > tokens.begins[i])
+    .sort((a, b) => either[b] - either[a]).slice(0, SHADED).sort((a, b) => a - b)
+    .map((i) => ({begin: units[tokens.begins[i]], past: units[tokens.ends[i]], start: start[i], end: end[i],
+      startShade: Math.sqrt(start[i] / highest), endShade: Math.sqrt(end[i] / highest)}));
 };
 
 onmessage = async ({data: message}) => {
