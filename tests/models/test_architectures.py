@@ -77,6 +77,22 @@ def test_a_student_of_any_encoder_equals_its_teacher_with_the_same_output_layer(
         np.testing.assert_allclose(predict(student, features, budget), expected, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("model_type", WORKING)
+def test_a_linear_student_is_saved_as_the_librarys_model_and_loads_again(model_type, predict, tmp_path):
+    features = architectures.windows(model_type, LENGTHS)
+    student = Student.from_encoder(architectures.model(model_type).base_model, "linear", 0)
+    student.config.answering = {"null_threshold": 1.5}
+    expected = predict(student, features, 1000)
+    own = student.as_own_class()
+    assert (own is None) == (model_type in OTHER_OUTPUTS)
+    if own is not None:
+        np.testing.assert_allclose(predict(own, features, 1000), expected, atol=1e-5, rtol=0)
+    student.save_pretrained(tmp_path)
+    loaded = Student.load(tmp_path)
+    assert loaded.config.answering == {"null_threshold": 1.5}
+    np.testing.assert_allclose(predict(loaded, features, 1000), expected, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("model_type", ["big_bird", "longformer"])
 def test_a_students_encoder_gets_what_the_librarys_model_gives_it(model_type, predict):
     teacher, features = architectures.model(model_type), architectures.windows(model_type, [28, 7])

@@ -1,6 +1,12 @@
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import (
+    AutoModelForQuestionAnswering,
     BertConfig,
     BertForQuestionAnswering,
     DistilBertConfig,
@@ -38,13 +44,67 @@ def test_saved_and_loaded_students_agree(head, tmp_path):
     torch.testing.assert_close(loaded(IDS, MASK).end_logits, student(IDS, MASK).end_logits)
 
 
-@pytest.mark.parametrize("threshold", [None, -1.25])
-def test_the_threshold_for_no_answer_is_stored_with_the_student(threshold, tmp_path):
-    student = Student.from_encoder(bert().base_model, "linear", seed=1)
-    assert student.config.null_threshold is None
-    student.config.null_threshold = threshold
+@pytest.mark.parametrize("head", ["linear", "mlp"])
+def test_how_a_student_answers_is_stored_with_it(head, tmp_path):
+    student = Student.from_encoder(bert().base_model, head, seed=1)
+    assert student.config.answering == {}
+    student.config.answering = {"null_threshold": -1.25, "max_length": 64}
     student.save_pretrained(tmp_path)
-    assert Student.from_pretrained(tmp_path).config.null_threshold == threshold
+    loaded = Student.from_pretrained(tmp_path)
+    assert isinstance(loaded, Student)
+    assert loaded.config.answering == {"null_threshold": -1.25, "max_length": 64}
+    assert not hasattr(loaded.config.encoder_config, "answering")
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_transformers_loads_a_student_to_the_bit(head, tmp_path):
+    student = Student.from_encoder(bert().base_model, head, seed=1).eval()
+    student.save_pretrained(tmp_path)
+    loaded = AutoModelForQuestionAnswering.from_pretrained(tmp_path).eval()
+    assert type(loaded) is (BertForQuestionAnswering if head == "linear" else Student)
+    segments = torch.tensor([[0, 0, 0, 1, 1, 1]] * 2)
+    inputs = {"input_ids": IDS, "attention_mask": MASK, "token_type_ids": segments}
+    with torch.no_grad():
+        expected, found = student(**inputs), loaded(**inputs)
+    if head != "linear":
+        assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in student.state_dict().items())
+    # MKL's products depend on how weights are aligned in memory
+    torch.testing.assert_close(found.start_logits, expected.start_logits, atol=1e-6, rtol=0)
+    torch.testing.assert_close(found.end_logits, expected.end_logits, atol=1e-6, rtol=0)
+
+
+@pytest.mark.slow
+def test_a_linear_student_works_where_this_package_cannot_be_imported(tmp_path):
+    student = Student.from_encoder(bert(hidden_dropout_prob=0.5).base_model, "linear", seed=1).eval()
+    student.config.answering = {"null_threshold": None}
+    student.save_pretrained(tmp_path / "student")
+    segments = torch.tensor([[0, 0, 0, 1, 1, 1]] * 2)
+    with torch.no_grad():
+        expected = student(IDS, MASK, segments)
+    save_file({name: logits.clone() for name, logits in expected.items()}, tmp_path / "expected.safetensors")
+    code = f"""
+import importlib.util, torch
+from safetensors.torch import load_file
+from transformers import AutoModelForQuestionAnswering
+assert importlib.util.find_spec("pipeline") is None
+model, loading = AutoModelForQuestionAnswering.from_pretrained("student", output_loading_info=True)
+assert not loading["missing_keys"] and not loading["unexpected_keys"], loading
+assert not model.training
+inputs = dict(input_ids={IDS.tolist()}, attention_mask={MASK.tolist()}, token_type_ids={segments.tolist()})
+with torch.no_grad():
+    output = model(**{{name: torch.tensor(value) for name, value in inputs.items()}})
+expected = load_file("expected.safetensors")
+torch.testing.assert_close(output.start_logits, expected["start_logits"], atol=1e-6, rtol=0)
+torch.testing.assert_close(output.end_logits, expected["end_logits"], atol=1e-6, rtol=0)
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=environment)
+
+
+def test_a_model_that_is_no_student_is_refused(tmp_path):
+    bert().save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="has no student: its model_type is 'bert', and its config has no `answering`"):
+        Student.load(tmp_path)
 
 
 @pytest.mark.parametrize("make", [bert, distilbert])

@@ -53,7 +53,7 @@ def test_scores_and_predictions_cover_every_question(with_logits):
     scores = json.loads(paths.EVAL_METRICS.read_text())
     assert list(scores) == [
         "exact_match", "exact_match_error", "f1", "f1_error", "span_accuracy", "questions",
-        "agreement", "teacher_kl", "loss", "parameters", "nonzero_parameters", "bytes",
+        "agreement", "teacher_kl", "loss", "calibration_error", "parameters", "nonzero_parameters", "bytes",
     ]  # fmt: skip
     assert scores["questions"] == 8
     assert scores["nonzero_parameters"] < scores["parameters"]
@@ -82,8 +82,12 @@ def test_dropout_of_the_training_changes_the_student_and_not_its_config(with_log
     write_params(train={"dropout": 0.0, "attention_dropout": 0.0})
     train.main()
     without = content(paths.STUDENT)
-    changed = [Path(name).name for name in own if own[name] != without[name]]
-    assert changed == ["SHA256SUMS", "model.safetensors"]
+    changed = {Path(name).name for name in own if own[name] != without[name]}
+    assert changed - {"config.json"} == {"SHA256SUMS", "model.safetensors"}
+    configs = [json.loads(files[str(paths.STUDENT / "config.json")]) for files in (own, without)]
+    for config in configs:
+        del config["answering"]["confidence_temperature"]  # fitted on the student's answers
+    assert configs[0] == configs[1]
 
 
 def test_pruned_weights_are_zero_in_the_saved_student(with_logits):

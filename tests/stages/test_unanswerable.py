@@ -107,13 +107,13 @@ def test_the_scores_are_those_of_the_official_evaluation(stages):
     for name in ("best_exact", "best_exact_thresh", "best_f1", "best_f1_thresh"):
         assert scores[name] == pytest.approx(expected[name], abs=1e-4)
     assert (scores["HasAns_total"], scores["NoAns_total"]) == (12, 12)
-    expected = official(raw_answers(), odds, Student.config_class.from_pretrained(paths.STUDENT).null_threshold)
+    expected = official(raw_answers(), odds, Student.load(paths.STUDENT).config.answering["null_threshold"])
     assert expected["f1"] == pytest.approx(scores["best_f1"], abs=1e-4)
 
 
 def test_the_threshold_is_stored_with_the_student_and_shown(stages, capsys):
     scores = json.loads(paths.EVAL_METRICS.read_text())
-    stored = Student.config_class.from_pretrained(paths.STUDENT).null_threshold
+    stored = Student.load(paths.STUDENT).config.answering["null_threshold"]
     assert scores["null_threshold"] == pytest.approx(stored, abs=1e-4)
     show.main()
     head, teacher_row, student_row = capsys.readouterr().out.splitlines()
@@ -136,7 +136,7 @@ def test_the_questions_say_what_was_answered(stages):
 def test_a_teacher_has_the_same_figures(stages):
     student = json.loads(paths.EVAL_METRICS.read_text())
     teacher_scores = json.loads(paths.TEACHER_METRICS.read_text())["large"]
-    own = {"agreement", "teacher_kl", "loss", "parameters", "nonzero_parameters", "bytes"}
+    own = {"agreement", "teacher_kl", "loss", "calibration_error", "parameters", "nonzero_parameters", "bytes"}
     compared = {"teacher_no_answer_rate", "null_windows", "null_loss", "null_kl"}
     assert student.keys() - own - compared == teacher_scores.keys()
     assert student["teacher_no_answer_rate"] == teacher_scores["no_answer_rate"]

@@ -42,7 +42,7 @@ def build(folder: Path, precision: str | None, engine: dict[str, bytes]) -> str:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is missing; `python -m pipeline.commands.export` writes such a folder")
-    precision, model = _model(folder, precision)
+    precision, model = read_model(folder, precision)
     config = pretrained.read_json(folder / pretrained.CONFIG)
     settings = _settings(config, folder)
     packed = pack(model)
@@ -70,8 +70,8 @@ def build(folder: Path, precision: str | None, engine: dict[str, bytes]) -> str:
     return page.replace("POLICY", policy(page), 1)
 
 
-def _model(folder: Path, precision: str | None) -> tuple[str, bytes]:
-    """The precision of the model, and its file."""
+def read_model(folder: Path, precision: str | None) -> tuple[str, bytes]:
+    """The precision of the model that `build` takes, and its file; raises as `build`."""
     found = [name for name, path in MODELS.items() if (folder / path).is_file()]
     if (precision or "float32") not in found and not (precision is None and found):
         path = folder / MODELS[precision or "float32"]

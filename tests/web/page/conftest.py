@@ -2,7 +2,7 @@ import contextlib
 import io
 import json
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,20 +15,15 @@ from transformers.exporters import OnnxConfig, OnnxExporter, OnnxRuntimeDynamicC
 from transformers.exporters.configs import ExportFormat
 
 from pipeline import paths
+from pipeline.answering.answerer import Answerer, Reply, Settings
 from pipeline.errors import InputError
-from pipeline.models.inference import predict
 from pipeline.models.student import Student
 from pipeline.questions import synthetic
 from pipeline.questions.tokenization import train
-from pipeline.questions.windows import pack, windows
-from pipeline.scores import spans
-from pipeline.scores.spans import Answer
 from pipeline.web.page import runtime
 from pipeline.web.page.build import MODELS
 from tests.conftest import MILL, TEA
 from tests.report.browser import CHROMIUM, Browser
-
-MAX_LENGTH, STRIDE, MAX_ANSWER_LENGTH = 48, 12, 30
 
 # what a tokenizer with offsets can get wrong
 TRICKY = [
@@ -67,12 +62,12 @@ class Exported:
     Attributes:
         folder: with both models.
         records: synthetic validation questions.
-        replies: of each record the spans and, where it is among the best 20, no answer, best first.
+        replies: to each record, all candidates, best first.
     """
 
     folder: Path
     records: list
-    replies: list[list[Answer]]
+    replies: list[list[Reply]]
 
 
 @pytest.fixture(scope="session")
@@ -94,24 +89,20 @@ def exported(tmp_path_factory):
     student = Student.from_encoder(BertModel(config, add_pooling_layer=False), "cnn3", seed=0).eval()
     for weight in student.head.parameters():  # else all logits are nearly equal
         weight.data *= 4
-    features = pack(windows(records, tokenizer, MAX_LENGTH, STRIDE))
-    start, end = predict(student, features, tokenizer.pad_token_id)
-    contexts = [record["context"] for record in records]
-    best = spans.answers(features, contexts, start, end, 20, MAX_ANSWER_LENGTH)
-    null = spans.null_scores(features, start, end, len(records))
-    threshold = float(np.median(null - [found[0].score for found in best]))
-    replies = [_with_none(found, none, threshold) for found, none in zip(best, null, strict=True)]
+    pairs = [(record["question"], record["context"]) for record in records]
+    answerer = Answerer(student, tokenizer, Settings(48, 12, 30, 0.0, 1.5))
+    odds = [_null_odds(replies) for replies in answerer.answers(pairs, n_best=21)]
+    answerer.settings = replace(answerer.settings, null_threshold=float(np.median(odds)))
     _export(student, folder)
-    settings = {"max_length": MAX_LENGTH, "stride": STRIDE, "max_answer_length": MAX_ANSWER_LENGTH}
-    answering = settings | {"null_threshold": threshold, "confidence_temperature": 1.5}
-    content = config.to_dict() | {"head": "cnn3", "answering": answering}
+    content = config.to_dict() | {"head": "cnn3", "answering": vars(answerer.settings)}
     (folder / "config.json").write_text(json.dumps(content))
     tokenizer.save_pretrained(folder)
-    return Exported(folder, records, replies)
+    return Exported(folder, records, answerer.answers(pairs, n_best=21))
 
 
-def _with_none(found, none, threshold):
-    return sorted([*found, Answer("", 0, 0, none)], key=lambda a: -(a.score if a.text else a.score - threshold))
+def _null_odds(replies):
+    none = next(reply for reply in replies if not reply.text)
+    return none.score - next(reply for reply in replies if reply.text).score
 
 
 def _export(student, folder):

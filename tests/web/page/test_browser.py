@@ -49,7 +49,9 @@ def test_answers_are_pythons(browser, pages, exported):
     for ours, theirs, record in zip(found, exported.replies, exported.records, strict=True):
         assert [reply["text"] for reply in ours] == [answer.text for answer in theirs]
         assert [reply["codePoints"] for reply in ours] == [[answer.start, answer.end] for answer in theirs]
-        np.testing.assert_allclose([reply["score"] for reply in ours], [a.score for a in theirs], atol=1e-3)
+        for name in ("score", "confidence"):
+            values = [getattr(reply, name) for reply in theirs]
+            np.testing.assert_allclose([reply[name] for reply in ours], values, atol=1e-3)
         assert all(
             record["context"].encode("utf-16-le")[2 * r["start"] : 2 * r["end"]].decode("utf-16-le") == r["text"]
             for r in ours

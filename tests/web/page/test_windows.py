@@ -9,6 +9,7 @@ from pipeline.questions import offsets
 from pipeline.questions.tokenization import train
 from pipeline.questions.windows import pack, windows
 from pipeline.scores import spans
+from pipeline.scores.confidence import CANDIDATES, confidences, ranked
 from pipeline.web.page.tokenizer import describe
 from tests.web.page import javascript
 
@@ -94,15 +95,16 @@ def test_answers(parts, threshold, decimals):
     data = {"tokenizer": described, "records": everything, "settings": settings}
     found = javascript.run(DECODE, data | {"start": logits[0].tolist(), "end": logits[1].tolist()})
     contexts = [record["context"] for record in everything]
-    best = spans.answers(features, contexts, *logits, n_best=20, max_answer_length=6)
-    null = spans.null_scores(features, *logits, len(everything))
-    for ours, theirs, none in zip(found, best, null, strict=True):
-        answers = [(answer.start, answer.end, answer.score, answer.score) for answer in theirs]
-        if theirs and threshold is not None:
-            at = 0 if none - theirs[0].score > threshold else 1 + sum(a.score >= none - threshold for a in theirs[1:])
-            answers.insert(at, (0, 0, none, none - threshold))
-        assert [(reply["start"], reply["end"], reply["score"]) for reply in ours["replies"]] == [a[:3] for a in answers]
-        shares = np.exp(np.array([a[3] for a in answers]) / 1.5)
-        np.testing.assert_allclose([reply["confidence"] for reply in ours["replies"]], shares / shares.sum(), rtol=1e-6)
+    best = spans.answers(features, contexts, *logits, CANDIDATES, max_answer_length=6)
+    null = spans.null_scores(features, *logits, len(everything)).tolist()
+    for ours, candidates, none in zip(found, best, null, strict=True):
+        if candidates and threshold is not None:
+            candidates.append(spans.Answer("", 0, 0, none))
+        theirs = ranked(candidates, threshold)
+        assert [[reply["start"], reply["end"], reply["score"]] for reply in ours["replies"]] == [
+            [answer.start, answer.end, answer.score] for answer in theirs
+        ]
+        shares = [reply["confidence"] for reply in ours["replies"]]
+        np.testing.assert_allclose(shares, confidences(theirs, threshold, 1.5), rtol=1e-6)
         for side in ours["tokens"].values():
             assert not side or abs(sum(side) - 1) < 1e-5

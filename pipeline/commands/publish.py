@@ -1,0 +1,128 @@
+"""publish: write a trained student as a folder that is complete in itself, and push it to the Hugging Face hub.
+
+    python -m pipeline.commands.publish OUT [--student REV|EXP]
+    python -m pipeline.commands.publish OUT --licence mit --language en --push USER/NAME --private
+
+The folder has the weights, the config with the settings for windows and no answer, the tokenizer, and a model card with
+scores and their intervals, size, latency where `pipeline.commands.cost` measured it, params and commit. --push needs
+the hub's token, as `hf auth login` stores it.
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from huggingface_hub import HfApi
+from huggingface_hub.errors import LocalTokenNotFoundError
+
+from pipeline import cli, paths, pretrained
+from pipeline.answering.card import Facts, model_card
+from pipeline.checksums import seal, verified
+from pipeline.commands import cost
+from pipeline.commands.experiments import WORKSPACE, Run, commit_of, read_run, with_defaults
+from pipeline.comparison.statistics import score_interval
+from pipeline.errors import InputError
+
+CARD = "README.md"
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = cli.parser("pipeline.commands.publish", __doc__)
+    parser.add_argument("out", type=Path, metavar="OUT", help="the folder to write")
+    parser.add_argument("--student", default=WORKSPACE, metavar="REV|EXP", help="by default %(default)s")
+    parser.add_argument(
+        "--licence", "--license", metavar="ID", help="of your student, as the hub names it: mit, cc-by-sa-4.0"
+    )
+    parser.add_argument("--language", metavar="CODE", help="such as en")
+    parser.add_argument("--push", metavar="USER/NAME", help="upload the folder to this model of the hub")
+    parser.add_argument("--private", action="store_true", help="with --push: a model that others do not see")
+    return parser
+
+
+def main(out: Path, student: str, licence: str | None, language: str | None, push: str | None, private: bool) -> None:
+    check_free(out)
+    run = read_run(student)
+    with TemporaryDirectory(dir=out.absolute().parent, prefix=f".{out.name}.") as folder:
+        source = verified(cost.fetch(run, paths.STUDENT, Path(folder)), "train")
+        made = Path(shutil.copytree(source, Path(folder) / "published"))
+        (made / CARD).write_text(model_card(facts(run, made, push or str(out), licence, language)), encoding="utf-8")
+        seal(made)
+        shutil.rmtree(out, ignore_errors=True)
+        made.rename(out)
+    print(f"wrote {out}: the student of {run.name}, with its model card in {out / CARD}")
+    if push:
+        print(f"pushed to {upload(out, push, private)}")
+
+
+def check_free(out: Path) -> None:
+    """Raise an InputError if something is at `out` that this command did not write."""
+    if out.exists() and not (out.is_dir() and (not any(out.iterdir()) or is_published(out))):
+        raise InputError(f"{out} exists and is no published student; name another folder")
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"{out.parent} is missing; create it first")
+
+
+def is_published(folder: Path) -> bool:
+    return (
+        (folder / CARD).exists()
+        and (folder / pretrained.CONFIG).exists()
+        and folder.resolve() != paths.STUDENT.resolve()
+    )
+
+
+def facts(run: Run, folder: Path, name: str, licence: str | None, language: str | None) -> Facts:
+    """What the card says of a run's student, of which the folder is a copy.
+
+    Raises:
+        InputError: the run lacks one of its files.
+    """
+    config = pretrained.read_config(folder)
+    paragraphs = run.scores["paragraph"].to_numpy(zero_copy_only=False)
+    return Facts(
+        name,
+        with_defaults(run.params),
+        commit_of(run),
+        {key: scored(run.scores[key].to_numpy(), paragraphs) for key in ("exact_match", "f1")},
+        run.metrics,
+        json.loads(run.read(paths.TEACHER_METRICS)),
+        json.loads(run.read(paths.PREDICTIONS / "calibration.json")),
+        config["answering"],
+        cost.read(run),
+        config["model_type"] != pretrained.STUDENT,
+        licence,
+        language,
+    )
+
+
+def scored(scores: Any, paragraphs: Any) -> tuple[float, tuple[float, float] | None]:
+    """The mean of scores of questions, with its interval if there are two paragraphs or more."""
+    if len(set(paragraphs)) < 2:
+        return float(scores.mean()), None
+    estimate = score_interval(scores, paragraphs)
+    return estimate.mean, (max(estimate.low, 0.0), min(estimate.high, 100.0))
+
+
+def upload(folder: Path, name: str, private: bool) -> str:
+    """Upload a folder to a model of the hub, which is created if need be; returns its address.
+
+    Raises:
+        InputError: the name or the token is not valid, or the hub refuses.
+    """
+    api = HfApi()
+    try:
+        url = api.create_repo(name, repo_type="model", private=private, exist_ok=True)
+        api.upload_folder(repo_id=name, folder_path=folder, commit_message="A student of span-distill")
+    except LocalTokenNotFoundError:
+        raise InputError("there is no token of the hub; `hf auth login` stores one") from None
+    except Exception as error:  # the hub raises many types of exceptions
+        raise InputError(
+            f"cannot push to {name}: {pretrained.one_line(error)}; the folder {folder} is complete"
+        ) from None
+    return str(url)
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments())

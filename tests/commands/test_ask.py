@@ -1,0 +1,136 @@
+import io
+import json
+import shutil
+
+import pytest
+from transformers import BertConfig, BertForQuestionAnswering
+
+from pipeline import paths
+from pipeline.answering.answerer import Answerer
+from pipeline.commands import ask
+from pipeline.errors import InputError
+from pipeline.models.student import Student
+from tests.conftest import MILL, TEA
+
+OPTIONS = {"context": None, "batch": None, "out": None, "student": str(paths.STUDENT), "n_best": 1, "json": False}
+
+
+def run(*questions, **options):
+    ask.main(list(questions), **{**OPTIONS, **options})
+
+
+@pytest.fixture
+def student(workspace, tokenizer):
+    """A student with random weights in data/student, and the text tea.txt."""
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    config = BertConfig(vocab_size=len(tokenizer), initializer_range=0.5, **sizes)
+    student = Student.from_encoder(BertForQuestionAnswering(config).base_model, "mlp", seed=0)
+    student.config.answering = {
+        "max_length": 26,
+        "stride": 6,
+        "max_answer_length": 8,
+        "null_threshold": None,
+        "confidence_temperature": 1.5,
+    }
+    student.save_pretrained(paths.STUDENT)
+    tokenizer.save_pretrained(paths.STUDENT)
+    (workspace / "tea.txt").write_text(TEA, encoding="utf-8")
+    return workspace
+
+
+def set_threshold(value):
+    path = paths.STUDENT / "config.json"
+    config = json.loads(path.read_text())
+    config["answering"]["null_threshold"] = value
+    path.write_text(json.dumps(config))
+
+
+def test_answers_are_printed_with_their_place_and_sentence(student, capsys):
+    run("When did it open?", "Who sold tea?", context=student / "tea.txt")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "When did it open?" and lines[2] == "Who sold tea?"
+    expected = Answerer.from_pretrained(paths.STUDENT).answers([("When did it open?", TEA)])[0][0]
+    assert f"{100 * expected.confidence:3.0f} %  {expected.text}  (characters {expected.start} to" in lines[1]
+
+
+def test_json_lines_hold_everything(student, capsys):
+    run("When did it open?", context=student / "tea.txt", n_best=3, json=True)
+    row = json.loads(capsys.readouterr().out)
+    assert row["question"] == "When did it open?"
+    assert len(row["answers"]) == 3
+    for answer in row["answers"]:
+        assert TEA[answer["start"] : answer["end"]] == answer["text"]
+        assert answer["text"] in answer["sentence"] and answer["sentence"] in TEA
+        assert answer.keys() == {"text", "start", "end", "score", "confidence", "sentence"}
+
+
+def test_a_student_that_finds_no_answer_says_so(student, capsys):
+    set_threshold(-1e6)
+    run("When did it open?", context=student / "tea.txt")
+    assert "no answer in this text" in capsys.readouterr().out
+
+
+def test_a_batch_keeps_order_and_ids(student, monkeypatch):
+    monkeypatch.setattr(ask, "QUESTIONS_PER_BATCH", 2)
+    rows = [
+        {"id": "a", "question": "When?", "context": TEA},
+        {"question": "Where?", "context": MILL},
+        {"id": 3, "question": "Who?", "context": TEA},
+    ]
+    (student / "questions.jsonl").write_text("\n\n".join(map(json.dumps, rows)))
+    run(batch=student / "questions.jsonl", out=student / "answers.jsonl")
+    found = [json.loads(line) for line in (student / "answers.jsonl").read_text().splitlines()]
+    assert [row.get("id") for row in found] == ["a", None, 3]
+    assert [row["question"] for row in found] == ["When?", "Where?", "Who?"]
+    assert all(row["answers"][0]["text"] in given["context"] for row, given in zip(found, rows, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"question": "Who?", "context": "Me."}\n{"question": "Who?"}', r"line 2: each line must be an object"),
+        ('{"question": " ", "context": "Me."}', "line 1: the question is empty"),
+        ("not json", "line 1 is not JSON"),
+    ],
+)
+def test_a_bad_line_is_named_and_an_earlier_result_stays(student, content, message):
+    (student / "questions.jsonl").write_text(content)
+    (student / "answers.jsonl").write_text("earlier")
+    with pytest.raises(InputError, match=message):
+        run(batch=student / "questions.jsonl", out=student / "answers.jsonl")
+    assert (student / "answers.jsonl").read_text() == "earlier"
+
+
+@pytest.mark.parametrize(
+    ("questions", "options", "message"),
+    [
+        ([], {}, "give questions, or --batch"),
+        (["Who?"], {"batch": "x"}, "give questions, or --batch"),
+        (["Who?"], {"context": "missing.txt"}, "missing.txt is missing"),
+        (["Who?"], {"context": "empty.txt"}, "empty.txt has no text"),
+        (["Who?"], {"context": "latin.txt"}, "latin.txt is no text in UTF-8"),
+        ([" "], {"context": "tea.txt"}, "the question is empty"),
+        (["Who?"], {"context": "tea.txt", "n_best": 21}, "--n-best is 21"),
+        (["Who? " * 40], {"context": "tea.txt"}, "too long to leave room"),
+        (["Who?"], {"context": "tea.txt", "student": "/missing"}, "/missing is missing"),
+    ],
+)
+def test_bad_input_raises(student, questions, options, message):
+    (student / "empty.txt").write_text(" \n")
+    (student / "latin.txt").write_bytes("Zoë".encode("latin-1"))
+    paths_of = {key: student / value if key in ("context", "batch") else value for key, value in options.items()}
+    with pytest.raises(InputError, match=message):
+        run(*questions, **paths_of)
+
+
+def test_the_text_is_read_from_standard_input(student, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(TEA.encode()), encoding="utf-8"))
+    monkeypatch.setattr(ask, "open_text", lambda path: __import__("sys").stdin)
+    run("Who?", json=True)
+    assert json.loads(capsys.readouterr().out)["answers"]
+
+
+def test_a_missing_student_is_an_error(student):
+    shutil.rmtree(paths.STUDENT)
+    with pytest.raises(InputError, match="data/student is missing; `dvc repro` trains a student"):
+        run("Who?", context=student / "tea.txt")

@@ -1,0 +1,171 @@
+import json
+
+import pytest
+from huggingface_hub import ModelCard
+from huggingface_hub.errors import LocalTokenNotFoundError
+from transformers import AutoModelForQuestionAnswering, BertConfig, BertForQuestionAnswering
+
+from pipeline import paths
+from pipeline.answering.answerer import Answerer
+from pipeline.checksums import SUMS, seal, verified
+from pipeline.commands import ask, cost, publish
+from pipeline.errors import InputError
+from pipeline.models.student import Student
+from tests.commands import scored
+from tests.conftest import TEA
+
+COST = {"latency_ms_median": 3.21, "latency_ms_p95": 4.0, "device": "cpu", "threads": 2}
+
+
+def write_student(tokenizer, head):
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    encoder = BertForQuestionAnswering(BertConfig(vocab_size=len(tokenizer), **sizes)).base_model
+    student = Student.from_encoder(encoder, head, seed=0)
+    student.config.answering = {
+        "max_length": 26,
+        "stride": 6,
+        "max_answer_length": 8,
+        "null_threshold": None,
+        "confidence_temperature": 1.5,
+    }
+    student.save_pretrained(paths.STUDENT)
+    tokenizer.save_pretrained(paths.STUDENT)
+    seal(paths.STUDENT)
+
+
+@pytest.fixture
+def student(repository, tokenizer, monkeypatch):
+    """A repository whose workspace has a student with the linear head and its scores."""
+    write_student(tokenizer, "linear")
+    metrics = json.loads(paths.EVAL_METRICS.read_text())
+    paths.EVAL_METRICS.write_text(json.dumps({**metrics, "agreement": 81.25, "questions": 24}))
+    paths.TEACHER_METRICS.write_text(json.dumps({"large": {"exact_match": 90.0, "f1": 95.5}}))
+    calibration = {"temperature": 1.5, "error_before": 12.5, "error": 2.25}
+    (paths.PREDICTIONS / "calibration.json").write_text(json.dumps(calibration))
+    monkeypatch.setattr(cost, "read", lambda run: None)
+    return repository
+
+
+def run(out, **options):
+    publish.main(
+        out, **{"student": "workspace", "licence": None, "language": None, "push": None, "private": False, **options}
+    )
+
+
+def test_the_folder_answers_by_itself_and_in_transformers(student, tmp_path):
+    run(tmp_path / "mine")
+    verified(tmp_path / "mine", "train")
+    assert {path.name for path in (tmp_path / "mine").iterdir()} == {
+        "README.md", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", SUMS,
+    }  # fmt: skip
+    (replies,) = Answerer.from_pretrained(tmp_path / "mine").answers([("Who?", TEA)])
+    assert replies[0].text in TEA
+    assert type(AutoModelForQuestionAnswering.from_pretrained(tmp_path / "mine")) is BertForQuestionAnswering
+    assert not list(tmp_path.glob(".mine*"))
+
+
+def test_the_card_has_what_the_hub_reads(student, tmp_path):
+    run(tmp_path / "mine", licence="mit", language="en")
+    data = ModelCard.load(tmp_path / "mine/README.md").data
+    assert (data.license, data.language, data.pipeline_tag) == ("mit", "en", "question-answering")
+    (index,) = data.to_dict()["model-index"]
+    assert index["name"] == "mine"
+    (result,) = index["results"]
+    assert result["task"]["type"] == "question-answering"
+    metrics = json.loads(paths.EVAL_METRICS.read_text())
+    assert {each["type"]: each["value"] for each in result["metrics"]} == {
+        name: round(metrics[name], 2) for name in ("exact_match", "f1")
+    }
+
+
+def test_the_card_says_what_a_reader_asks(student, tmp_path, monkeypatch):
+    monkeypatch.setattr(cost, "read", lambda run: COST)
+    run(tmp_path / "mine")
+    card = (tmp_path / "mine/README.md").read_text()
+    metrics = json.loads(paths.EVAL_METRICS.read_text())
+    for words in (
+        f"| student | {metrics['exact_match']:.2f} [",
+        "| teacher large | 90.00 | 95.50 |",
+        "24 validation questions of synthetic; intervals hold 95 %",
+        "81.2 %",
+        "12.50 before and 2.25 after",
+        "1,000 parameters, 30 % of them 0",
+        "3.2 ms (median; 95th percentile 4.0) on cpu with 2 threads",
+        "- `max_length`: 26",
+        "head: linear",
+        "Not stated",
+        scored.git("rev-parse", "HEAD")[:12],
+        "AutoModelForQuestionAnswering",
+    ):
+        assert words in card, words
+
+
+def test_a_head_that_transformers_does_not_have_says_so(student, tokenizer, tmp_path):
+    write_student(tokenizer, "mlp")
+    run(tmp_path / "mine")
+    card = (tmp_path / "mine/README.md").read_text()
+    assert "is not part of transformers" in card and "AutoModelForQuestionAnswering" not in card
+
+
+def test_an_earlier_folder_is_replaced_and_nothing_else(student, tmp_path):
+    run(tmp_path / "mine")
+    run(tmp_path / "mine", licence="mit")
+    assert "license: mit" in (tmp_path / "mine/README.md").read_text()
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/thoughts.txt").write_text("dear")
+    for folder in (tmp_path / "notes", paths.STUDENT):
+        with pytest.raises(InputError, match="exists and is no published student"):
+            run(folder)
+    with pytest.raises(InputError, match="is missing; create it first"):
+        run(tmp_path / "no" / "mine")
+
+
+class Hub:
+    """The hub's API, as far as `publish` uses it."""
+
+    def __init__(self, error=None):
+        self.error, self.calls = error, []
+
+    def create_repo(self, name, **options):
+        if self.error:
+            raise self.error
+        self.calls.append(("create", name, options))
+        return f"hub/{name}"
+
+    def upload_folder(self, *, repo_id, folder_path, commit_message):
+        self.calls.append(("upload", repo_id, sorted(path.name for path in folder_path.iterdir())))
+
+
+def test_push_creates_the_model_and_uploads_the_folder(student, tmp_path, monkeypatch, capsys):
+    hub = Hub()
+    monkeypatch.setattr(publish, "HfApi", lambda: hub)
+    run(tmp_path / "mine", push="me/mine", private=True)
+    (create, upload) = hub.calls
+    assert create == ("create", "me/mine", {"repo_type": "model", "private": True, "exist_ok": True})
+    assert upload[:2] == ("upload", "me/mine") and {"README.md", "model.safetensors"} < set(upload[2])
+    assert "pushed to hub/me/mine" in capsys.readouterr().out
+    assert 'from_pretrained("me/mine")' in (tmp_path / "mine/README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (LocalTokenNotFoundError("no token"), "hf auth login"),
+        (RuntimeError("no network"), "cannot push to me/mine: no network; the folder"),
+    ],
+)
+def test_a_hub_that_refuses_is_one_line(student, tmp_path, monkeypatch, error, message):
+    monkeypatch.setattr(publish, "HfApi", lambda: Hub(error))
+    with pytest.raises(InputError, match=message):
+        run(tmp_path / "mine", push="me/mine")
+    verified(tmp_path / "mine", "train")
+
+
+def test_a_student_can_be_asked_by_the_name_of_its_run(student, tmp_path, capsys):
+    (tmp_path / "tea.txt").write_text(TEA, encoding="utf-8")
+    options = {"context": tmp_path / "tea.txt", "batch": None, "out": None, "n_best": 1, "json": True}
+    capsys.readouterr()
+    ask.main(["Who?"], student="workspace", **options)
+    assert json.loads(capsys.readouterr().out)["answers"][0]["text"] in TEA
+    with pytest.raises(InputError, match="there is no revision or experiment 'nobody'"):
+        ask.main(["Who?"], student="nobody", **options)
