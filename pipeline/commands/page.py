@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline import cli, paths
 from pipeline.files import atomic_write
 from pipeline.web.page import runtime
-from pipeline.web.page.build import MODELS, build
+from pipeline.web.page.build import MODELS, read, render
 
 PAGE = Path("page.html")
 
@@ -26,7 +26,8 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def main(folder: Path, out: Path, precision: str | None) -> None:
-    page = build(folder, precision, runtime.load(paths.writable(paths.cache() / "page"))).encode()
+    student = read(folder, precision)
+    page = render(student, runtime.load(paths.writable(paths.cache() / "page"))).encode()
     with atomic_write(out) as temporary:
         temporary.write_bytes(page)
     print(f"{out}: {len(page) / 1e6:.1f} MB; open it in a browser")

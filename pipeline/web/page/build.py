@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import re
+from dataclasses import dataclass
 from importlib.metadata import files
 from pathlib import Path
 from typing import Any
@@ -26,39 +27,62 @@ SETTINGS = ("max_length", "stride", "max_answer_length", "null_threshold", "conf
 LARGEST = 500_000_000  # characters of a packed model; browsers hold no longer text
 
 
-def build(folder: Path, precision: str | None, engine: dict[str, bytes]) -> str:
+@dataclass(frozen=True)
+class Exported:
+    """An exported student that the page can run.
+
+    Attributes:
+        name: of its folder.
+        facts: what is said of it: head, encoder, size.
+        model: the ONNX file.
+        setup: its settings and its tokenizer, JSON values for worker.js.
+    """
+
+    name: str
+    facts: list[str]
+    model: bytes
+    setup: dict[str, Any]
+
+
+def read(folder: Path, precision: str | None) -> Exported:
+    """The exported student in a folder.
+
+    Args:
+        precision: `int8` or `float32`; None for int8, or float32 if there is no int8.
+
+    Raises:
+        InputError: there is none, a file is damaged, or the page cannot run it.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is missing; `python -m pipeline.commands.export` writes such a folder")
+    precision, model = read_model(folder, precision)
+    config = pretrained.read_json(folder / pretrained.CONFIG)
+    setup = {"settings": _settings(config, folder), "tokenizer": describe(tokenization.load(folder), folder)}
+    return Exported(folder.resolve().name, _facts(config, precision, len(model)), model, setup)
+
+
+def render(student: Exported, engine: dict[str, bytes]) -> str:
     """The page; the same arguments give the same text.
 
     It loads nothing: the student, its tokenizer and onnxruntime-web are in it, compressed. Its policy allows its own
     scripts, by their hashes, and those that it makes of its parts; it can connect to nothing.
 
     Args:
-        folder: an exported student.
-        precision: `int8` or `float32`; None for int8, or float32 if there is no int8.
         engine: files of onnxruntime-web, as from `runtime.load`.
 
     Raises:
-        InputError: the folder has no exported student, or one that the page cannot run.
+        InputError: the model is too large.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder} is missing; `python -m pipeline.commands.export` writes such a folder")
-    precision, model = read_model(folder, precision)
-    config = pretrained.read_json(folder / pretrained.CONFIG)
-    settings = _settings(config, folder)
-    packed = pack(model)
-    if len(packed) > LARGEST:
-        raise InputError(f"the model of {folder} is too large for a page: {len(packed) / 1e6:.0f} MB, packed")
-    student = {"name": folder.resolve().name, "facts": _facts(config, precision, len(model))}
     parts = {
-        "model": packed,
+        "model": pack(student.model),
         "wasm": pack(engine["wasm"]),
         "glue": pack(engine["glue"]),
         "worker": pack(b"\n".join([engine["script"], *((FOLDER / name).read_bytes() for name in WORKER)])),
-        "setup": pack(
-            json.dumps({"settings": settings, "tokenizer": describe(tokenization.load(folder), folder)}).encode()
-        ),
+        "setup": pack(json.dumps(student.setup).encode()),
         "licenses": pack(licenses().encode()),
     }
+    if len(parts["model"]) > LARGEST:
+        raise InputError(f"the model of {student.name} is too large for a page: {len(student.model) / 1e6:.0f} MB")
     page = TEMPLATES.get_template("template.html").render(
         student=student,
         parts=parts,
@@ -71,7 +95,7 @@ def build(folder: Path, precision: str | None, engine: dict[str, bytes]) -> str:
 
 
 def read_model(folder: Path, precision: str | None) -> tuple[str, bytes]:
-    """The precision of the model that `build` takes, and its file; raises as `build`."""
+    """The precision of the model that `read` takes, and its file; raises as `read`."""
     found = [name for name, path in MODELS.items() if (folder / path).is_file()]
     if (precision or "float32") not in found and not (precision is None and found):
         path = folder / MODELS[precision or "float32"]

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from pipeline.web.page.build import build
+from pipeline.web.page.build import read, render
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chromium")]
 
@@ -23,7 +23,7 @@ def pages(tmp_path_factory, exported, engine, browser):
     """A page with the float32 model and one with the int8 model."""
     folder = tmp_path_factory.mktemp("pages")
     for precision in ("float32", "int8"):
-        (folder / f"{precision}.html").write_text(build(exported.folder, precision, engine), encoding="utf-8")
+        (folder / f"{precision}.html").write_text(render(read(exported.folder, precision), engine), encoding="utf-8")
     return folder
 
 

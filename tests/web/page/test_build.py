@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.questions.tokenization import train
-from pipeline.web.page.build import FOLDER, MODELS, WORKER, build, read_model
+from pipeline.web.page.build import FOLDER, MODELS, WORKER, read, read_model, render
 
 ENGINE = {"script": b"var ort;", "glue": b"export default 1;", "wasm": b"\0asm"}
 ANSWERING = {"max_length": 64, "stride": 16, "max_answer_length": 30, "null_threshold": None}
@@ -44,7 +44,7 @@ def folder(original, tmp_path):
 
 @pytest.fixture(scope="module")
 def text(original):
-    return build(original, None, ENGINE)
+    return render(read(original, None), ENGINE)
 
 
 def part(text, name):
@@ -67,7 +67,7 @@ def test_the_student_is_named_as_text(text):
 
 
 def test_the_same_folder_gives_the_same_page(original, text):
-    assert build(original, None, ENGINE) == text
+    assert render(read(original, None), ENGINE) == text
 
 
 def test_the_policy_allows_the_scripts_of_the_page_and_no_connection(text):
@@ -103,7 +103,7 @@ def test_float32_is_taken_by_option_or_if_there_is_no_int8(folder):
 def test_a_folder_that_is_no_export_is_refused_in_one_line(folder):
     def refused(message, where=folder):
         with pytest.raises(InputError, match=message) as error:
-            build(where, None, ENGINE)
+            read(where, None)
         assert "\n" not in str(error.value)
 
     refused("nowhere is missing; .*commands.export", folder / "nowhere")
