@@ -6,13 +6,14 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 # FAST=1 leaves out the tests that start processes of their own
 PYTEST := python -m pytest -n 2 --dist loadscope $(if $(FAST),-m "not slow")
 
-.PHONY: help repro sweep report plots test lint format bench hooks
+.PHONY: help repro sweep report plots serve test lint format bench hooks
 
 help:
 	@echo "make repro        run the pipeline, print the scores"
 	@echo "make sweep        run an experiment for each head and seed; HEADS='linear cnn3' SEEDS='0 1'"
 	@echo "make report       compare the students in report.html; REVS='main exp-1a2b3' names which"
 	@echo "make plots        draw the training curves in plots.html; REVS likewise"
+	@echo "make serve        ask the student and its teachers in the browser"
 	@echo "make test         run the tests; FAST=1 leaves out the slow ones"
 	@echo "make lint         ruff, formatting and types"
 	@echo "make format       format the code"
@@ -31,6 +32,9 @@ report: .venv/installed
 
 plots: .venv/installed
 	$(RUN) python -m pipeline.commands.plots $(REVS)
+
+serve: .venv/installed
+	$(RUN) python -m pipeline.commands.serve data/student $(if $(wildcard data/teacher/large),--teacher data/teacher/large)
 
 test: .venv/installed
 	$(RUN) $(PYTEST)
