@@ -52,6 +52,7 @@ bench: .venv/installed
 	$(RUN) python -m benchmarks.store --windows 2000
 	$(RUN) python -m benchmarks.extraction --shape minilm --windows 200 --peer-windows 50
 	$(RUN) python -m benchmarks.training --shape minilm --train-size 200 --validation-size 50
+	$(RUN) python -m benchmarks.serving --shape minilm --questions 32 --single 16 --teacher-questions 2
 
 hooks:
 	printf '#!/bin/sh\nexec make --silent lint\n' > "$$(git rev-parse --git-path hooks)/pre-commit"

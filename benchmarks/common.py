@@ -34,7 +34,7 @@ SQUAD = {split: Path(f"../shared/squad/{split}.json") for split in ("train", "va
 SAMPLE_SECONDS = 0.002
 SAMPLE_SHARE = 1 / 5000
 MB = 1e6
-WITHOUT_RATIO = {"windows", "exact_match", "f1"}
+WITHOUT_RATIO = {"windows", "questions", "exact_match", "f1"}
 
 
 def model_options(parser: argparse.ArgumentParser) -> None:

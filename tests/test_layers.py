@@ -11,7 +11,7 @@ LAYERS = [
     {"base"},
     {"questions"},
     {"models", "scores"},
-    {"logits", "training", "comparison", "answering"},
+    {"logits", "training", "comparison", "answering", "onnx_export"},
     {"report", "web"},
     {"stages", "commands"},
 ]

@@ -54,14 +54,14 @@ class Browser:
                 assert "error" not in answer, (method, answer)
                 return answer["result"]
 
-    def open(self, page: Path, width: int = 1280, height: int = 900, dark: bool = False) -> None:
-        """Load a page in a window of this size, and wait until it is ready."""
+    def open(self, page: Path | str, width: int = 1280, height: int = 900, dark: bool = False) -> None:
+        """Load a page, a file or a URL, in a window of this size, and wait until it is ready."""
         self("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self("Emulation.setEmulatedMedia", features=[scheme])
         self("Page.navigate", url="about:blank")
         self.complaints = []
-        self("Page.navigate", url=page.resolve().as_uri())
+        self("Page.navigate", url=page if isinstance(page, str) else page.resolve().as_uri())
         end = time.monotonic() + TIMEOUT
         while not self.run("document.documentElement?.dataset.ready"):
             assert time.monotonic() < end, f"not ready: {self.complaints}"

@@ -1,27 +1,20 @@
-import contextlib
-import io
-import json
 import unicodedata
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import onnx_ir
 import pytest
 import torch
-from torch.export import Dim
 from transformers import BertConfig, BertModel
-from transformers.exporters import OnnxConfig, OnnxExporter, OnnxRuntimeDynamicConfig, OnnxRuntimeQuantizer
-from transformers.exporters.configs import ExportFormat
 
 from pipeline import paths
 from pipeline.answering.answerer import Answerer, Reply, Settings
 from pipeline.errors import InputError
 from pipeline.models.student import Student
+from pipeline.onnx_export.folder import write_export
 from pipeline.questions import synthetic
 from pipeline.questions.tokenization import train
 from pipeline.web.page import runtime
-from pipeline.web.page.build import MODELS
 from tests.conftest import MILL, TEA
 from tests.report.browser import CHROMIUM, Browser
 
@@ -93,29 +86,14 @@ def exported(tmp_path_factory):
     answerer = Answerer(student, tokenizer, Settings(48, 12, 30, 0.0, 1.5))
     odds = [_null_odds(replies) for replies in answerer.answers(pairs, n_best=21)]
     answerer.settings = replace(answerer.settings, null_threshold=float(np.median(odds)))
-    _export(student, folder)
-    content = config.to_dict() | {"head": "cnn3", "answering": vars(answerer.settings)}
-    (folder / "config.json").write_text(json.dumps(content))
-    tokenizer.save_pretrained(folder)
+    student.config.answering = vars(answerer.settings)
+    write_export(student, tokenizer, folder, reduce_range=False)
     return Exported(folder, records, answerer.answers(pairs, n_best=21))
 
 
 def _null_odds(replies):
     none = next(reply for reply in replies if not reply.text)
     return none.score - next(reply for reply in replies if reply.text).score
-
-
-def _export(student, folder):
-    inputs = {name: torch.ones(2, 16, dtype=torch.int64) for name in ("input_ids", "attention_mask", "token_type_ids")}
-    shapes = {name: {0: Dim("batch"), 1: Dim("length", max=64)} for name in inputs}
-    with contextlib.redirect_stdout(io.StringIO()):
-        program = OnnxExporter().export(student, inputs, OnnxConfig(dynamic_shapes=shapes)).program
-        quantizer = OnnxRuntimeQuantizer(OnnxRuntimeDynamicConfig(per_channel=True))
-        quantized = quantizer.quantize(program, inputs, ExportFormat.ONNX)
-    for name, model in (("float32", program), ("int8", quantized)):
-        path = folder / MODELS[name]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        onnx_ir.save(model, path)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,126 @@
+"""export: write a student as ONNX, for onnxruntime, transformers.js and others; no torch is needed to run it.
+
+Reads the student's folder, and with --score data/features and data/dataset. Writes only --out: onnx/model.onnx, with
+--quantize onnx/model_quantized.onnx, config.json and the tokenizer. Compares the logits of the files with the
+student's, and writes nothing if those of model.onnx differ. An earlier export is replaced.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import tabulate
+
+from pipeline import cli, paths, pretrained
+from pipeline.checksums import SUMS, verified
+from pipeline.comparison import cost
+from pipeline.comparison.statistics import compare
+from pipeline.errors import InputError
+from pipeline.models.inference import predict
+from pipeline.models.student import Student
+from pipeline.onnx_export.exporting import cpu_overflows
+from pipeline.onnx_export.folder import INT8, load, write_export
+from pipeline.params import load as load_params
+from pipeline.questions import tokenization
+from pipeline.questions.features import read_features
+from pipeline.questions.records import read_records
+from pipeline.scores import metrics
+from pipeline.scores.question_scores import question_scores
+
+EXPORT = Path("export")
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = cli.parser("pipeline.commands.export", __doc__)
+    parser.add_argument("student", metavar="FOLDER", type=Path, help=f"such as {paths.STUDENT}")
+    parser.add_argument("--format", choices=["onnx"], default="onnx")
+    parser.add_argument("--quantize", choices=["int8"], help="write this file too: a quarter of the size")
+    parser.add_argument(
+        "--reduce-range",
+        choices=["auto", "yes", "no"],
+        default="auto",
+        help="7-bit weights, for x86 CPUs without VNNI; auto: if this is one",
+    )
+    parser.add_argument("--out", metavar="FOLDER", type=Path, default=EXPORT, help=f"by default {EXPORT}")
+    parser.add_argument("--score", action="store_true", help="score and time the files on the validation questions")
+    return parser
+
+
+def main(student: Path, format: str, quantize: str | None, reduce_range: str, out: Path, score: bool) -> None:
+    if (student / SUMS).exists():
+        verified(student, "train")
+    model, tokenizer = Student.load(student), tokenization.load(student)
+    reduce = cpu_overflows() if reduce_range == "auto" else reduce_range == "yes"
+    parities = write_export(model, tokenizer, out, reduce if quantize else None)
+    print(f"{student / pretrained.WEIGHTS}: {megabytes(student / pretrained.WEIGHTS)}")
+    for file, parity in parities.items():
+        print(
+            f"{out / file}: {megabytes(out / file)}; logits differ by at most {parity.largest:.1e} of the largest, "
+            f"typically by {parity.typical:.1e} of their standard deviation"
+        )
+    if score:
+        models = {"torch float32": model, "ONNX float32": load(out), "ONNX int8": load(out, INT8) if quantize else None}
+        print("\n" + scores({name: each for name, each in models.items() if each is not None}, tokenizer), end="")
+
+
+def megabytes(path: Path) -> str:
+    return f"{path.stat().st_size / 1e6:.1f} MB"
+
+
+def scores(models: dict[str, Any], tokenizer: Any) -> str:
+    """A table of the models' scores, sizes and times, with the first one's answers and scores for comparison.
+
+    Raises:
+        InputError: the workspace has no validation questions, or they were tokenized by another tokenizer.
+    """
+    used = tokenization.load(verified(paths.tokenizer(paths.STUDENTS), "tokenize"))
+    if tokenization.fingerprint(used) != tokenization.fingerprint(tokenizer):
+        raise InputError(f"{paths.FEATURES} is of another tokenizer than the student's; run `dvc repro tokenize`")
+    features = read_features(paths.features(paths.STUDENTS, "validation"))
+    records = read_records(paths.DATASET / "validation.parquet")
+    settings = load_params(paths.PARAMS).evaluate
+
+    def table(model: Any) -> pa.Table:
+        logits = predict(model, features, tokenizer.pad_token_id)
+        _, answers = metrics.scores(features, records, logits, settings.max_answer_length, settings.metric)
+        return question_scores(features, records, answers, metric=settings.metric)
+
+    tables = {name: table(model) for name, model in models.items()}
+    first = next(iter(tables.values()))
+    rows = []
+    for name, model in models.items():
+        measured = cost.measure(model, features, tokenizer.pad_token_id)
+        rows.append(
+            {
+                "": name,
+                "exact match": f"{np.mean(tables[name]['exact_match']):.2f}",
+                "F1": f"{np.mean(tables[name]['f1']):.2f}",
+                "less the first": "" if tables[name] is first else difference(tables[name], first),
+                "equal answers": f"{100 * np.mean(np.equal(tables[name]['prediction'], first['prediction'])):.1f} %",
+                "ms": f"{measured['latency_ms_median']:.1f}",
+                "p95": f"{measured['latency_ms_p95']:.1f}",
+                "windows/s": f"{measured['windows_per_second']:.0f}",
+            }
+        )
+    return tabulate.tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True) + (
+        "\nF1 less the first's: paired by question, paragraphs resampled, 95 %. ms: one window of mean length alone.\n"
+    )
+
+
+def difference(table: pa.Table, first: pa.Table) -> str:
+    """The mean difference of F1 with its interval.
+
+    Raises:
+        InputError: there are questions about fewer than two paragraphs.
+    """
+    try:
+        found = compare(table["f1"], first["f1"], first["paragraph"].to_numpy(zero_copy_only=False)).difference
+    except ValueError as error:
+        raise InputError(f"the students cannot be compared: {error}") from None
+    return f"{found.mean:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
+
+
+if __name__ == "__main__":
+    cli.run(main, arguments())

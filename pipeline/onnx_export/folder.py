@@ -1,0 +1,153 @@
+"""The folder of an exported student, with the names that transformers.js expects."""
+
+import copy
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir
+from transformers import PreTrainedTokenizerFast
+
+from pipeline import pretrained
+from pipeline.errors import InputError
+from pipeline.locks import hold
+from pipeline.models.encoders import qa_class
+from pipeline.models.inference import max_length, predict
+from pipeline.models.student import Student
+from pipeline.onnx_export.exporting import export, quantized
+from pipeline.onnx_export.session import OnnxStudent
+from pipeline.questions import synthetic
+from pipeline.questions.features import Features
+from pipeline.questions.windows import pack, windows
+
+FLOAT32, INT8 = Path("onnx/model.onnx"), Path("onnx/model_quantized.onnx")
+FILES = {str(FLOAT32), str(INT8), pretrained.CONFIG, "tokenizer.json", "tokenizer_config.json"}
+TOLERANCE = 1e-4
+LONGEST = 384  # of the windows that are compared, in tokens
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far an ONNX file's logits are from the student's, over some windows.
+
+    Attributes:
+        largest: the largest difference, as a share of the largest logit.
+        typical: root mean square of the differences, as a share of the logits' standard deviation.
+    """
+
+    largest: float
+    typical: float
+
+
+def write_export(
+    student: Student, tokenizer: PreTrainedTokenizerFast, out: Path, reduce_range: bool | None = None
+) -> dict[Path, Parity]:
+    """Write a student as ONNX to a folder, complete or not at all; replaces an earlier export.
+
+    Args:
+        out: gets `FLOAT32`, `INT8` if asked for, config.json, which is the encoder's with the keys `head` and
+            `answering` of the student's, and the tokenizer without truncation and padding.
+        reduce_range: None to write no int8; else as in `exporting.quantized`.
+
+    Returns:
+        The parity of each ONNX file.
+
+    Raises:
+        InputError: the student cannot be exported, the logits differ by more than `TOLERANCE`, or `out` has other
+            files than an export.
+    """
+    out = out.resolve()
+    check_out(out)
+    with replacing(out) as folder:
+        (folder / FLOAT32).parent.mkdir()
+        program = export(student)
+        onnx_ir.save(program, folder / FLOAT32)
+        if reduce_range is not None:
+            onnx_ir.save(quantized(program, student, reduce_range), folder / INT8)
+        exported_config(student).save_pretrained(folder)
+        tokenizer.backend_tokenizer.no_truncation()
+        tokenizer.backend_tokenizer.no_padding()
+        tokenizer.save_pretrained(folder)
+        found = {
+            file: parity(student, load(folder, file), tokenizer) for file in (FLOAT32, INT8) if (folder / file).exists()
+        }
+        if not found[FLOAT32].largest <= TOLERANCE:
+            raise InputError(
+                f"the ONNX file's logits differ from the student's by {found[FLOAT32].largest:.1e} of the largest, "
+                f"more than {TOLERANCE}; nothing was written"
+            )
+    return found
+
+
+def load(folder: Path, file: Path = FLOAT32) -> OnnxStudent:
+    """The exported student in a folder.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    return OnnxStudent(folder / file, pretrained.load_config(folder))
+
+
+def exported_config(student: Student) -> Any:
+    """The encoder's config with the keys `head` and `answering` of the student's."""
+    config: Any = copy.deepcopy(student.config.encoder_config)
+    config.architectures = [qa_class(config).__name__]
+    config.head, config.answering = student.config.head, student.config.answering
+    return config
+
+
+def check_out(out: Path) -> None:
+    """Raise an InputError if there is something else than an earlier export or an empty folder."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise InputError(f"{out} is a file; --out must be a folder")
+    files = {path.relative_to(out).as_posix() for path in out.rglob("*") if not path.is_dir()}
+    others = sorted(files - FILES)
+    if others or (files and str(FLOAT32) not in files):
+        raise InputError(
+            f"{out} is no earlier export, it has {(others or sorted(files))[0]}; --out must be a new folder"
+        )
+
+
+@contextmanager
+def replacing(out: Path) -> Iterator[Path]:
+    """Yield a temporary folder to write to. If the block succeeds, it replaces `out`."""
+    temporary, old = (out.with_name(f".{out.name}.{name}") for name in ("unfinished", "old"))
+    with hold(out, "one export at a time writes there"):
+        try:
+            for left_over in (temporary, old):
+                shutil.rmtree(left_over, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            yield temporary
+            if out.exists():
+                out.rename(old)
+            temporary.rename(out)
+            shutil.rmtree(old, ignore_errors=True)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def parity(student: Student, exported: OnnxStudent, tokenizer: PreTrainedTokenizerFast) -> Parity:
+    """Compare the logits of the two over synthetic questions, in batches with padding."""
+    features = compared_windows(tokenizer, int(min(max_length(student), LONGEST)))
+    models: list[Any] = [student, exported]
+    expected, found = (np.stack(predict(model, features, tokenizer.pad_token_id)) for model in models)
+    difference = found - expected
+    return Parity(
+        float(np.abs(difference).max() / np.abs(expected).max()),
+        float(np.sqrt((difference**2).mean()) / expected.std()),
+    )
+
+
+def compared_windows(tokenizer: PreTrainedTokenizerFast, longest: int) -> Features:
+    """Windows of several lengths up to `longest`: of a few short contexts, and of one that is long."""
+    records: list[Any] = [
+        {**record, "answers": {"text": [], "answer_start": []}} for record in synthetic.corpus("validation", 40, 0)
+    ]
+    long = {**records[0], "context": " ".join(record["context"] for record in records)}
+    return pack(windows([*records[:6], long], tokenizer, longest, longest // 3))

@@ -1,0 +1,24 @@
+"""What the service accepts: the limits of a request, of the queue, and of a batch."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def limit(default: float, unit: str, meaning: str) -> Any:
+    """A field with a default, and the unit and meaning that the command line's help shows."""
+    return field(default=default, metadata={"unit": unit, "help": meaning})
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Each is an option of the command line, with its name."""
+
+    body_bytes: int = limit(8_000_000, "N", "of a request's body")
+    body_seconds: float = limit(10.0, "S", "until a request's body is complete")
+    characters: int = limit(1_000_000, "N", "of a request's contexts together")
+    questions: int = limit(1000, "N", "of a request")
+    windows: int = limit(2000, "N", "of a request's questions together")
+    queue: int = limit(64, "N", "requests in progress, with those that wait")
+    timeout: float = limit(120.0, "S", "from a request's body to its answer")
+    batch_ms: float = limit(5.0, "MS", "that a request waits for others, to be batched with them")
+    batch_windows: int = limit(64, "N", "windows of a batch; a larger request is computed in parts, others in between")

@@ -1,0 +1,138 @@
+"""The page in headless Chromium, with students that a service behind it runs."""
+
+import json
+import time
+
+import pytest
+
+from pipeline.answering.answerer import Answerer, Settings
+from pipeline.models.encoders import new_qa_model
+from pipeline.models.student import Student
+from pipeline.web.service.served import Served
+from tests.conftest import MILL, TEA
+from tests.report.browser import CHROMIUM, Browser
+from tests.tiny import TINY
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("chromium"),
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine; `apt-get install chromium` brings one"),
+]
+
+NASTY = "<img src=x onerror=alert(1)> 😀 & "
+TEXT = f"{NASTY}{TEA}\n\n{MILL} {TEA}"
+SHOWN = """[...document.querySelectorAll("#answers > li")]
+  .map((card) => [card.dataset.student, card.querySelector(".answer").textContent])"""
+MARKED = """(number) => [...document.querySelectorAll("mark")]
+  .filter((mark) => mark.dataset.students.split(" ").includes(number)).map((mark) => mark.textContent).join("")"""
+OVERFLOWING = """[...document.querySelectorAll("body *")].filter((element) => !element.closest(".hidden-text")
+  && element.getBoundingClientRect().right > innerWidth + 0.5).map((element) => element.outerHTML.slice(0, 80))"""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def real(tokenizer):
+    """Two students with random weights and a teacher."""
+    settings = Settings(max_length=48, stride=16, max_answer_length=8, null_threshold=None, confidence_temperature=1.0)
+    models = {name: new_qa_model(TINY["teacher"]["config"], len(tokenizer), seed) for seed, name in enumerate("abc")}
+    models["a"] = Student.from_encoder(models["a"].base_model, "cnn3", seed=1)
+    return [Served(name, Answerer(model, tokenizer, settings), name == "c") for name, model in models.items()]
+
+
+def open_page(browser, serve, students, **size):
+    host, port = serve(students=students)
+    browser.open(f"http://{host}:{port}/", **size)
+
+
+def write(browser, name, text):
+    element = f"document.getElementById({json.dumps(name)})"
+    browser.run(f"{element}.value = {json.dumps(text)}; {element}.dispatchEvent(new Event('input')); {element}.focus()")
+
+
+def wait(browser, condition='document.documentElement.dataset.waiting === "0"'):
+    end = time.monotonic() + 20
+    while not browser.run(condition):
+        assert time.monotonic() < end, browser.complaints
+        time.sleep(0.01)
+
+
+def choose(browser, number):
+    browser.run(f"""document.querySelector('#students input[value="{number}"]').click()""")
+
+
+def test_ask_see_the_marks_and_choose_other_students(browser, serve, real):
+    question = "Who owned the café?"
+    expected = {one.name: one.answerer.answers([(question, TEXT)])[0][0] for one in real}
+    open_page(browser, serve, real)
+    choose(browser, 2)
+    write(browser, "text", TEXT)
+    write(browser, "question", question)
+    browser.press("Enter", "\r")
+    wait(browser)
+    assert browser.run(SHOWN) == [[name, expected[name].text] for name in "ac"]
+    choose(browser, 2)  # is asked now
+    wait(browser)
+    assert browser.run(SHOWN) == [[name, expected[name].text] for name in "abc"]
+    for number, name in enumerate("abc", 1):
+        assert browser.run(f'({MARKED})("{number}")') == expected[name].text
+    assert browser.run('document.querySelectorAll("#marked sup").length') == 3
+    text = '[...document.getElementById("marked").childNodes].filter((node) => node.nodeName !== "SUP")'
+    assert browser.run(f'{text}.map((node) => node.textContent).join("")') == TEXT
+    choose(browser, 1)
+    choose(browser, 3)
+    assert browser.run(SHOWN) == [["b", expected["b"].text]]
+    assert browser.run(f'({MARKED})("1")') == ""
+    assert f"{100 * expected['b'].confidence:.0f}" in browser.run('document.querySelector(".figures").textContent')
+    assert expected["b"].text in browser.run('document.getElementById("status").textContent')
+    assert browser.complaints == []
+
+
+def test_errors_are_sentences(browser, serve, students, answerer):
+    open_page(browser, serve, students)
+    problem = 'document.getElementById("problem").textContent'
+    browser.run('document.getElementById("ask").click()')
+    assert browser.run(problem) == "Paste a text first."
+    assert browser.run("document.activeElement.id") == "text"
+    write(browser, "text", TEA)
+    browser.run('document.getElementById("ask").click()')
+    assert browser.run(problem) == "Ask a question."
+    write(browser, "question", "mill " * 30)
+    browser.run('document.getElementById("ask").click()')
+    wait(browser)
+    assert browser.run(SHOWN)[0] == ["first", "questions[0] has 30 tokens; first takes at most 20"]
+    assert browser.run(problem) == ""
+
+
+def test_the_keyboard_is_enough(browser, serve, students):
+    open_page(browser, serve, students)
+    focused = []
+    for _ in range(7):
+        browser.press("Tab")
+        focused.append(browser.run("document.activeElement.id || document.activeElement.value"))
+    assert focused == ["text", "example", "question", "1", "2", "3", "ask"]
+    write(browser, "text", TEA)
+    write(browser, "question", "Who?")
+    browser.run('document.getElementById("text").focus()')
+    keys = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "modifiers": 2}  # Ctrl
+    browser("Input.dispatchKeyEvent", type="keyDown", **keys)
+    wait(browser)
+    assert browser.run(SHOWN) == [["first", "The"], ["second", "The"], ["large", "The"]]
+    unlabelled = """[...document.querySelectorAll("input, textarea, button")]
+      .filter((one) => !one.labels?.length && !one.textContent && !one.getAttribute("aria-label")).length"""
+    assert browser.run(unlabelled) == 0
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_nothing_overflows(browser, serve, students, width):
+    open_page(browser, serve, students, width=width)
+    write(browser, "text", "W" * 500 + " " + TEA)
+    write(browser, "question", "q" * 20)
+    browser.run('document.getElementById("ask").click()')
+    wait(browser)
+    assert browser.run(OVERFLOWING) == []
