@@ -1,4 +1,4 @@
-"""A few invented records, a tokenizer trained on them, and their windows. No test uses the network."""
+"""A few invented records, a tokenizer trained on them, and their windows. No test needs the network."""
 
 import multiprocessing
 import os

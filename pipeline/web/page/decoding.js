@@ -1,0 +1,81 @@
+// From logits to answers, as pipeline/scores/spans.py and confidence.py have them.
+"use strict";
+
+const POOL = 20;  // best spans of a question, over which the confidence is shared
+
+/**
+ * The n spans of one window with the highest start logit plus end logit, best first, as [score, first, last]; exact, of
+ * at most `maxLength` tokens, the earlier of equal ones first.
+ */
+const bestSpans = (start, end, n, maxLength) => {
+  const best = [];
+  for (let i = 0; i < start.length; i++) {
+    for (let j = i; j < Math.min(start.length, i + maxLength); j++) {
+      const score = Math.fround(start[i] + end[j]);
+      if (best.length === n && !(score > best[n - 1][0])) continue;
+      let place = best.length;
+      while (place && best[place - 1][0] < score) place--;
+      best.splice(place, 0, [score, i, j]);
+      best.length = Math.min(best.length, n);
+    }
+  }
+  return best;
+};
+
+/** Softmax of some numbers. */
+const softmax = (values) => {
+  const highest = values.reduce((a, b) => Math.max(a, b), -Infinity);
+  const exponentials = values.map((value) => Math.exp(value - highest));
+  const sum = exponentials.reduce((a, b) => a + b, 0);
+  return exponentials.map((value) => value / sum);
+};
+
+/**
+ * The answers to a question over all of its windows, best first: at most `POOL` spans and, if the student says when
+ * there is no answer, that.
+ * @param windows as from windowsOf, each with `start` and `end`, the logits of its tokens
+ * @param context {begins, ends} of the text's tokens, complete
+ * @param settings `answering` of config.json
+ * @returns [{start, end, score, confidence}]: offsets in code points, 0 and 0 for no answer
+ */
+const decode = (windows, context, settings) => {
+  const spans = new Map();  // a span in several windows counts once, with its highest score
+  let nullScore = Infinity;
+  for (const {start, end, first, begin, past} of windows) {
+    nullScore = Math.min(nullScore, Math.fround(start[0] + end[0]));
+    const tokens = [];  // without those of white space alone
+    for (let token = begin; token < past; token++) if (context.ends[token] > context.begins[token]) tokens.push(token);
+    const logits = [start, end].map((all) => tokens.map((token) => all[first + token - begin]));
+    for (const [score, i, j] of bestSpans(...logits, POOL, settings.max_answer_length)) {
+      const place = [context.begins[tokens[i]], context.ends[tokens[j]]], key = place.join();
+      const found = spans.get(key);
+      if (!found) spans.set(key, {start: place[0], end: place[1], score});
+      else found.score = Math.max(found.score, score);
+    }
+  }
+  const found = [...spans.values()].sort((a, b) => b.score - a.score).slice(0, POOL);
+  const threshold = settings.null_threshold;
+  if (threshold !== null && found.length) found.push({start: 0, end: 0, score: nullScore});
+  const rank = (reply) => reply.end ? reply.score : reply.score - threshold;
+  found.sort((a, b) => rank(b) - rank(a));  // in a tie a span comes first: the null odds have to be above the threshold
+  const shares = softmax(found.map((reply) => rank(reply) / settings.confidence_temperature));
+  return found.map((reply, i) => ({...reply, confidence: shares[i]}));
+};
+
+/**
+ * For each token of the text the probability that the answer starts, and ends, with it: a softmax over the text; of a
+ * token in several windows the highest logit counts.
+ * @returns {start: [n], end: [n]}
+ */
+const tokenProbabilities = (windows, count) => {
+  const probabilities = (name) => {
+    const logits = new Float32Array(count).fill(-Infinity);
+    for (const window of windows) {
+      for (let token = window.begin; token < window.past; token++) {
+        logits[token] = Math.max(logits[token], window[name][window.first + token - window.begin]);
+      }
+    }
+    return softmax([...logits]);
+  };
+  return {start: probabilities("start"), end: probabilities("end")};
+};

@@ -1,0 +1,23 @@
+import pytest
+
+from pipeline import cli
+from pipeline.commands import page
+from pipeline.web.page import runtime
+
+
+def test_it_writes_one_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SPAN_DISTILL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(runtime, "load", lambda cache: {"where": str(cache)})
+    monkeypatch.setattr(page, "read", lambda folder, precision: f"{folder} {precision}")
+    monkeypatch.setattr(page, "render", lambda student, engine: f"{student} {engine['where']}")
+    out = tmp_path / "out.html"
+    page.main(tmp_path / "student", out, None)
+    assert out.read_text() == f"{tmp_path / 'student'} None {tmp_path / 'cache' / 'page'}"
+    assert capsys.readouterr().out == f"{out}: 0.0 MB; open it in a browser\n"
+
+
+def test_a_missing_folder_is_one_line_before_anything_is_downloaded(tmp_path, monkeypatch):
+    monkeypatch.setattr(runtime, "load", None)
+    arguments = vars(page.arguments().parse_args([str(tmp_path / "nowhere")]))
+    with pytest.raises(SystemExit, match=r"^error: .*nowhere is missing; .*commands.export"):
+        cli.report_errors(page.main, **arguments)
