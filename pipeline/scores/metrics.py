@@ -74,8 +74,8 @@ def _with_no_answer(
     """The answers to each question with "" among them, and the scores that only unanswerable questions have.
 
     The threshold is cross-fitted over articles. Scores, 0-100, beside those of SQuAD 2.0's evaluation: `exact_at_0`,
-    `f1_at_0` and `no_answer_rate_at_0`, with threshold 0; `null_threshold`, chosen on all of these questions;
-    `no_answer_rate`, how many are answered ""; `null_average_precision` of the null odds.
+    `f1_at_0`, `HasAns_f1_at_0`, `NoAns_f1_at_0` and `no_answer_rate_at_0`, with threshold 0; `null_threshold`, chosen
+    on all of these questions; `no_answer_rate`, how many are answered ""; `null_average_precision` of the null odds.
     """
     answerable = np.array([bool(record["answers"]["text"]) for record in records])
     best = [answers[0] if answers else None for answers in found]
@@ -91,10 +91,12 @@ def _with_no_answer(
     texts = [answer.text if answer else None for answer in best]
     oracle = {name: squad2_metric.best_score(each, null_odds, answerable, texts) for name, each in answered.items()}
     known = ~np.isnan(null_odds)
+    at_0 = squad2_metric.by_answerability(at(0), answerable)
     scores = {
         **squad2_metric.by_answerability(at(thresholds), answerable),
         "exact_at_0": 100 * at(0)["exact_match"].mean(),
         "f1_at_0": 100 * at(0)["f1"].mean(),
+        **{f"{name}_at_0": value for name, value in at_0.items() if name.endswith("f1")},
         "best_exact": oracle["exact_match"][0],
         "best_exact_thresh": oracle["exact_match"][1],
         "best_f1": oracle["f1"][0],

@@ -104,6 +104,8 @@ def test_the_scores_are_those_of_the_official_evaluation(stages):
     )
     expected = official(raw_answers(), odds, threshold=0.0)
     assert (scores["exact_at_0"], scores["f1_at_0"]) == pytest.approx((expected["exact"], expected["f1"]), abs=1e-4)
+    for name in ("HasAns_f1", "NoAns_f1"):
+        assert scores[f"{name}_at_0"] == pytest.approx(expected[name], abs=1e-4)
     for name in ("best_exact", "best_exact_thresh", "best_f1", "best_f1_thresh"):
         assert scores[name] == pytest.approx(expected[name], abs=1e-4)
     assert (scores["HasAns_total"], scores["NoAns_total"]) == (12, 12)
