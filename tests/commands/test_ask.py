@@ -3,13 +3,12 @@ import json
 import shutil
 
 import pytest
-from transformers import BertConfig, BertForQuestionAnswering
 
 from pipeline import paths
 from pipeline.answering.answerer import Answerer
 from pipeline.commands import ask
 from pipeline.errors import InputError
-from pipeline.models.student import Student
+from tests.commands.students import write_student
 from tests.conftest import MILL, TEA
 
 OPTIONS = {"context": None, "batch": None, "out": None, "student": str(paths.STUDENT), "n_best": 1, "json": False}
@@ -22,18 +21,7 @@ def run(*questions, **options):
 @pytest.fixture
 def student(workspace, tokenizer):
     """A student with random weights in data/student, and the text tea.txt."""
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    config = BertConfig(vocab_size=len(tokenizer), initializer_range=0.5, **sizes)
-    student = Student.from_encoder(BertForQuestionAnswering(config).base_model, "mlp", seed=0)
-    student.config.answering = {
-        "max_length": 26,
-        "stride": 6,
-        "max_answer_length": 8,
-        "null_threshold": None,
-        "confidence_temperature": 1.5,
-    }
-    student.save_pretrained(paths.STUDENT)
-    tokenizer.save_pretrained(paths.STUDENT)
+    write_student(tokenizer, "mlp")
     (workspace / "tea.txt").write_text(TEA, encoding="utf-8")
     return workspace
 

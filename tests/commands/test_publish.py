@@ -3,34 +3,18 @@ import json
 import pytest
 from huggingface_hub import ModelCard
 from huggingface_hub.errors import LocalTokenNotFoundError
-from transformers import AutoModelForQuestionAnswering, BertConfig, BertForQuestionAnswering
+from transformers import AutoModelForQuestionAnswering, BertForQuestionAnswering
 
 from pipeline import paths
 from pipeline.answering.answerer import Answerer
-from pipeline.checksums import SUMS, seal, verified
+from pipeline.checksums import SUMS, verified
 from pipeline.commands import ask, cost, publish
 from pipeline.errors import InputError
-from pipeline.models.student import Student
 from tests.commands import scored
+from tests.commands.students import write_student
 from tests.conftest import TEA
 
 COST = {"latency_ms_median": 3.21, "latency_ms_p95": 4.0, "device": "cpu", "threads": 2}
-
-
-def write_student(tokenizer, head):
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    encoder = BertForQuestionAnswering(BertConfig(vocab_size=len(tokenizer), **sizes)).base_model
-    student = Student.from_encoder(encoder, head, seed=0)
-    student.config.answering = {
-        "max_length": 26,
-        "stride": 6,
-        "max_answer_length": 8,
-        "null_threshold": None,
-        "confidence_temperature": 1.5,
-    }
-    student.save_pretrained(paths.STUDENT)
-    tokenizer.save_pretrained(paths.STUDENT)
-    seal(paths.STUDENT)
 
 
 @pytest.fixture
