@@ -62,7 +62,6 @@ def main() -> None:
             "agreement": float(np.mean(table["agreement"])),
             "teacher_kl": float(losses[1].mean()),
             "loss": float(losses[0].mean()),
-            "calibration_error": fit.error,
             **sizes(student, paths.STUDENT),
         },
         paths.EVAL_METRICS,

@@ -53,7 +53,7 @@ def test_scores_and_predictions_cover_every_question(with_logits):
     scores = json.loads(paths.EVAL_METRICS.read_text())
     assert list(scores) == [
         "exact_match", "exact_match_error", "f1", "f1_error", "span_accuracy", "questions",
-        "agreement", "teacher_kl", "loss", "calibration_error", "parameters", "nonzero_parameters", "bytes",
+        "agreement", "teacher_kl", "loss", "parameters", "nonzero_parameters", "bytes",
     ]  # fmt: skip
     assert scores["questions"] == 8
     assert scores["nonzero_parameters"] < scores["parameters"]
