@@ -3,8 +3,10 @@ PYTHON ?= python3
 SHELL := /bin/bash
 BIN := .venv/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+# the folders with the slowest tests first, so that both processes end at about the same time;
 # FAST=1 leaves out the tests that start processes of their own
-PYTEST := python -m pytest -n 2 --dist loadscope $(if $(FAST),-m "not slow")
+PYTEST := python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(if $(FAST),-m "not slow") \
+	tests/stages tests/training tests/web tests
 
 .PHONY: help repro sweep report plots serve test lint format bench hooks
 
