@@ -40,6 +40,7 @@ def attention(
     if query.is_cuda and query.dtype != torch.float32:
         from torch.nn.attention.varlen import varlen_attn
 
+        # pyrefly: ignore [bad-index]  only with return_aux is it a tuple
         return varlen_attn(query, key, value, bounds, bounds, longest, longest, scale=scaling)[None], None
     each = [
         scaled_dot_product_attention(*(one[begin:end].transpose(0, 1) for one in (query, key, value)), scale=scaling)

@@ -1,11 +1,14 @@
-"""Atomic file writes: a file is either complete or absent."""
+"""Atomic writes: a file or a folder is either complete or absent."""
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
+
+from pipeline.locks import hold
 
 # the names of files that are not finished, as `atomic_write` makes them
 UNFINISHED = re.compile(r"\..+\.\d+\.[0-9a-f]+")
@@ -22,6 +25,24 @@ def atomic_write(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(out: Path) -> Iterator[Path]:
+    """Yield a new folder beside `out` to write to. If the block succeeds, it replaces `out`, a folder or nothing."""
+    temporary, old = (out.with_name(f".{out.name}.{name}") for name in ("unfinished", "old"))
+    with hold(out, "one command at a time writes there"):
+        try:
+            for left_over in (temporary, old):
+                shutil.rmtree(left_over, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            yield temporary
+            if out.exists():
+                out.rename(old)
+            temporary.rename(out)
+            shutil.rmtree(old, ignore_errors=True)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -14,6 +14,7 @@ from pipeline import paths
 from pipeline.questions import tokenization
 from pipeline.questions.windows import pack, windows
 from tests import tiny
+from tests.browser import CHROMIUM, Browser
 
 TEA = "The café on Oak Lane opened in 1899. Its owner, Zoë Grün, sold tea and 12-inch cakes to the quiet people there."
 MILL = "An old mill stands by the river; in winter the mill and the river sleep. Two millers keep it warm."
@@ -51,6 +52,15 @@ def tokenizer():
 def features(records, tokenizer):
     """Several windows per record, of different lengths."""
     return pack(windows(records, tokenizer, max_length=26, stride=6))
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine; `apt-get install chromium` brings one")
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
 
 
 @pytest.fixture

@@ -2,17 +2,16 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from pipeline.errors import InputError
 from pipeline.models.hardware import on_device
 from pipeline.models.inference import predict
-from pipeline.models.student import Student
+from pipeline.models.student import Answering, Student, answering
 from pipeline.questions import tokenization
 from pipeline.questions.squad import NO_ANSWERS
 from pipeline.questions.windows import Window, pack, windows
@@ -43,17 +42,6 @@ class Reply:
     confidence: float
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How a student answers; see `StudentConfig.answering`."""
-
-    max_length: int
-    stride: int
-    max_answer_length: int
-    null_threshold: float | None
-    confidence_temperature: float
-
-
 class Answerer:
     """A student, or another question-answering model, that answers questions.
 
@@ -63,7 +51,7 @@ class Answerer:
         settings: of windows, decoding and confidence.
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, settings: Settings):
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, settings: Answering):
         self.model = on_device(model).eval()
         self.tokenizer, self.settings = tokenizer, settings
 
@@ -76,7 +64,7 @@ class Answerer:
         """
         folder = Path(folder)
         student = Student.load(folder)
-        return cls(student, tokenization.load(folder), _settings(student.config.answering, folder))
+        return cls(student, tokenization.load(folder), answering(student.config, folder))
 
     def answers(
         self,
@@ -147,13 +135,6 @@ def _groups(found: Iterable[Window]) -> Iterator[list[Window]]:
             group = []
     if group:
         yield group
-
-
-def _settings(values: dict[str, Any], folder: Path) -> Settings:
-    missing = [field.name for field in fields(Settings) if field.name not in values]
-    if missing:
-        raise InputError(f"{folder / 'config.json'}: `answering` has no {', '.join(missing)}; train the student again")
-    return Settings(**{field.name: values[field.name] for field in fields(Settings)})
 
 
 def sentence(context: str, start: int, end: int) -> tuple[int, int]:

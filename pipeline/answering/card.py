@@ -37,7 +37,7 @@ class Facts:
         name: the folder or the hub id.
         params: values of params.yaml.
         commit: of the repository that the student is from.
-        scores: `exact_match` and `f1`, 0-100, each with the ends of its 95 % interval; None without an interval.
+        scores: `exact_match` and `f1`, 0-100; `exact_match_low` and others, the ends of their 95 % intervals, if known.
         metrics: of metrics/eval.json.
         teachers: of metrics/teacher.json, F1 and exact match by teacher.
         calibration: of data/predictions/calibration.json.
@@ -51,7 +51,7 @@ class Facts:
     name: str
     params: dict[str, Any]
     commit: str
-    scores: dict[str, tuple[float, tuple[float, float] | None]]
+    scores: dict[str, float]
     metrics: dict[str, Any]
     teachers: dict[str, dict[str, Any]]
     calibration: dict[str, float]
@@ -87,7 +87,7 @@ def _metadata(facts: Facts) -> str:
             dataset_split="validation",
             metric_type=name,
             metric_name=NAMES[name],
-            metric_value=round(facts.scores[name][0], 2),
+            metric_value=round(facts.scores[name], 2),
         )
         for name in NAMES
     ]
@@ -146,11 +146,15 @@ def _use(facts: Facts) -> str:
 
 
 def _scores(facts: Facts) -> str:
-    rows = ["| | exact match | F1 |", "|---|---|---|", "| student | " + " | ".join(map(_interval, _both(facts))) + " |"]
+    rows = [
+        "| | exact match | F1 |",
+        "|---|---|---|",
+        "| student | " + " | ".join(_score(facts.scores, name) for name in NAMES) + " |",
+    ]
     for name, values in facts.teachers.items():
         rows.append(f"| teacher {name} | {values['exact_match']:.2f} | {values['f1']:.2f} |")
     text = "\n".join(rows) + "\n\n" + f"{facts.metrics['questions']} validation questions of {_source(facts.params)}"
-    if any(interval for _, interval in facts.scores.values()):
+    if "f1_low" in facts.scores:
         text += "; intervals hold 95 %, paragraphs are resampled"
     if "NoAns_f1" in facts.metrics:
         text += (
@@ -164,13 +168,9 @@ def _scores(facts: Facts) -> str:
     )
 
 
-def _both(facts: Facts) -> list[tuple[float, tuple[float, float] | None]]:
-    return [facts.scores[name] for name in NAMES]
-
-
-def _interval(score: tuple[float, tuple[float, float] | None]) -> str:
-    value, interval = score
-    return f"{value:.2f} [{interval[0]:.1f}, {interval[1]:.1f}]" if interval else f"{value:.2f}"
+def _score(scores: dict[str, float], name: str) -> str:
+    interval = f" [{scores[name + '_low']:.1f}, {scores[name + '_high']:.1f}]" if f"{name}_low" in scores else ""
+    return f"{scores[name]:.2f}{interval}"
 
 
 def _size(facts: Facts) -> str:

@@ -24,6 +24,7 @@ from pipeline.answering.answerer import Answerer, Reply, sentence
 from pipeline.errors import InputError
 from pipeline.files import atomic_write
 from pipeline.progress import Progress
+from pipeline.scores.confidence import CANDIDATES
 
 STDIN = Path("-")
 QUESTIONS_PER_BATCH = 64
@@ -39,7 +40,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--student", default=str(paths.STUDENT), metavar="FOLDER|REV|EXP", help="by default %(default)s"
     )
-    parser.add_argument("--n-best", type=int, default=1, metavar="N", help="answers to each question, at most 20")
+    parser.add_argument(
+        "--n-best", type=int, default=1, metavar="N", help=f"answers to each question, at most {CANDIDATES}"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON Lines")
     return parser
 
@@ -57,8 +60,8 @@ def main(
         raise InputError("give questions, or --batch with a file that has them")
     if batch is not None and context is not None:
         raise InputError("--context is for questions on the command line; each line of --batch has its own `context`")
-    if not 1 <= n_best <= 20:
-        raise InputError(f"--n-best is {n_best}; it must be from 1 to 20")
+    if not 1 <= n_best <= CANDIDATES:
+        raise InputError(f"--n-best is {n_best}; it must be from 1 to {CANDIDATES}")
     with loaded(student) as answerer, opened(out) as file:
         if batch is not None:
             answer_batch(answerer, batch, file, n_best)
@@ -78,8 +81,7 @@ def loaded(student: str) -> Iterator[Answerer]:
         return
     if student == str(paths.STUDENT) or Path(student).is_absolute():
         raise InputError(f"{student} is missing; `dvc repro` trains a student into {paths.STUDENT}")
-    from pipeline.commands.cost import fetch  # DVC takes seconds to import
-    from pipeline.commands.experiments import read_run
+    from pipeline.commands.experiments import fetch, read_run  # DVC takes seconds to import
 
     with TemporaryDirectory() as folder:
         yield Answerer.from_pretrained(fetch(read_run(student), paths.STUDENT, Path(folder)))
@@ -149,27 +151,33 @@ def check_question(question: str, where: str) -> str:
     return question
 
 
-def open_text(path: Path) -> TextIO:
-    if path == STDIN:
-        return open(sys.stdin.fileno(), encoding="utf-8", closefd=False)
-    if not path.is_file():
-        raise InputError(f"{path} is missing" if not path.exists() else f"{path} is no file")
-    return open(path, encoding="utf-8")
+@contextmanager
+def open_text(path: Path) -> Iterator[TextIO]:
+    """A text file or standard input.
+
+    Raises:
+        InputError: it is missing, or what is read in the block is no text in UTF-8.
+    """
+    if path != STDIN and not path.is_file():
+        raise InputError(f"{path} is no file" if path.exists() else f"{path} is missing")
+    source = sys.stdin.fileno() if path == STDIN else path
+    try:
+        with open(source, encoding="utf-8", closefd=path != STDIN) as file:
+            yield file
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no text in UTF-8: {error}") from None
 
 
 def read_text(path: Path) -> str:
     """The content of a text file or of standard input.
 
     Raises:
-        InputError: it is missing, empty, or no text in UTF-8.
+        InputError: it is missing, empty, or no text.
     """
     if path == STDIN and sys.stdin.isatty():
         raise InputError("there is no text to read; give --context FILE, or the text on standard input")
     with open_text(path) as file:
-        try:
-            text = file.read()
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path} is no text in UTF-8: {error}") from None
+        text = file.read()
     if not text.strip():
         raise InputError(f"{'standard input' if path == STDIN else path} has no text")
     return text

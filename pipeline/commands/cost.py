@@ -21,7 +21,7 @@ from dvc.exceptions import DvcException
 
 from pipeline import cli, paths
 from pipeline.checksums import SUMS
-from pipeline.commands.experiments import BUILD, Run, read_run, scored_runs
+from pipeline.commands.experiments import BUILD, Run, fetch, read_run, scored_runs
 from pipeline.errors import InputError
 from pipeline.files import atomic_write
 
@@ -134,21 +134,6 @@ def fingerprint(run: Run) -> str:
     except (OSError, DvcException):
         raise InputError(f"{run.name} has no {WEIGHTS}; {BUILD}") from None
     return known or hashlib.md5(run.read(WEIGHTS), usedforsecurity=False).hexdigest()
-
-
-def fetch(run: Run, path: Path, folder: Path) -> Path:
-    """Copy a file or folder of a run into `folder`, and return where it is; the workspace's is used where it is.
-
-    Raises:
-        InputError: DVC does not have it.
-    """
-    if run.files is None:
-        return path
-    try:
-        run.files.get(path.as_posix(), str(folder / path.name), recursive=True)
-    except (OSError, DvcException):
-        raise InputError(f"{run.name} has no {path}; {BUILD}") from None
-    return folder / path.name
 
 
 def compressed_size(path: Path) -> int:

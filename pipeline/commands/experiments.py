@@ -154,6 +154,21 @@ def stale(params: dict[str, Any], lock: dict[str, Any]) -> str:
     return ""
 
 
+def fetch(run: Run, path: Path, folder: Path) -> Path:
+    """Copy a file or folder of a run into `folder`, and return where it is; the workspace's is used where it is.
+
+    Raises:
+        InputError: DVC does not have it.
+    """
+    if run.files is None:
+        return path
+    try:
+        run.files.get(path.as_posix(), str(folder / path.name), recursive=True)
+    except (OSError, DvcException):
+        raise InputError(f"{run.name} has no {path}; {BUILD}") from None
+    return folder / path.name
+
+
 def commit_of(run: Run) -> str:
     """The commit of a run; of the workspace HEAD, and that it may have changed since."""
     with Repo() as repo:

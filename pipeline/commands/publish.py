@@ -13,7 +13,6 @@ import json
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import LocalTokenNotFoundError
@@ -22,9 +21,11 @@ from pipeline import cli, paths, pretrained
 from pipeline.answering.card import Facts, model_card
 from pipeline.checksums import seal, verified
 from pipeline.commands import cost
-from pipeline.commands.experiments import WORKSPACE, Run, commit_of, read_run, with_defaults
+from pipeline.commands.experiments import WORKSPACE, Run, commit_of, fetch, read_run, with_defaults
+from pipeline.comparison.leaderboard import with_interval
 from pipeline.comparison.statistics import score_interval
 from pipeline.errors import InputError
+from pipeline.files import replacing
 
 CARD = "README.md"
 
@@ -45,13 +46,11 @@ def arguments() -> argparse.ArgumentParser:
 def main(out: Path, student: str, licence: str | None, language: str | None, push: str | None, private: bool) -> None:
     check_free(out)
     run = read_run(student)
-    with TemporaryDirectory(dir=out.absolute().parent, prefix=f".{out.name}.") as folder:
-        source = verified(cost.fetch(run, paths.STUDENT, Path(folder)), "train")
-        made = Path(shutil.copytree(source, Path(folder) / "published"))
+    with TemporaryDirectory() as fetched, replacing(out) as made:
+        source = verified(fetch(run, paths.STUDENT, Path(fetched)), "train")
+        shutil.copytree(source, made, dirs_exist_ok=True)
         (made / CARD).write_text(model_card(facts(run, made, push or str(out), licence, language)), encoding="utf-8")
         seal(made)
-        shutil.rmtree(out, ignore_errors=True)
-        made.rename(out)
     print(f"wrote {out}: the student of {run.name}, with its model card in {out / CARD}")
     if push:
         print(f"pushed to {upload(out, push, private)}")
@@ -61,8 +60,6 @@ def check_free(out: Path) -> None:
     """Raise an InputError if something is at `out` that this command did not write."""
     if out.exists() and not (out.is_dir() and (not any(out.iterdir()) or is_published(out))):
         raise InputError(f"{out} exists and is no published student; name another folder")
-    if not out.absolute().parent.is_dir():
-        raise InputError(f"{out.parent} is missing; create it first")
 
 
 def is_published(folder: Path) -> bool:
@@ -80,12 +77,11 @@ def facts(run: Run, folder: Path, name: str, licence: str | None, language: str 
         InputError: the run lacks one of its files.
     """
     config = pretrained.read_config(folder)
-    paragraphs = run.scores["paragraph"].to_numpy(zero_copy_only=False)
     return Facts(
         name,
         with_defaults(run.params),
         commit_of(run),
-        {key: scored(run.scores[key].to_numpy(), paragraphs) for key in ("exact_match", "f1")},
+        scores(run),
         run.metrics,
         json.loads(run.read(paths.TEACHER_METRICS)),
         json.loads(run.read(paths.PREDICTIONS / "calibration.json")),
@@ -97,12 +93,15 @@ def facts(run: Run, folder: Path, name: str, licence: str | None, language: str 
     )
 
 
-def scored(scores: Any, paragraphs: Any) -> tuple[float, tuple[float, float] | None]:
-    """The mean of scores of questions, with its interval if there are two paragraphs or more."""
-    if len(set(paragraphs)) < 2:
-        return float(scores.mean()), None
-    estimate = score_interval(scores, paragraphs)
-    return estimate.mean, (max(estimate.low, 0.0), min(estimate.high, 100.0))
+def scores(run: Run) -> dict[str, float]:
+    """Exact match and F1, with their intervals if the questions are about two paragraphs or more."""
+    paragraphs = run.scores["paragraph"].to_numpy(zero_copy_only=False)
+    found: dict[str, float] = {}
+    for name in ("exact_match", "f1"):
+        values = run.scores[name].to_numpy()
+        several = len(set(paragraphs)) > 1
+        found |= with_interval(name, score_interval(values, paragraphs)) if several else {name: float(values.mean())}
+    return found
 
 
 def upload(folder: Path, name: str, private: bool) -> str:

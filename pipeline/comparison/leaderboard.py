@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.comparison.statistics import compare, holm, mcnemar, score_interval, verdict
+from pipeline.comparison.statistics import Estimate, compare, holm, mcnemar, score_interval, verdict
 
 
 @dataclass(frozen=True)
@@ -93,18 +93,19 @@ def as_dict(row: Row) -> dict[str, Any]:
     return {**asdict(row), "runs": " ".join(row.runs)}
 
 
+def with_interval(name: str, score: Estimate) -> dict[str, float]:
+    """A score, 0-100, by its name, and the ends of its interval, which are no higher or lower than a score can be."""
+    return {name: score.mean, f"{name}_low": max(score.low, 0.0), f"{name}_high": min(score.high, 100.0)}
+
+
 def _scores(student: Student, paragraphs: np.ndarray) -> dict[str, Any]:
     exact_match, f1 = (score_interval(scores, paragraphs) for scores in (student.exact_match, student.f1))
     several = len(student.runs) > 1
     return {
         "name": student.name,
         "runs": student.runs,
-        "exact_match": exact_match.mean,
-        "exact_match_low": max(exact_match.low, 0.0),
-        "exact_match_high": min(exact_match.high, 100.0),
-        "f1": f1.mean,
-        "f1_low": max(f1.low, 0.0),
-        "f1_high": min(f1.high, 100.0),
+        **with_interval("exact_match", exact_match),
+        **with_interval("f1", f1),
         "question_error": f1.question_error,
         "seed_deviation": float(student.f1.mean(axis=1).std(ddof=1)) if several else None,
         "agreement": float(student.agreement.mean()),

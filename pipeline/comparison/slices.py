@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.comparison.leaderboard import Student
-from pipeline.comparison.statistics import Estimate, compare, holm, score_interval, verdict
+from pipeline.comparison.leaderboard import Student, with_interval
+from pipeline.comparison.statistics import compare, holm, score_interval, verdict
 
 # English; the first of them in the question counts. `in which` is which, `whose` is who.
 QUESTION_WORD = re.compile(r"\b(how (?:many|much)|how|what|when|where|which|who(?:m|se)?|why)\b", re.IGNORECASE)
@@ -120,8 +120,13 @@ def slice_rows(
         values: dict[str, Any] = _scores(student, mask, paragraphs)
         if key in differences:
             difference = differences[key].difference
-            values |= _with_interval("f1_difference", difference)
-            values |= {"f1_p": p_values[key], "verdict": verdict(difference, p_values[key])}
+            values |= {
+                "f1_difference": difference.mean,
+                "f1_difference_low": difference.low,
+                "f1_difference_high": difference.high,
+                "f1_p": p_values[key],
+                "verdict": verdict(difference, p_values[key]),
+            }
         rows.append(SliceRow(*key, questions=int(mask.sum()), **values))
     return rows
 
@@ -130,12 +135,8 @@ def _scores(student: Student, mask: np.ndarray, paragraphs: np.ndarray) -> dict[
     scores = {"exact_match": student.exact_match[:, mask], "f1": student.f1[:, mask]}
     if not _comparable(paragraphs[mask]):
         return {name: float(values.mean()) for name, values in scores.items()}
-    found = (_with_interval(name, score_interval(values, paragraphs[mask])) for name, values in scores.items())
+    found = (with_interval(name, score_interval(values, paragraphs[mask])) for name, values in scores.items())
     return {name: value for values in found for name, value in values.items()}
-
-
-def _with_interval(name: str, estimate: Estimate) -> dict[str, float]:
-    return {name: estimate.mean, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
 
 
 def _comparable(paragraphs: np.ndarray) -> bool:

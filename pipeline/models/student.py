@@ -6,6 +6,7 @@ Importing this module registers it with transformers' `AutoConfig` and `AutoMode
 """
 
 import copy
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,30 @@ from pipeline.models.encoders import made_inputs, qa_class
 from pipeline.models.heads import HEADS
 
 
+@dataclass(frozen=True)
+class Answering:
+    """How a student answers questions.
+
+    Attributes:
+        max_length, stride: of windows, in tokens.
+        max_answer_length: in tokens.
+        null_threshold: a question has no answer if its null odds (see `scores.null_threshold`) are above it; None if
+            every question has an answer.
+        confidence_temperature: see `scores.confidence`.
+    """
+
+    max_length: int
+    stride: int
+    max_answer_length: int
+    null_threshold: float | None
+    confidence_temperature: float
+
+
 class StudentConfig(PretrainedConfig):
     """The config of the encoder, the name of the head, and how questions are answered.
 
     Attributes:
-        answering: the keys `max_length` and `stride` of the windows in tokens, `max_answer_length` in tokens,
-            `confidence_temperature`, and `null_threshold`: a question has no answer if its null odds (see
-            `scores.null_threshold`) are above it; None if every question has an answer. Empty for a new student.
+        answering: the values of an `Answering`; empty for a new student.
     """
 
     model_type = pretrained.STUDENT
@@ -154,6 +172,20 @@ class Student(PreTrainedModel):
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **others)[0]  # (B, L, H)
         start_logits, end_logits = self.head(hidden, attention_mask).unbind(-1)
         return QuestionAnsweringModelOutput(start_logits=start_logits, end_logits=end_logits)
+
+
+def answering(config: Any, folder: Path) -> Answering:
+    """How the student in a folder answers, from its config.
+
+    Raises:
+        InputError: the config lacks a value.
+    """
+    names = [field.name for field in fields(Answering)]
+    missing = [name for name in names if name not in config.answering]
+    if missing:
+        where = folder / pretrained.CONFIG
+        raise InputError(f"{where}: `answering` has no {', '.join(missing)}; train the student again")
+    return Answering(**{name: config.answering[name] for name in names})
 
 
 def output_layer(model: PreTrainedModel) -> nn.Linear | None:

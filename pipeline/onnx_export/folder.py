@@ -1,9 +1,6 @@
 """The folder of an exported student, with the names that transformers.js expects."""
 
 import copy
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from pipeline import pretrained
 from pipeline.errors import InputError
-from pipeline.locks import hold
+from pipeline.files import replacing
 from pipeline.models.encoders import qa_class
 from pipeline.models.inference import max_length, predict
 from pipeline.models.student import Student
@@ -112,24 +109,6 @@ def check_out(out: Path) -> None:
         raise InputError(
             f"{out} is no earlier export, it has {(others or sorted(files))[0]}; --out must be a new folder"
         )
-
-
-@contextmanager
-def replacing(out: Path) -> Iterator[Path]:
-    """Yield a temporary folder to write to. If the block succeeds, it replaces `out`."""
-    temporary, old = (out.with_name(f".{out.name}.{name}") for name in ("unfinished", "old"))
-    with hold(out, "one export at a time writes there"):
-        try:
-            for left_over in (temporary, old):
-                shutil.rmtree(left_over, ignore_errors=True)
-            temporary.mkdir(parents=True)
-            yield temporary
-            if out.exists():
-                out.rename(old)
-            temporary.rename(out)
-            shutil.rmtree(old, ignore_errors=True)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def parity(student: Student, exported: OnnxStudent, tokenizer: PreTrainedTokenizerFast) -> Parity:

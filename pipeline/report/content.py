@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.comparison.leaderboard import Row, Student, leaderboard
+from pipeline.comparison.leaderboard import Row, Student, leaderboard, with_interval
 from pipeline.comparison.settings import differing_in, flatten
 from pipeline.comparison.slices import slice_rows, slices
 from pipeline.comparison.statistics import score_interval
@@ -91,8 +91,7 @@ def teacher_row(name: str, scores: pa.Table) -> dict[str, Any]:
     """A teacher's name, and its exact match and F1 with intervals, named as in a `Row`."""
     row: dict[str, Any] = {"name": name}
     for metric in ("exact_match", "f1"):
-        found = score_interval(scores[metric].to_numpy(), scores["paragraph"].to_numpy())
-        row |= {metric: found.mean, f"{metric}_low": max(found.low, 0.0), f"{metric}_high": min(found.high, 100.0)}
+        row |= with_interval(metric, score_interval(scores[metric].to_numpy(), scores["paragraph"].to_numpy()))
     return row
 
 

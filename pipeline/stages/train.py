@@ -18,7 +18,7 @@ from pipeline.logits import teaching
 from pipeline.models import encoders, inference
 from pipeline.models.batching import Batch, pad_pair, to_device
 from pipeline.models.hardware import on_device, run_environment
-from pipeline.models.student import Student
+from pipeline.models.student import Answering, Student
 from pipeline.params import Distill, Params, load
 from pipeline.processes import processes
 from pipeline.questions import tokenization
@@ -93,13 +93,14 @@ def main() -> None:
             print(f"saved the student of step {result.saved_step} of {result.steps}, stopped by {result.stopped_by}")
             student.config = config
             (saved,) = (row for row in result.evaluations if row["step"] == result.saved_step)
-            student.config.answering = {
-                "max_length": params.tokenize.max_length,
-                "stride": params.tokenize.stride,
-                "max_answer_length": params.evaluate.max_answer_length,
-                "null_threshold": saved.get("null_threshold"),
-                "confidence_temperature": saved["confidence_temperature"],
-            }
+            answering = Answering(
+                params.tokenize.max_length,
+                params.tokenize.stride,
+                params.evaluate.max_answer_length,
+                saved.get("null_threshold"),
+                saved["confidence_temperature"],
+            )
+            student.config.answering = vars(answering)
             student.save_pretrained(paths.empty_folder(paths.STUDENT))
             tokenizer.save_pretrained(paths.STUDENT)
             seal(paths.STUDENT)

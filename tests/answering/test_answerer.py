@@ -7,14 +7,14 @@ from transformers import BertConfig, BertForQuestionAnswering
 
 from pipeline import paths
 from pipeline.answering import answerer
-from pipeline.answering.answerer import Answerer, Settings, sentence
+from pipeline.answering.answerer import Answerer, sentence
 from pipeline.errors import InputError
-from pipeline.models.student import Student
+from pipeline.models.student import Answering, Student
 from pipeline.questions.records import read_records
 from pipeline.stages import evaluate, train
 from tests import tiny
 
-SETTINGS = Settings(max_length=26, stride=6, max_answer_length=30, null_threshold=None, confidence_temperature=2.0)
+SETTINGS = Answering(max_length=26, stride=6, max_answer_length=30, null_threshold=None, confidence_temperature=2.0)
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
+import contextlib
 import io
 import json
 import shutil
+import sys
 
 import pytest
 
@@ -97,6 +99,7 @@ def test_a_bad_line_is_named_and_an_earlier_result_stays(student, content, messa
         (["Who?"], {"context": "missing.txt"}, "missing.txt is missing"),
         (["Who?"], {"context": "empty.txt"}, "empty.txt has no text"),
         (["Who?"], {"context": "latin.txt"}, "latin.txt is no text in UTF-8"),
+        ([], {"batch": "latin.txt"}, "latin.txt is no text in UTF-8"),
         ([" "], {"context": "tea.txt"}, "the question is empty"),
         (["Who?"], {"context": "tea.txt", "n_best": 21}, "--n-best is 21"),
         (["Who? " * 40], {"context": "tea.txt"}, "too long to leave room"),
@@ -113,7 +116,7 @@ def test_bad_input_raises(student, questions, options, message):
 
 def test_the_text_is_read_from_standard_input(student, monkeypatch, capsys):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(TEA.encode()), encoding="utf-8"))
-    monkeypatch.setattr(ask, "open_text", lambda path: __import__("sys").stdin)
+    monkeypatch.setattr(ask, "open_text", lambda path: contextlib.nullcontext(sys.stdin))
     run("Who?", json=True)
     assert json.loads(capsys.readouterr().out)["answers"]
 

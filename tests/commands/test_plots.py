@@ -8,8 +8,8 @@ import yaml
 
 from pipeline.commands import plots
 from pipeline.errors import InputError
+from tests.browser import CHROMIUM, Browser
 from tests.commands import scored
-from tests.report.browser import CHROMIUM, Browser
 
 OUT = Path("plots.html")
 

@@ -1,7 +1,6 @@
 import pytest
 
 from tests.report import generated
-from tests.report.browser import CHROMIUM, Browser
 
 
 @pytest.fixture(scope="session")
@@ -25,12 +24,3 @@ def entries(records):
 @pytest.fixture(scope="session")
 def teacher(records):
     return generated.scores(records, 0.75, 5)
-
-
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory):
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine; `apt-get install chromium` brings one")
-    browser = Browser(tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()

@@ -9,13 +9,8 @@ from pipeline.report.content import build
 from pipeline.report.examples import pack
 from pipeline.report.page import render
 from tests.report import generated
-from tests.report.browser import CHROMIUM
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.xdist_group("chromium"),
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine; `apt-get install chromium` brings one"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chromium")]
 
 QUESTIONS, PARAGRAPHS, STUDENTS = 10_570, 2_067, 10  # SQuAD 1.1's development set
 NASTY = '</script><script>alert(1)</script><img src=x onerror="alert(2)"> & "quoted" 😀 '

@@ -8,15 +8,14 @@ import torch
 from transformers import BertConfig, BertModel
 
 from pipeline import paths
-from pipeline.answering.answerer import Answerer, Reply, Settings
+from pipeline.answering.answerer import Answerer, Reply
 from pipeline.errors import InputError
-from pipeline.models.student import Student
+from pipeline.models.student import Answering, Student
 from pipeline.onnx_export.folder import write_export
 from pipeline.questions import synthetic
 from pipeline.questions.tokenization import train
 from pipeline.web.page import runtime
 from tests.conftest import MILL, TEA
-from tests.report.browser import CHROMIUM, Browser
 
 # what a tokenizer with offsets can get wrong
 TRICKY = [
@@ -83,7 +82,7 @@ def exported(tmp_path_factory):
     for weight in student.head.parameters():  # else all logits are nearly equal
         weight.data *= 4
     pairs = [(record["question"], record["context"]) for record in records]
-    answerer = Answerer(student, tokenizer, Settings(48, 12, 30, 0.0, 1.5))
+    answerer = Answerer(student, tokenizer, Answering(48, 12, 30, 0.0, 1.5))
     odds = [_null_odds(replies) for replies in answerer.answers(pairs, n_best=21)]
     answerer.settings = replace(answerer.settings, null_threshold=float(np.median(odds)))
     student.config.answering = vars(answerer.settings)
@@ -105,12 +104,3 @@ def engine():
         if "checksum" in str(error):
             raise
         pytest.skip(str(error))
-
-
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory):
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine; `apt-get install chromium` brings one")
-    browser = Browser(tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()

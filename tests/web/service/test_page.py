@@ -5,19 +5,14 @@ import time
 
 import pytest
 
-from pipeline.answering.answerer import Answerer, Settings
+from pipeline.answering.answerer import Answerer
 from pipeline.models.encoders import new_qa_model
-from pipeline.models.student import Student
+from pipeline.models.student import Answering, Student
 from pipeline.web.service.served import Served
 from tests.conftest import MILL, TEA
-from tests.report.browser import CHROMIUM, Browser
 from tests.tiny import TINY
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.xdist_group("chromium"),
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine; `apt-get install chromium` brings one"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chromium")]
 
 NASTY = "<img src=x onerror=alert(1)> 😀 & "
 TEXT = f"{NASTY}{TEA}\n\n{MILL} {TEA}"
@@ -29,17 +24,10 @@ OVERFLOWING = """[...document.querySelectorAll("body *")].filter((element) => !e
   && element.getBoundingClientRect().right > innerWidth + 0.5).map((element) => element.outerHTML.slice(0, 80))"""
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    browser = Browser(tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
-
-
 @pytest.fixture
 def real(tokenizer):
     """Two students with random weights and a teacher."""
-    settings = Settings(max_length=48, stride=16, max_answer_length=8, null_threshold=None, confidence_temperature=1.0)
+    settings = Answering(max_length=48, stride=16, max_answer_length=8, null_threshold=None, confidence_temperature=1.0)
     models = {name: new_qa_model(TINY["teacher"]["config"], len(tokenizer), seed) for seed, name in enumerate("abc")}
     models["a"] = Student.from_encoder(models["a"].base_model, "cnn3", seed=1)
     return [Served(name, Answerer(model, tokenizer, settings), name == "c") for name, model in models.items()]
