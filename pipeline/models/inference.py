@@ -135,15 +135,21 @@ def predict(
             raise InputError(f"out of memory on {device}; set {BATCH_TOKENS_VARIABLE} below {budget}") from None
         return places, output.start_logits.float(), output.end_logits.float()
 
-    computed = []
-    for places, *ends in map_in_threads(compute, token_budget_batches(lengths, budget), device):
-        computed.append((places, *ends))
-        progress(len(places), ends[0].numel())
-    for places, *ends in computed:  # last, because a copy from a GPU waits for all queued work
+    def store(places: np.ndarray, *ends: torch.Tensor) -> None:
         start, end = (logits.cpu().numpy() for logits in ends)
         for row, place in enumerate(places):
             start_logits[starts[place] : starts[place + 1]] = start[row, : lengths[place]]
             end_logits[starts[place] : starts[place + 1]] = end[row, : lengths[place]]
+
+    waiting = []
+    for batch in map_in_threads(compute, token_budget_batches(lengths, budget), device):
+        progress(len(batch[0]), batch[1].numel())
+        if device.type == "cpu":
+            store(*batch)
+        else:
+            waiting.append(batch)
+    for batch in waiting:  # last, because a copy from a GPU waits for all queued work
+        store(*batch)
     return start_logits, end_logits
 
 

@@ -20,6 +20,7 @@ from pipeline.models.encoders import uses_segments
 from pipeline.models.inference import max_length
 from pipeline.models.student import Student
 from pipeline.onnx_export.lstm import exportable
+from pipeline.onnx_export.rows import scaled_by_row
 from pipeline.pretrained import one_line
 
 AXES = ("batch", "length")
@@ -54,12 +55,13 @@ def export(student: Student) -> onnx_ir.Model:
     return program
 
 
-def quantized(program: onnx_ir.Model, student: Student, reduce_range: bool) -> onnx_ir.Model:
-    """The program with int8 weights, one scale for each channel; activations are quantized when it runs.
+def export_int8(student: Student, reduce_range: bool) -> onnx_ir.Model:
+    """As `export`, with int8 weights, one scale for each channel; activations are quantized when it runs, by token.
 
     Args:
         reduce_range: whether weights have 7 bits; see `cpu_overflows`.
     """
+    program = export(scaled_by_row(student))
     config = OnnxRuntimeDynamicConfig(per_channel=True, reduce_range=reduce_range)
     with quiet():
         return OnnxRuntimeQuantizer(config).quantize(program, traced_inputs(student), ExportFormat.ONNX)

@@ -15,7 +15,7 @@ from pipeline.files import replacing
 from pipeline.models.encoders import qa_class
 from pipeline.models.inference import max_length, predict
 from pipeline.models.student import Student
-from pipeline.onnx_export.exporting import export, quantized
+from pipeline.onnx_export.exporting import export, export_int8
 from pipeline.onnx_export.session import OnnxStudent
 from pipeline.questions import synthetic
 from pipeline.questions.features import Features
@@ -48,7 +48,7 @@ def write_export(
     Args:
         out: gets `FLOAT32`, `INT8` if asked for, config.json, which is the encoder's with the keys `head` and
             `answering` of the student's, and the tokenizer without truncation and padding.
-        reduce_range: None to write no int8; else as in `exporting.quantized`.
+        reduce_range: None to write no int8; else as in `exporting.export_int8`.
 
     Returns:
         The parity of each ONNX file.
@@ -61,10 +61,9 @@ def write_export(
     check_out(out)
     with replacing(out) as folder:
         (folder / FLOAT32).parent.mkdir()
-        program = export(student)
-        onnx_ir.save(program, folder / FLOAT32)
+        onnx_ir.save(export(student), folder / FLOAT32)
         if reduce_range is not None:
-            onnx_ir.save(quantized(program, student, reduce_range), folder / INT8)
+            onnx_ir.save(export_int8(student, reduce_range), folder / INT8)
         exported_config(student).save_pretrained(folder)
         tokenizer.backend_tokenizer.no_truncation()
         tokenizer.backend_tokenizer.no_padding()

@@ -57,7 +57,7 @@ def written(exported):
 def fast(monkeypatch):
     """Export takes no time; the logits are those of the student."""
     monkeypatch.setattr(folder, "export", lambda student: student)
-    monkeypatch.setattr(folder, "quantized", lambda program, student, reduce_range: program)
+    monkeypatch.setattr(folder, "export_int8", lambda student, reduce_range: student)
     monkeypatch.setattr(folder.onnx_ir, "save", lambda program, path: path.write_bytes(b"onnx"))
     monkeypatch.setattr(folder, "load", lambda *_: students.student("lstm64x2"))
 
@@ -193,7 +193,7 @@ def test_logits_that_differ_are_an_error_and_nothing_is_written(exported, fast, 
 def test_the_range_is_reduced_as_asked_for(option, expected, exported, fast, tmp_path, monkeypatch):
     reduced = []
     monkeypatch.setattr(export, "cpu_overflows", lambda: True)
-    monkeypatch.setattr(folder, "quantized", lambda program, student, reduce_range: reduced.append(reduce_range))
+    monkeypatch.setattr(folder, "export_int8", lambda student, reduce_range: reduced.append(reduce_range))
     run(exported.student, "--out", tmp_path / "out", "--quantize", "int8", "--reduce-range", option)
     assert reduced == [expected]
 
