@@ -194,7 +194,9 @@ class Train(Section):
     gamma: float = Field(0.9, gt=0, le=1, description="with `exponential`: factor after each epoch")
     max_grad_norm: float | None = Field(1.0, gt=0, description="gradients are clipped to this norm; null: no clipping")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="precision of matrix products; `auto`: bfloat16 on a GPU that supports it, else float32"
+        "auto",
+        description="precision of matrix products; `auto`: bfloat16 where it is faster, on a GPU that has it or a CPU "
+        "that shows it, else float32",
     )
     dropout: float | None = Field(
         None, ge=0, lt=1, description="dropout of the encoder's hidden states; null: the model's own"

@@ -8,10 +8,12 @@ from functools import cache
 from typing import TypeVar
 
 import torch
+from accelerate.utils import broadcast
 from torch import nn
 from transformers import PreTrainedModel
 
 from pipeline.errors import InputError
+from pipeline.models.encoders import encoder_config
 from pipeline.processes import processes
 
 # Tokens per batch, padding included. On a GPU, larger batches would have more than 3 % padding in a shard of 4,096
@@ -50,8 +52,10 @@ def has_bfloat16() -> bool:
 
 @cache
 def cpu_bfloat16_speed() -> float:
-    """How many times as fast this CPU multiplies matrices in bfloat16 as in float32, measured on one thread; 0 where
-    torch says that it has no instructions for it, and emulating them would take seconds.
+    """How many times as fast this CPU multiplies matrices in bfloat16 as in float32, measured on one thread.
+
+    It is 0 where torch says that the CPU has no instructions for it: emulating them would take seconds. All processes
+    of a run call this, and get the main process's value, so that they choose the same precision.
     """
     if not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
         return 0.0
@@ -59,9 +63,10 @@ def cpu_bfloat16_speed() -> float:
     torch.set_num_threads(1)
     try:
         pair = torch.randn(256, 768), torch.randn(768, 3072)
-        return _product_seconds(*pair) / _product_seconds(*(matrix.bfloat16() for matrix in pair))
+        speed = _product_seconds(*pair) / _product_seconds(*(matrix.bfloat16() for matrix in pair))
     finally:
         torch.set_num_threads(threads)
+    return broadcast(torch.tensor(speed)).item() if processes().num_processes > 1 else speed
 
 
 def _product_seconds(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -75,25 +80,36 @@ def _product_seconds(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 def teacher_precision(model: PreTrainedModel) -> tuple[str, str]:
-    """The precision of a teacher's encoder, and the reason for it.
-
-    It is SPAN_DISTILL_PRECISION, or else bfloat16 where the device multiplies it faster than float32: on a GPU with
-    native support, and on a CPU by a measured product, for models at least `WIDE` wide.
+    """The precision of a teacher's encoder, and the reason: SPAN_DISTILL_PRECISION, or else `faster_precision`.
 
     Raises:
         InputError: SPAN_DISTILL_PRECISION is not a precision.
     """
     value = os.environ.get(PRECISION_VARIABLE)
-    if value:
-        if value not in PRECISIONS:
-            raise InputError(f"{PRECISION_VARIABLE} is {value!r}; it must be {' or '.join(PRECISIONS)}")
-        return value, PRECISION_VARIABLE
+    if not value:
+        return faster_precision(model)
+    if value not in PRECISIONS:
+        raise InputError(f"{PRECISION_VARIABLE} is {value!r}; it must be {' or '.join(PRECISIONS)}")
+    return value, PRECISION_VARIABLE
+
+
+def training_precision(model: PreTrainedModel, setting: str) -> tuple[str, str]:
+    """The precision of the matrix products of a training, and the reason: `train.precision`, or `faster_precision`."""
+    return faster_precision(model) if setting == "auto" else (setting, "train.precision")
+
+
+def faster_precision(model: PreTrainedModel) -> tuple[str, str]:
+    """The precision in which the device computes a model faster, and the reason for it.
+
+    It is bfloat16 on a GPU with native support, and on a CPU that a measured product shows to be faster, for encoders
+    at least `WIDE` wide.
+    """
     if has_bfloat16():
         return "bfloat16", "the GPU has it"
     if torch.cuda.is_available():
         return "float32", "the GPU has no bfloat16"
-    if model.config.hidden_size < WIDE:
-        return "float32", f"the model is narrower than {WIDE}"
+    if encoder_config(model).hidden_size < WIDE:
+        return "float32", f"the encoder is narrower than {WIDE}"
     speed = cpu_bfloat16_speed()
     if speed < FASTER:
         return (
@@ -107,7 +123,7 @@ def description(model: PreTrainedModel, precision: str, reason: str) -> str:
     """What a stage prints when it starts: device, threads, precision with its reason, attention."""
     where = next(model.parameters()).device.type
     threads = f", {torch.get_num_threads()} threads" if where == "cpu" else ""
-    return f"{where}{threads}; {precision} ({reason}); attention {model.config._attn_implementation}"
+    return f"{where}{threads}; {precision} ({reason}); attention {encoder_config(model)._attn_implementation}"
 
 
 def batch_tokens(model: nn.Module) -> int:
@@ -135,11 +151,6 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def uses_bfloat16(precision: str) -> bool:
-    """Whether training with this setting runs matrix products in bfloat16."""
-    return precision == "bfloat16" or (precision == "auto" and has_bfloat16())
-
-
 @contextmanager
 def float32_matmul_precision(precision: str) -> Iterator[None]:
     """Set torch's float32 matmul precision within the block: `highest`, or `high` for TF32."""
@@ -151,9 +162,16 @@ def float32_matmul_precision(precision: str) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def run_environment(model: nn.Module) -> dict[str, int]:
-    """The settings of the machine that change the rounding of a step; part of a run's key."""
-    environment = {"processes": processes().num_processes}
+def run_environment(model: PreTrainedModel, precision: str) -> dict[str, int | str]:
+    """The settings of the machine that change the rounding of a step; part of a run's key.
+
+    Args:
+        precision: of `Train`.
+    """
+    environment: dict[str, int | str] = {
+        "processes": processes().num_processes,
+        "precision": training_precision(model, precision)[0],
+    }
     if next(model.parameters()).device.type == "cpu":
         environment |= {"threads": torch.get_num_threads(), "tokens": batch_tokens(model)}
     return environment

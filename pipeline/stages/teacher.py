@@ -56,7 +56,7 @@ def fine_tune(model: encoders.PreTrainedModel, params: Teacher, name: str, pad_t
     seed = params.models[name].seed
     config = model.config
     model = with_dropout(model, params.train.dropout, params.train.attention_dropout)
-    settings = {"seed": seed, "train": params.train.model_dump(), **run_environment(model)}
+    settings = {"seed": seed, "train": params.train.model_dump(), **run_environment(model, params.train.precision)}
     key = run_key(settings, model, features.keys, features.context, features.labels)
     checkpoint = Checkpoint(paths.training_cache(), key)
     with checkpoint.held():

@@ -135,7 +135,7 @@ def key(
 ) -> str:
     """Return the checkpoint key: a hash of everything that determines the result of the run."""
     sections = ("seed", "distill", "prune", "train", "evaluate")
-    settings = {**params.model_dump(include=set(sections)), **run_environment(student)}
+    settings = {**params.model_dump(include=set(sections)), **run_environment(student, params.train.precision)}
     settings["references"] = [(record["title"], record["answers"]["text"]) for record in records["validation"]]
     arrays = [array for split in features.values() for array in (split.keys, split.context, split.labels)]
     return run_key(settings, student, *arrays, *(teacher or ()))

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from pipeline.errors import InputError, is_lost_process
+from pipeline.models import hardware
 from pipeline.models.batching import Batch
 from pipeline.models.encoders import checkpoint_activations
-from pipeline.models.hardware import float32_matmul_precision, is_out_of_memory, uses_bfloat16
+from pipeline.models.hardware import float32_matmul_precision, is_out_of_memory
 from pipeline.models.inference import model_inputs
 from pipeline.params import Train
 from pipeline.processes import processes
@@ -28,6 +29,7 @@ from pipeline.progress import Progress
 from pipeline.questions.features import Features
 from pipeline.training.checkpoints import Checkpoint, State
 from pipeline.training.curve import Curve
+from pipeline.training.dropout import attention_note
 from pipeline.training.loading import StepLoader
 from pipeline.training.optimizer import new_optimizer
 from pipeline.training.plan import Plan
@@ -109,9 +111,13 @@ class _Loop:
         self.checkpoint, self.report = checkpoint, report
         processes()
         self.accelerator = Accelerator(mixed_precision="no")  # overrides the launcher's setting
-        self.bfloat16 = uses_bfloat16(settings.precision)
         self.float32_precision = "high" if self.accelerator.device.type == "cuda" else "highest"  # "high" is TF32
         self.unwrapped = model.to(self.accelerator.device)
+        precision, reason = hardware.training_precision(self.unwrapped, settings.precision)
+        self.bfloat16 = precision == "bfloat16"
+        if self.accelerator.is_main_process:
+            where = hardware.description(self.unwrapped, precision, reason)
+            print(f"training on {where}{attention_note(self.unwrapped)}", flush=True)
         if settings.gradient_checkpointing:
             checkpoint_activations(self.unwrapped)
         compiled = torch.compile(self.unwrapped, dynamic=True) if settings.compile else self.unwrapped

@@ -6,7 +6,13 @@ from torch import nn
 
 from pipeline.errors import InputError
 from pipeline.models import hardware
-from pipeline.models.hardware import BATCH_TOKENS_VARIABLE, PRECISION_VARIABLE, batch_tokens, teacher_precision
+from pipeline.models.hardware import (
+    BATCH_TOKENS_VARIABLE,
+    PRECISION_VARIABLE,
+    batch_tokens,
+    teacher_precision,
+    training_precision,
+)
 
 
 def test_a_wide_model_gets_smaller_batches_on_a_cpu(monkeypatch):
@@ -29,15 +35,23 @@ def test_batch_tokens_must_be_a_whole_number(model, monkeypatch, value):
         (False, 2.24, 768, "bfloat16", "this CPU multiplies it 2.2 times as fast as float32"),
         (False, 1.04, 768, "float32", "this CPU multiplies bfloat16 1.0 times as fast"),
         (False, 0.0, 768, "float32", "the CPU has no bfloat16"),
-        (False, 2.24, 16, "float32", "the model is narrower than 256"),
+        (False, 2.24, 16, "float32", "the encoder is narrower than 256"),
     ],
 )
-def test_a_teacher_is_in_bfloat16_where_that_is_faster(monkeypatch, gpu, cpu_speed, width, precision, reason):
+def test_a_model_is_in_bfloat16_where_that_is_faster(monkeypatch, gpu, cpu_speed, width, precision, reason):
     monkeypatch.delenv(PRECISION_VARIABLE, raising=False)
     monkeypatch.setattr(hardware, "has_bfloat16", lambda: gpu)
     monkeypatch.setattr(hardware, "cpu_bfloat16_speed", lambda: cpu_speed)
     model = SimpleNamespace(config=SimpleNamespace(hidden_size=width))
-    assert teacher_precision(model) == (precision, reason)
+    assert teacher_precision(model) == training_precision(model, "auto") == (precision, reason)
+    student = SimpleNamespace(config=SimpleNamespace(encoder_config=model.config))
+    assert training_precision(student, "auto") == (precision, reason)
+
+
+def test_a_training_takes_the_precision_that_is_set(model, monkeypatch):
+    monkeypatch.setenv(PRECISION_VARIABLE, "bfloat16")  # of teachers alone
+    assert training_precision(model, "float32") == ("float32", "train.precision")
+    assert training_precision(model, "auto")[0] == "float32"
 
 
 def test_the_environment_decides_the_precision(model, monkeypatch):

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from pipeline.errors import InputError
-from pipeline.models.hardware import BATCH_TOKENS_VARIABLE
+from pipeline.models import hardware
+from pipeline.models.hardware import BATCH_TOKENS_VARIABLE, run_environment
 from pipeline.models.inference import predict
 from pipeline.training import loop as training
 from pipeline.training.checkpoints import Checkpoint
@@ -189,6 +190,24 @@ def test_evaluation_is_in_float32_for_any_training_precision(features):
     assert not torch.equal(
         weights(network), weights(run(features, settings.model_copy(update={"precision": "float32"}))[0])
     )
+
+
+def test_auto_trains_in_the_faster_precision_and_says_why(features, monkeypatch, capsys):
+    settings = SETTINGS.model_copy(update={"max_steps": 3})
+    ran = {}
+    for speed in (1.0, 2.0):
+        monkeypatch.setattr(hardware, "WIDE", 1)
+        monkeypatch.setattr(hardware, "has_bfloat16", lambda: False)
+        monkeypatch.setattr(hardware, "cpu_bfloat16_speed", lambda speed=speed: speed)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        environment = run_environment(model(), "auto")
+        ran[environment["precision"]] = weights(run(features, settings)[0]), capsys.readouterr().out
+    for precision, reason in (("float32", "multiplies bfloat16 1.0 times"), ("bfloat16", "it 2.0 times")):
+        found, said = ran[precision]
+        expected, _ = run(features, settings.model_copy(update={"precision": precision}))
+        assert torch.equal(found, weights(expected))
+        assert said.startswith("training on cpu, ") and f"{precision} (this CPU multiplies" in said and reason in said
+    assert not torch.equal(ran["float32"][0], ran["bfloat16"][0])
 
 
 def test_settings_of_the_launcher_do_not_change_the_steps(features, monkeypatch):
