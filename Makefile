@@ -13,6 +13,7 @@ PYTEST := python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(if $(F
 help:
 	@echo "make repro        run the pipeline, print the scores"
 	@echo "make sweep        run an experiment for each head and seed; HEADS='linear cnn3' SEEDS='0 1'"
+	@echo "                  SET='distill.alpha=0,1 prune.amount=0.0,0.3' adds values of other params"
 	@echo "make report       compare the students in report.html; REVS='main exp-1a2b3' names which"
 	@echo "make plots        draw the training curves in plots.html; REVS likewise"
 	@echo "make serve        ask the student and its teachers in the browser"
@@ -27,7 +28,7 @@ repro: .venv/installed
 	$(RUN) python -m pipeline.commands.show
 
 sweep: .venv/installed
-	$(RUN) python -m pipeline.commands.sweep $(if $(HEADS),--heads $(HEADS)) $(if $(SEEDS),--seeds $(SEEDS))
+	$(RUN) python -m pipeline.commands.sweep $(if $(HEADS),--heads $(HEADS)) $(if $(SEEDS),--seeds $(SEEDS)) $(addprefix -S ,$(SET))
 
 report: .venv/installed
 	$(RUN) python -m pipeline.commands.report $(REVS)

@@ -1,10 +1,11 @@
-"""sweep: train and score a student for each head and seed, as DVC experiments with names such as cnn3-seed1.
+"""sweep: train and score a student for each head, seed and value of other params, as DVC experiments with names such
+as cnn3-alpha0-seed1.
 
 An experiment, or HEAD, counts as finished if it has the params asked for, scores of its questions, and the workspace's
 code and data/raw. What is missing runs with `dvc exp run --temp`, one after the other, in a copy of the workspace: the
 workspace stays as it is. The same command resumes an interrupted sweep. Exit code 1 if any experiment failed.
 
-    python -m pipeline.commands.sweep --heads linear cnn3 --seeds 0 1 2 -S distill.temperature=4
+    python -m pipeline.commands.sweep --heads linear cnn3 --seeds 0 1 2 -S distill.alpha=0,1 -S prune.amount=0.0,0.3
 
 DVC's queue is not used: `dvc exp run --run-all` exits with 0 even if all experiments failed, and can hang after one or
 two (DVC's issues 10398 and 10428).
@@ -20,12 +21,14 @@ import sys
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from dvc.exceptions import InvalidArgumentError
-from dvc.utils.hydra import apply_overrides
+from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
+from hydra.errors import OverrideParseException
 
 from pipeline import cli, paths
 from pipeline.commands.experiments import Run, experiments, read_params, read_run, with_defaults
@@ -60,15 +63,16 @@ def arguments() -> argparse.ArgumentParser:
         action="append",
         default=[],
         dest="settings",
-        metavar="KEY=VALUE",
-        help="another parameter of all experiments, as in `dvc exp run`; repeatable",
+        metavar="KEY=VALUE[,VALUE...]",
+        help="another parameter, as in `dvc exp run`, with each of its values; repeatable",
     )
     return parser
 
 
 def main(heads: list[str], seeds: list[int], settings: list[str]) -> None:
     load(paths.PARAMS)
-    wanted = [experiment(head, seed, settings) for head in dict.fromkeys(heads) for seed in dict.fromkeys(seeds)]
+    cells = product(dict.fromkeys(heads), combinations(settings), dict.fromkeys(seeds))
+    wanted = [experiment(head, seed, values) for head, values, seed in cells]
     head = git("rev-parse", "--verify", "HEAD")
     state = changes(head)
     finished = finished_runs(wanted)
@@ -89,6 +93,18 @@ def main(heads: list[str], seeds: list[int], settings: list[str]) -> None:
     print(f"{len(wanted) - len(failed)} of {len(wanted)} experiments are finished")
     if failed:
         sys.exit(f"failed, see above: {' '.join(failed)}; the same command runs them again")
+
+
+def combinations(settings: Sequence[str]) -> list[list[str]]:
+    """Each combination of the values of the settings, as DVC's queue makes them: a=1,2 and b=3 give a=1 b=3, a=2 b=3.
+
+    Raises:
+        InputError: a setting is not of the form key=value.
+    """
+    try:
+        return [found[str(paths.PARAMS)] for found in get_hydra_sweeps({str(paths.PARAMS): settings})]
+    except (InvalidArgumentError, OverrideParseException):
+        raise InputError(f"-S {' -S '.join(settings)}: a setting is KEY=VALUE or KEY=VALUE,VALUE") from None
 
 
 def experiment(head: str, seed: int, settings: Sequence[str]) -> Experiment:
@@ -124,7 +140,7 @@ def overridden(overrides: Sequence[str]) -> dict[str, Any]:
         except InvalidArgumentError as error:
             reason = str(error.__cause__ or error).splitlines()[0].rstrip(".")
             raise InputError(
-                f"-S: {reason}; a setting is KEY=VALUE with one value, and +KEY=VALUE where params.yaml lacks the key"
+                f"-S: {reason}; a setting is KEY=VALUE, and +KEY=VALUE where params.yaml lacks the key"
             ) from None
         values = parse(Path(copy).read_text(encoding="utf-8"))
     check(values, f"{paths.PARAMS} with -S {' -S '.join(overrides)}")

@@ -101,6 +101,14 @@ def test_other_settings_are_other_experiments(command, dvc):
     assert len(dvc.ran) == 1
 
 
+def test_several_values_make_a_grid_and_a_list_is_one_value(command, dvc):
+    alphas, layers = "distill.alpha=0,0.5", "backbone.layers=[0,1]"
+    command("--heads", "cnn3", "--seeds", "0", "1", "-S", alphas, "-S", layers)
+    assert dvc.ran == [f"cnn3-alpha{alpha}-layers-0-1-seed{seed}" for alpha in ("0", "0.5") for seed in (0, 1)]
+    params = read_run(dvc.ran[-1]).params
+    assert (params["distill"]["alpha"], params["backbone"]["layers"], params["seed"]) == (0.5, [0, 1], 1)
+
+
 def test_changed_code_makes_new_experiments_under_new_names(command, dvc, repository):
     (repository / "pipeline/train.py").write_text("print('another training')\n")
     older = experiments()["cnn3-seed0"]
@@ -129,8 +137,10 @@ def test_code_that_changes_during_the_sweep_stops_it(command, dvc, repository, m
         (["-S", "head=cnn357"], "give heads with --heads"),
         (["-S", "seed=3"], "seeds with --seeds"),
         (["-S", "train.epoch=3"], r"-S: Could not override 'train\.epoch'; .* \+KEY=VALUE where params\.yaml lacks"),
-        (["-S", "train.epochs=1,2"], "a setting is KEY=VALUE with one value"),
-        (["-S", "train.epochs"], "a setting is KEY=VALUE"),
+        (["-S", "train.epochs=1,-1"], r"params\.yaml with -S .* -S train\.epochs=-1: train\.epochs"),
+        (["-S", "train.epochs=1,2,"], "-S train.epochs=1,2,: a setting is KEY=VALUE or KEY=VALUE,VALUE"),
+        (["-S", "train.epochs"], "-S train.epochs: a setting is KEY=VALUE or KEY=VALUE,VALUE"),
+        (["-S", "train.epochs=glob(*)"], "a setting is KEY=VALUE or KEY=VALUE,VALUE"),
         (["-S", "train.epochs=-1"], r"params\.yaml with -S head=linear -S seed=0 -S train\.epochs=-1: train\.epochs"),
         (["-S", "+train.epoch=3"], r"train\.epoch is not a parameter; train takes epochs"),
         (["--seeds", "-1"], "seed: Input should be greater than or equal to 0"),
