@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 from torch import Tensor, nn
-from transformers import AutoModelForQuestionAnswering, Trainer, TrainerCallback, TrainingArguments
+from transformers import AutoModelForQuestionAnswering, PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 
 from benchmarks import common
 from pipeline.models import hardware, inference
@@ -23,6 +23,7 @@ from pipeline.questions.records import read_records, write_records
 from pipeline.scores import metrics
 from pipeline.stages.train import student_loss
 from pipeline.training import loop
+from pipeline.training.dropout import with_dropout
 from pipeline.training.losses import distillation
 
 SEED = 0
@@ -54,6 +55,9 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=1e-4)
     parser.add_argument(
         "--teacher-layers", type=int, default=3, help="layers of the live teacher, as a multiple of the student's"
+    )
+    parser.add_argument(
+        "--dropout", type=float, help="of ours, of hidden states and attention; default: the model's own"
     )
     parser.add_argument("--profile", action="store_true", help="only print a profile of our steps")
     args = parser.parse_args()
@@ -87,12 +91,12 @@ def settings_of(args: argparse.Namespace) -> Train:
     )
 
 
-def student_of(args: argparse.Namespace) -> Student:
+def student_of(args: argparse.Namespace) -> PreTrainedModel:
     """A student with the encoder and output weights that Trainer's model starts from."""
     model = common.model_of(args)
     student = Student.from_encoder(model.base_model, "linear", SEED).to(model.device)
     student.head.output.load_state_dict(model.qa_outputs.state_dict())
-    return student
+    return with_dropout(student, args.dropout, args.dropout)
 
 
 def labels_only(args: argparse.Namespace, student: Student, features: Features):

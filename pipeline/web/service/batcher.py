@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.models.hardware import release_memory
 from pipeline.web.service.served import Pair, Served
 
 
@@ -123,4 +124,6 @@ class Batcher:
 
 def _timed(student: Served, questions: list[Pair], n_best: int) -> tuple[list[list[Any]], float]:
     begin = time.perf_counter()
-    return student.answerer.answers(questions, n_best), time.perf_counter() - begin
+    replies, seconds = student.answerer.answers(questions, n_best), time.perf_counter() - begin
+    release_memory()
+    return replies, seconds
