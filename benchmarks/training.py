@@ -25,6 +25,7 @@ from pipeline.stages.train import student_loss
 from pipeline.training import loop
 from pipeline.training.dropout import with_dropout
 from pipeline.training.losses import distillation
+from pipeline.training.plan import Plan
 
 SEED = 0
 MAX_ANSWER_LENGTH = 30
@@ -34,6 +35,7 @@ COLUMNS = {
     "windows": ("windows", 0),
     "windows_per_second": ("windows/s", 2),
     "epoch_seconds": ("epoch, s", 1),
+    "padding_percent": ("padding, %", 1),
     "rss_growth_mb": ("memory, MB", 0),
     "cuda_growth_mb": ("GPU memory, MB", 0),
     "exact_match": ("exact match", 2),
@@ -137,6 +139,9 @@ def ours(make_loss, scored: bool = False):
             done = loop.train(student, features, 0, settings_of(args), SEED, loss)
             common.synchronize()
             seconds = time.perf_counter() - began
+        steps = Plan(features, settings_of(args), SEED).epoch(0)
+        longest = sum(features.lengths[windows].max() * len(windows) for windows in steps)
+        result |= {"padding_percent": 100 * (1 - features.lengths.sum() / longest)}
         return report(args, folder, student, features, done.windows, seconds, scored) | result
 
     return run
@@ -168,6 +173,7 @@ def trainer(args: argparse.Namespace, folder: Path) -> dict:
         Trainer(model=model, args=settings, train_dataset=data, callbacks=[clock]).train()
     epochs, rest = divmod(steps, steps_per_epoch)
     seen = epochs * len(features) + rest * args.batch_size
+    result |= {"padding_percent": 100 * (1 - features.lengths.mean() / args.max_length)}
     return report(args, folder, model, features, seen, clock.ended - clock.began, True) | result
 
 

@@ -121,11 +121,11 @@ def faster_precision(model: PreTrainedModel) -> tuple[str, str]:
     return "bfloat16", f"this CPU multiplies it {speed:.1f} times as fast as float32"
 
 
-def description(model: PreTrainedModel, precision: str, reason: str) -> str:
+def description(model: PreTrainedModel, precision: str, reason: str, attention: str) -> str:
     """What a stage prints when it starts: device, threads, precision with its reason, attention."""
     where = next(model.parameters()).device.type
     threads = f", {torch.get_num_threads()} threads" if where == "cpu" else ""
-    return f"{where}{threads}; {precision} ({reason}); attention {encoder_config(model)._attn_implementation}"
+    return f"{where}{threads}; {precision} ({reason}); attention {attention}"
 
 
 def batch_tokens(model: nn.Module) -> int:

@@ -141,7 +141,9 @@ def load_teacher(folder: Path) -> encoders.PreTrainedModel:
         encoders.bfloat16_encoder(teacher)
     teacher = hardware.on_device(teacher)
     if processes().is_main_process:
-        print(f"{folder.name}: {hardware.description(teacher, precision, reason)}", flush=True)
+        attention = str(teacher.config._attn_implementation)
+        where = hardware.description(teacher, precision, reason, attention)
+        print(f"{folder.name}: {where}", flush=True)
     return teacher
 
 

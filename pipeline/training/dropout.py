@@ -54,13 +54,6 @@ def with_dropout(model: PreTrainedModel, dropout: float | None, attention_dropou
     return changed
 
 
-def attention_note(model: PreTrainedModel) -> str:
-    """What to say of a model's attention in training if its dropout keeps a CPU from fusing it; else nothing."""
-    config = _encoder_config(model.config)
-    dropout = max((getattr(config, name, None) or 0 for name in ATTENTION), default=0)
-    return f", not fused because of its dropout of {dropout:g}" if dropout and model.device.type == "cpu" else ""
-
-
 def _named(model: PreTrainedModel, names: tuple[str, ...], value: float, key: str) -> dict[str, float]:
     found = [name for name in names if hasattr(_encoder_config(model.config), name)]
     if not found:

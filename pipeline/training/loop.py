@@ -27,9 +27,9 @@ from pipeline.params import Train
 from pipeline.processes import processes
 from pipeline.progress import Progress
 from pipeline.questions.features import Features
+from pipeline.training.attention import attention, training_attention
 from pipeline.training.checkpoints import Checkpoint, State
 from pipeline.training.curve import Curve
-from pipeline.training.dropout import attention_note
 from pipeline.training.loading import StepLoader
 from pipeline.training.optimizer import new_optimizer
 from pipeline.training.plan import Plan
@@ -115,9 +115,10 @@ class _Loop:
         self.unwrapped = model.to(self.accelerator.device)
         precision, reason = hardware.training_precision(self.unwrapped, settings.precision)
         self.bfloat16 = precision == "bfloat16"
+        self.attention, note = training_attention(self.unwrapped, precision)
         if self.accelerator.is_main_process:
-            where = hardware.description(self.unwrapped, precision, reason)
-            print(f"training on {where}{attention_note(self.unwrapped)}", flush=True)
+            where = hardware.description(self.unwrapped, precision, reason, self.attention)
+            print(f"training on {where}{note}", flush=True)
         if settings.gradient_checkpointing:
             checkpoint_activations(self.unwrapped)
         compiled = torch.compile(self.unwrapped, dynamic=True) if settings.compile else self.unwrapped
@@ -177,16 +178,11 @@ class _Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         sums: dict[str, Tensor] = {}
-        for number, (weight, batch) in enumerate(parts, 1):
-            batch = batch.to(self.accelerator.device)
-            with nullcontext() if number == len(parts) else self.accelerator.no_sync(self.model):
-                with torch.autocast(batch.input_ids.device.type, torch.bfloat16, enabled=self.bfloat16):
-                    output = self.model(**model_inputs(self.unwrapped, batch))
-                losses = self.loss((output.start_logits, output.end_logits), batch)
-                # gradients are averaged over processes
-                (losses["loss"] * weight * self.accelerator.num_processes).backward()
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0) + weight * value.detach()
+        with attention(self.unwrapped, self.attention):
+            for number, (weight, batch) in enumerate(parts, 1):
+                with nullcontext() if number == len(parts) else self.accelerator.no_sync(self.model):
+                    for name, value in self.backward(weight, batch.to(self.accelerator.device)).items():
+                        sums[name] = sums.get(name, 0) + weight * value
         if self.accelerator.num_processes > 1:
             sums = dict(zip(sums, self.accelerator.reduce(torch.stack([*sums.values()])).unbind(), strict=True))
         norm = nn.utils.clip_grad_norm_(self.unwrapped.parameters(), self.settings.max_grad_norm or torch.inf)
@@ -201,6 +197,15 @@ class _Loop:
         if self.accelerator.device.type == "cpu":
             self.curve.synchronize()
         self.run.seconds = self.synchronized(self.run.seconds + time.perf_counter() - began)
+
+    def backward(self, weight: float, batch: Batch) -> dict[str, Tensor]:
+        """Add a micro-batch's part of the step's gradients, and return its losses."""
+        with torch.autocast(batch.input_ids.device.type, torch.bfloat16, enabled=self.bfloat16):
+            output = self.model(**model_inputs(self.unwrapped, batch))
+        losses = self.loss((output.start_logits, output.end_logits), batch)
+        # gradients are averaged over processes
+        (losses["loss"] * weight * self.accelerator.num_processes).backward()
+        return {name: value.detach() for name, value in losses.items()}
 
     def synchronized(self, seconds: float) -> float:
         """The main process's seconds if a time limit or interval depends on them, else this process's."""

@@ -14,7 +14,7 @@ from transformers import (
 
 from pipeline.errors import InputError
 from pipeline.models.student import Student
-from pipeline.training.dropout import attention_note, with_dropout
+from pipeline.training.dropout import with_dropout
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 MODELS = {
@@ -46,15 +46,6 @@ def test_each_dropout_is_set_by_itself(dropout, attention_dropout):
     config = with_dropout(MODELS["bert"](), dropout, attention_dropout).config
     assert config.hidden_dropout_prob == (0.1 if dropout is None else dropout)
     assert config.attention_probs_dropout_prob == (0.1 if attention_dropout is None else attention_dropout)
-
-
-@pytest.mark.parametrize("name", ["bert", "distilbert"])
-def test_dropout_that_keeps_a_cpu_from_fusing_attention_is_named(name):
-    model = MODELS[name]()
-    assert attention_note(model) == ", not fused because of its dropout of 0.1"
-    assert attention_note(with_dropout(model, None, 0.0)) == ""
-    student = Student.from_encoder(model.base_model, "linear", seed=0)
-    assert attention_note(student) == attention_note(model)
 
 
 def test_with_null_the_model_is_its_own():

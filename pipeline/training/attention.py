@@ -1,0 +1,41 @@
+"""How attention is computed in training."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from pipeline.models.encoders import encoder_config
+from pipeline.training.dropout import ATTENTION
+
+
+def training_attention(model: PreTrainedModel, precision: str) -> tuple[str, str]:
+    """The implementation of transformers that computes a model's attention in training, and a note on the choice.
+
+    On a CPU torch's fused attention is faster in float32 and without dropout only: its backward pass in bfloat16 takes
+    two to four times as long as that of separate operations, and it takes no dropout.
+    """
+    config: Any = encoder_config(model)
+    own: str = config._attn_implementation
+    if model.device.type != "cpu" or own != "sdpa":
+        return own, ""
+    if precision == "bfloat16":
+        return "eager", " (faster in bfloat16 on a CPU)"
+    dropout = max((getattr(config, name, None) or 0 for name in ATTENTION), default=0)
+    return own, f" (not fused because of its dropout of {dropout:g})" if dropout else ""
+
+
+@contextmanager
+def attention(model: PreTrainedModel, implementation: str) -> Iterator[None]:
+    """Compute a model's attention by one of transformers' implementations within the block."""
+    config: Any = encoder_config(model)
+    own: str = config._attn_implementation
+    if implementation == own:
+        yield
+        return
+    model.set_attn_implementation(implementation)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(own)
