@@ -14,7 +14,7 @@ from pipeline.pretrained import check_file, one_line
 
 OUTPUTS = ["start_logits", "end_logits"]
 ERRORS_ONLY = 3
-SLOWER = ["SkipLayerNormFusion"]  # in onnxruntime 1.32, seven times the time of the operators that it replaces
+SLOWER = ["SkipLayerNormFusion"]  # in onnxruntime 1.32, five times the time of the operators that it replaces
 
 
 class OnnxStudent(nn.Module):
