@@ -89,6 +89,7 @@ def settings_of(args: argparse.Namespace) -> Train:
         max_steps=args.steps,
         batch_size=args.batch_size,
         learning_rate=args.learning_rate,
+        precision=args.precision,
         keep="last",
     )
 
