@@ -58,9 +58,8 @@ def main() -> None:
     parser.add_argument(
         "--teacher-layers", type=int, default=3, help="layers of the live teacher, as a multiple of the student's"
     )
-    parser.add_argument(
-        "--dropout", type=float, help="of ours, of hidden states and attention; default: the model's own"
-    )
+    parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto", help="of ours")
+    parser.add_argument("--dropout", type=float, help="of ours, hidden states and attention; default: the model's own")
     parser.add_argument("--profile", action="store_true", help="only print a profile of our steps")
     args = parser.parse_args()
     if args.profile:
