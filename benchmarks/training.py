@@ -43,7 +43,7 @@ COLUMNS = {
 }
 
 
-def main() -> None:
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
     common.model_options(parser)
     common.peer_options(parser, PEERS)
@@ -61,7 +61,11 @@ def main() -> None:
     parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto", help="of ours")
     parser.add_argument("--dropout", type=float, help="of ours, hidden states and attention; default: the model's own")
     parser.add_argument("--profile", action="store_true", help="only print a profile of our steps")
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    args = arguments().parse_args()
     if args.profile:
         with tempfile.TemporaryDirectory() as folder:
             prepare(args, Path(folder))
