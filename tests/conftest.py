@@ -97,8 +97,9 @@ def start():
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["pipeline.stages.train", "pipeline.stages.teacher", "pipeline.stages.logits"])
 
-    def start(stage):
-        process = context.Process(target=tiny.run_with_cache, args=(str(paths.cache()), stage.__name__), daemon=True)
+    def start(stage, pause=0.0):
+        arguments = str(paths.cache()), stage.__name__, pause
+        process = context.Process(target=tiny.run_with_cache, args=arguments, daemon=True)
         process.start()
         return process
 

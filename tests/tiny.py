@@ -3,12 +3,14 @@
 import contextlib
 import importlib
 import os
+import time
 
 import yaml
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from pipeline import cli, paths
+from pipeline.logits import cache as row_cache
 from pipeline.stages import backbone, dataset, evaluate, logits, teacher, tokenize, train
 
 TINY = {
@@ -57,9 +59,21 @@ def content(*folders):
     return {str(path): path.read_bytes() for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def run_with_cache(cache, module):
-    """Run a stage like its command line does, in a new process; stderr goes to stderr.txt."""
+def run_with_cache(cache, module, pause):
+    """Run a stage like its command line does, in a new process; stderr goes to stderr.txt.
+
+    Args:
+        pause: seconds to sleep after each shard, so that the stage is still at work when a signal arrives.
+    """
     os.environ[paths.CACHE_VARIABLE] = cache
+    write_shard = row_cache.write_shard
+
+    def write_and_pause(*arguments):
+        name = write_shard(*arguments)
+        time.sleep(pause)
+        return name
+
+    row_cache.write_shard = write_and_pause
     with open("stderr.txt", "w") as file, contextlib.redirect_stderr(file):
         cli.report_errors(lambda: run_all(importlib.import_module(module)))
 

@@ -95,16 +95,17 @@ def main(heads: list[str], seeds: list[int], settings: list[str]) -> None:
         sys.exit(f"failed, see above: {' '.join(failed)}; the same command runs them again")
 
 
-def combinations(settings: Sequence[str]) -> list[list[str]]:
-    """Each combination of the values of the settings, as DVC's queue makes them: a=1,2 and b=3 give a=1 b=3, a=2 b=3.
+def combinations(settings: Sequence[str]) -> list[tuple[str, ...]]:
+    """Each different combination of the settings' values, as DVC's queue makes them: a=1,2 b=3 gives a=1 b=3, a=2 b=3.
 
     Raises:
         InputError: a setting is not of the form key=value.
     """
     try:
-        return [found[str(paths.PARAMS)] for found in get_hydra_sweeps({str(paths.PARAMS): settings})]
+        found = [tuple(values["params"]) for values in get_hydra_sweeps({"params": settings})]
     except (InvalidArgumentError, OverrideParseException):
         raise InputError(f"-S {' -S '.join(settings)}: a setting is KEY=VALUE or KEY=VALUE,VALUE") from None
+    return list(dict.fromkeys(found))
 
 
 def experiment(head: str, seed: int, settings: Sequence[str]) -> Experiment:

@@ -1,8 +1,6 @@
 """Settings that depend on the machine and not on the experiment: device, precision, tokens per batch."""
 
-import ctypes
 import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -162,15 +160,6 @@ def float32_matmul_precision(precision: str) -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
-
-
-def release_memory() -> None:
-    """Give freed memory back to the system, where the C library is glibc: it keeps the activations of each batch, and
-    a process that computes batches of many shapes would grow for minutes.
-    """
-    library = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if hasattr(library, "malloc_trim"):
-        library.malloc_trim(0)
 
 
 def run_environment(model: PreTrainedModel, precision: str) -> dict[str, int | str]:

@@ -20,7 +20,7 @@ from pipeline.models.encoders import uses_segments
 from pipeline.models.inference import max_length
 from pipeline.models.student import Student
 from pipeline.onnx_export.lstm import exportable
-from pipeline.onnx_export.rows import scaled_by_row
+from pipeline.onnx_export.token_scales import with_token_scales
 from pipeline.pretrained import one_line
 
 AXES = ("batch", "length")
@@ -61,7 +61,7 @@ def export_int8(student: Student, reduce_range: bool) -> onnx_ir.Model:
     Args:
         reduce_range: whether weights have 7 bits; see `cpu_overflows`.
     """
-    program = export(scaled_by_row(student))
+    program = export(with_token_scales(student))
     config = OnnxRuntimeDynamicConfig(per_channel=True, reduce_range=reduce_range)
     with quiet():
         return OnnxRuntimeQuantizer(config).quantize(program, traced_inputs(student), ExportFormat.ONNX)

@@ -14,7 +14,7 @@ from pipeline.pretrained import check_file, one_line
 
 OUTPUTS = ["start_logits", "end_logits"]
 ERRORS_ONLY = 3
-SLOWER = ["SkipLayerNormFusion"]  # in onnxruntime 1.32, five times the time of the operators that it replaces
+SLOWER = ["SkipLayerNormFusion"]  # than the operators that it replaces, in onnxruntime 1.32
 
 
 class OnnxStudent(nn.Module):

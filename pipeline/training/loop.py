@@ -117,8 +117,8 @@ class _Loop:
         self.bfloat16 = precision == "bfloat16"
         self.attention, note = training_attention(self.unwrapped, precision)
         if self.accelerator.is_main_process:
-            where = hardware.description(self.unwrapped, precision, reason, self.attention)
-            print(f"training on {where}{note}", flush=True)
+            where = hardware.description(self.unwrapped, precision, reason, self.attention + note)
+            print(f"training on {where}", flush=True)
         if settings.gradient_checkpointing:
             checkpoint_activations(self.unwrapped)
         compiled = torch.compile(self.unwrapped, dynamic=True) if settings.compile else self.unwrapped

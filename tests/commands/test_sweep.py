@@ -102,7 +102,7 @@ def test_other_settings_are_other_experiments(command, dvc):
 
 
 def test_several_values_make_a_grid_and_a_list_is_one_value(command, dvc):
-    alphas, layers = "distill.alpha=0,0.5", "backbone.layers=[0,1]"
+    alphas, layers = "distill.alpha=0,0.5,0", "backbone.layers=[0,1]"
     command("--heads", "cnn3", "--seeds", "0", "1", "-S", alphas, "-S", layers)
     assert dvc.ran == [f"cnn3-alpha{alpha}-layers-0-1-seed{seed}" for alpha in ("0", "0.5") for seed in (0, 1)]
     params = read_run(dvc.ran[-1]).params

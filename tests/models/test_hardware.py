@@ -1,6 +1,3 @@
-import ctypes
-import os
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -64,24 +61,6 @@ def test_the_environment_decides_the_precision(model, monkeypatch):
     monkeypatch.setenv(PRECISION_VARIABLE, "half")
     with pytest.raises(InputError, match="SPAN_DISTILL_PRECISION is 'half'; it must be float32 or bfloat16"):
         teacher_precision(model)
-
-
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library is not glibc")
-def test_memory_that_was_freed_goes_back_to_the_system():
-    def resident() -> int:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-    blocks = [bytearray(100_000) for _ in range(1000)]  # small enough for the heap
-    last = bytearray(100_000)  # after them, so that the heap cannot shrink by itself
-    del blocks
-    hardware.release_memory()
-    before = resident()
-    blocks = [bytearray(100_000) for _ in range(1000)]
-    assert resident() - before > 80e6
-    last = bytearray(len(last))
-    del blocks
-    hardware.release_memory()
-    assert resident() - before < 20e6
 
 
 def test_a_cpu_without_instructions_for_bfloat16_is_not_measured(monkeypatch):

@@ -167,7 +167,7 @@ def test_an_interrupted_extraction_reports_its_progress_and_resumes(with_logits,
     run_all(dataset, tokenize)
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(with_logits / "interrupted"))
     shutil.rmtree(paths.LOGITS)
-    process = start(logits)
+    process = start(logits, pause=0.05)  # 150 shards or more, seven seconds at least
     while process.is_alive() and len(cached_shards()) < 5:
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGINT)

@@ -1,4 +1,4 @@
-"""A student that is quantized with one scale for each token, instead of one for all tokens of a batch."""
+"""A student whose int8 program has one scale for each token, instead of one for all tokens of a batch."""
 
 import copy
 
@@ -8,16 +8,16 @@ from torch import Tensor, nn
 from pipeline.models.student import Student
 
 
-def scaled_by_row(student: Student) -> Student:
-    """A copy of the student that computes the same, with `ScaledLinear` layers; shares the student's weights."""
+def with_token_scales(student: Student) -> Student:
+    """A copy of the student that computes the same, with `TokenScaledLinear` layers; shares the student's weights."""
     twin = copy.deepcopy(student, {id(weights): weights for weights in student.parameters()})
     for module in twin.modules():
         if type(module) is nn.Linear:
-            module.__class__ = ScaledLinear
+            module.__class__ = TokenScaledLinear
     return twin
 
 
-class ScaledLinear(nn.Linear):
+class TokenScaledLinear(nn.Linear):
     """A linear layer that multiplies rows whose largest absolute value is 1, and scales the products back.
 
     Dynamic quantization in ONNX has one scale for all inputs of a product, so that one token with a large value, which

@@ -10,14 +10,14 @@ from transformers.exporters import OnnxRuntimeDynamicConfig, OnnxRuntimeQuantize
 from transformers.exporters.configs import ExportFormat
 
 from pipeline.onnx_export.exporting import quiet
-from pipeline.onnx_export.rows import ScaledLinear, scaled_by_row
+from pipeline.onnx_export.token_scales import TokenScaledLinear, with_token_scales
 from tests.onnx_export import students
 
 
 @pytest.mark.parametrize("head", ["linear", "lstm64x2", "cnn357", "mlp"])
 def test_the_scaled_student_computes_the_same_with_the_same_weights(head):
     student = students.student(head).eval()
-    twin = scaled_by_row(student)
+    twin = with_token_scales(student)
     ids = torch.randint(5, 50, (2, 12))
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     with torch.no_grad():
@@ -26,14 +26,14 @@ def test_the_scaled_student_computes_the_same_with_the_same_weights(head):
     torch.testing.assert_close(found.end_logits, expected.end_logits, rtol=1e-4, atol=1e-5)
     shared = dict(student.named_parameters())
     assert all(weights is shared[name] for name, weights in twin.named_parameters())
-    assert sum(isinstance(module, ScaledLinear) for module in twin.modules()) >= 6
-    assert not any(isinstance(module, ScaledLinear) for module in student.modules())
+    assert sum(isinstance(module, TokenScaledLinear) for module in twin.modules()) >= 6
+    assert not any(isinstance(module, TokenScaledLinear) for module in student.modules())
 
 
 def test_rows_of_zeros_stay_zeros_and_a_layer_may_have_no_bias():
     layer = nn.Linear(4, 3, bias=False)
     expected = layer(torch.eye(4)[:2])
-    layer.__class__ = ScaledLinear
+    layer.__class__ = TokenScaledLinear
     torch.testing.assert_close(layer(torch.eye(4)[:2]), expected)
     assert layer(torch.zeros(1, 4)).tolist() == [[0.0, 0.0, 0.0]]
 
@@ -56,5 +56,5 @@ def test_one_large_token_leaves_the_others_exact(tmp_path):
         return np.abs(found[1:] - expected).max() / np.abs(expected).max()
 
     assert error() > 0.5
-    layer.__class__ = ScaledLinear
+    layer.__class__ = TokenScaledLinear
     assert error() < 0.02
