@@ -4,7 +4,9 @@ import argparse
 import copy
 import tempfile
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -60,6 +62,7 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto", help="of ours")
     parser.add_argument("--dropout", type=float, help="of ours, hidden states and attention; default: the model's own")
+    parser.add_argument("--attention", choices=["eager", "sdpa"], help="of ours; default: what training chooses")
     parser.add_argument("--profile", action="store_true", help="only print a profile of our steps")
     return parser
 
@@ -105,6 +108,11 @@ def student_of(args: argparse.Namespace) -> PreTrainedModel:
     return with_dropout(student, args.dropout, args.dropout)
 
 
+def attention(name: str | None) -> AbstractContextManager:
+    """Have training compute attention by this implementation within the block, and not by its own choice."""
+    return patch.object(loop, "training_attention", lambda *_: (name, "")) if name else nullcontext()
+
+
 def labels_only(args: argparse.Namespace, student: Student, features: Features):
     return lambda logits, batch: student_loss(logits, batch, features, None, LABELS_ONLY)
 
@@ -122,8 +130,10 @@ def live_teacher(args: argparse.Namespace, student: Student, features: Features)
     config.num_hidden_layers *= args.teacher_layers
     teacher = AutoModelForQuestionAnswering.from_config(config).to(student.device).eval()
 
+    bfloat16 = hardware.training_precision(student, args.precision)[0] == "bfloat16"
+
     def loss(logits: tuple[Tensor, Tensor], batch: Batch) -> loop.Losses:
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(student.device.type, torch.bfloat16, enabled=bfloat16):
             output = teacher(**model_inputs(teacher, batch))
         theirs = output.start_logits, output.end_logits
         return distillation(logits, theirs, batch.labels, batch.answer_mask, DISTILLED.alpha, DISTILLED.temperature)
@@ -140,7 +150,8 @@ def ours(make_loss, scored: bool = False):
             loss = make_loss(args, student, features)
             warm_up(student, features, args.batch_size)
             began = time.perf_counter()
-            done = loop.train(student, features, 0, settings_of(args), SEED, loss)
+            with attention(args.attention):
+                done = loop.train(student, features, 0, settings_of(args), SEED, loss)
             common.synchronize()
             seconds = time.perf_counter() - began
         steps = Plan(features, settings_of(args), SEED).epoch(0)
@@ -166,7 +177,7 @@ def trainer(args: argparse.Namespace, folder: Path) -> dict:
         weight_decay=ours.weight_decay,
         max_grad_norm=ours.max_grad_norm,
         seed=SEED,
-        bf16=hardware.has_bfloat16(),  # as ours
+        bf16=hardware.has_bfloat16(),  # on a CPU float32, whatever ours has
         dataloader_pin_memory=torch.cuda.is_available(),
         save_strategy="no",
         report_to="none",
@@ -237,7 +248,7 @@ def profile(args: argparse.Namespace, folder: Path) -> str:
     features, student = common.split_features(folder, "train"), student_of(args)
     warm_up(student, features, args.batch_size)
     settings = settings_of(args).model_copy(update={"max_steps": args.steps or 10})
-    with torch.profiler.profile() as profiler:
+    with attention(args.attention), torch.profiler.profile() as profiler:
         loop.train(student, features, 0, settings, SEED, labels_only(args, student, features))
     by = "self_cuda_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
     return profiler.key_averages().table(sort_by=by, row_limit=25, max_name_column_width=50)

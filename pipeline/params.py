@@ -205,7 +205,8 @@ class Train(Section):
         None,
         ge=0,
         lt=1,
-        description="dropout of the attention weights; null: the model's own; 0 lets a CPU use fused attention",
+        description="dropout of the attention weights; null: the model's own; 0 lets a CPU use fused attention in "
+        "float32",
     )
     compile: bool = Field(
         False, description="compile the model with torch.compile; compilation counts as training time"

@@ -35,13 +35,14 @@ Intervals hold 95 %. Paragraphs are resampled, since questions about one are dep
 where there are several. sd: standard deviation of F1 between seeds.
 """
 TESTS = """\
-p: paired by question, signs flipped by paragraph, Holm-corrected over all rows. verdict: by F1.
+p: paired by question, signs flipped by paragraph; with several seeds, that of a t test that counts
+them, if it is larger. Holm-corrected over all rows. verdict: by F1.
 """
 COSTS = """
 MB: weights, plain and zipped. ms: latency, median and 95th percentile. on: device and CPU threads.
 """
 POWER = """\
-detects: the smallest F1 difference that these questions show with a power of 80 %.
+detects: the smallest F1 difference that one such test, uncorrected, shows with a power of 80 %.
 """
 MCNEMAR = """\
 McNemar: exact, uncorrected, ignores paragraphs.

@@ -42,7 +42,7 @@ class Row:
         f1_p: of the F1 difference, Holm-corrected over the rows.
         exact_match_p: of the exact match difference, likewise.
         mcnemar_p: McNemar's exact test of exact match, uncorrected, which ignores paragraphs; None with several seeds.
-        detectable: smallest F1 difference to the baseline that these questions show with a power of 80 %.
+        detectable: smallest F1 difference to the baseline that one test, uncorrected, shows with a power of 80 %.
         verdict: `better`, `worse` or `undecided`, by F1.
     """
 

@@ -45,7 +45,7 @@ def read(params: Dataset, split: str) -> list[squad.Record]:
     counts: Counter[str] = Counter()
     selected = squad.checked(usable(records, params.unanswerable == "keep", split == "train", counts), where, size)
     counts["unanswerable"] = count_unanswerable(selected)
-    counts["without an answer"] = sum(not squad.is_labelled(record) for record in selected)
+    counts["unlabelled"] = sum(not squad.is_labelled(record) for record in selected)
     suffix = "".join(f"; {count} {what}" for what, count in counts.items() if count)
     print(f"{split}: {len(selected)} questions from {where}{suffix}")
     return selected
@@ -59,7 +59,7 @@ def usable(
         if record["is_impossible"] and not unanswerable:
             counts["unanswerable, left out"] += 1
         elif not squad.is_labelled(record) and not unlabelled:
-            counts["without an answer, left out because they cannot be scored"] += 1
+            counts["unlabelled, left out because they cannot be scored"] += 1
         else:
             yield record
 

@@ -122,7 +122,7 @@ def with_labels(features: Features) -> Features:
     if not features.labelled.any():
         raise InputError("no training question has an answer: there is nothing to learn from with distill.alpha 0")
     without = len(set(features.record[~features.labelled]))
-    print(f"{without} questions without an answer are left out because distill.alpha is 0")
+    print(f"{without} unlabelled questions are left out because distill.alpha is 0")
     return features.select(np.flatnonzero(features.labelled))
 
 

@@ -1,6 +1,7 @@
 import pytest
 
 from benchmarks import training
+from pipeline.training.attention import training_attention
 
 
 @pytest.mark.parametrize(
@@ -10,6 +11,14 @@ from benchmarks import training
 def test_the_options_are_the_settings_of_the_training(options, precision, steps):
     settings = training.settings_of(training.arguments().parse_args(options))
     assert (settings.precision, settings.max_steps) == (precision, steps)
+
+
+def test_attention_is_that_of_the_training():
+    with training.attention("sdpa"):
+        assert training.loop.training_attention(None, "bfloat16") == ("sdpa", "")
+    assert training.loop.training_attention is training_attention
+    with training.attention(None):
+        assert training.loop.training_attention is training_attention
 
 
 def test_dropout_is_that_of_the_student():

@@ -215,8 +215,8 @@ def test_questions_without_answers_are_used_for_training_and_not_scored(workspac
     write_params(dataset=files, tokenize=vocabulary, distill={"alpha": 0.5, "temperature": 2.0})
     run_all(dataset, tokenize, teacher, logits, backbone, train, evaluate)
     out = capsys.readouterr().out
-    assert "train: 24 questions from data/raw/train.json; 16 without an answer" in out
-    assert "validation: 6 questions from data/raw/validation.json; 2 without an answer, left out" in out
+    assert "train: 24 questions from data/raw/train.json; 16 unlabelled" in out
+    assert "validation: 6 questions from data/raw/validation.json; 2 unlabelled, left out" in out
     assert json.loads(paths.EVAL_METRICS.read_text())["questions"] == 6
     assert json.loads(paths.TEACHER_METRICS.read_text())["large"]["questions"] == 6
     features = windows("student")
@@ -233,7 +233,7 @@ def test_questions_without_answers_are_used_for_training_and_not_scored(workspac
     # without distillation, the unlabelled questions are left out
     write_params(dataset=files, tokenize=vocabulary, distill={"alpha": 0.0, "temperature": 1.0})
     run_all(dataset, tokenize, teacher, backbone, train)
-    assert "16 questions without an answer are left out because distill.alpha is 0" in capsys.readouterr().out
+    assert "16 unlabelled questions are left out because distill.alpha is 0" in capsys.readouterr().out
     assert json.loads((paths.CURVES / "summary.json").read_text())["windows"] == 2 * features.labelled.sum()
 
 
