@@ -67,7 +67,7 @@ def chart(rows: Rows) -> dict[str, Any]:
     ends = [{"filter": "isValid(datum.low)"}]
 
     def panel(field: str, title: str) -> dict[str, Any]:
-        x = {"field": field, "type": "quantitative", "title": title}
+        x = {"field": field, "type": "quantitative", "title": title, "scale": {"zero": True}}
         y = {"field": "f1", "type": "quantitative", "title": "F1", "scale": {"zero": False}}
         shared = {"x": x, "y": y, "color": color}
         interval = {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": color}
@@ -83,7 +83,7 @@ def chart(rows: Rows) -> dict[str, Any]:
         "background": "white",
         "padding": 12,
         "data": {"values": rows},
-        "hconcat": [panel("epochs", "epochs"), panel("minutes", "minutes of training, one core")],
+        "hconcat": [panel("epochs", "epochs"), panel("minutes", "minutes of training")],
     }
 
 
