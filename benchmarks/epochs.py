@@ -34,13 +34,16 @@ def evaluations(run: Run) -> Rows:
     """A row for each evaluation of a run; the last one, which is its score, has an interval.
 
     Raises:
-        InputError: the run was trained on both labels and logits, or could end before its last epoch.
+        InputError: the run was trained on both labels and logits, could end before its last epoch, or kept other
+            weights than the last.
     """
     alpha, train = run.params["distill"]["alpha"], run.params["train"]
     if alpha not in (0, 1):
         raise InputError(f"{run.name} has distill.alpha {alpha}; the picture is of 0 (labels) and 1 (logits)")
     if train.get("max_steps") or train.get("time_limit_minutes"):
         raise InputError(f"{run.name} has train.max_steps or train.time_limit_minutes; the picture is of whole epochs")
+    if train.get("keep", "best") != "last":
+        raise InputError(f"{run.name} has train.keep best; the picture is of the last weights")
     curve = read_curve(run, "validation").to_pylist()
     if not curve:
         raise InputError(f"{run.name} has no {paths.CURVES / 'validation.tsv'}")
@@ -54,7 +57,7 @@ def evaluations(run: Run) -> Rows:
         }
         for row in curve
     ]
-    half = INTERVAL * run.metrics["f1_error"]
+    half = INTERVAL * run.metrics.get("f1_error", 0.0)  # not there with one paragraph
     rows[-1] |= {"low": rows[-1]["f1"] - half, "high": rows[-1]["f1"] + half}
     return rows
 

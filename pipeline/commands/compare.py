@@ -22,7 +22,14 @@ import tabulate
 
 from pipeline import cli
 from pipeline.commands import cost
-from pipeline.commands.experiments import Run, read_questions, read_run, refuse_other_questions, scored_runs
+from pipeline.commands.experiments import (
+    Run,
+    read_questions,
+    read_run,
+    refuse_other_questions,
+    scored_runs,
+    with_defaults,
+)
 from pipeline.comparison.leaderboard import Row, Student, as_dict, leaderboard
 from pipeline.comparison.settings import labels
 from pipeline.comparison.slices import SliceRow, slice_rows
@@ -118,7 +125,7 @@ def group(runs: Sequence[Run]) -> list[Student]:
         if not taken.scores.equals(run.scores):
             print(f"left out: {run.name} has the params of {taken.name}, but other scores", file=sys.stderr)
     students = [list(seeds.values()) for seeds in settings.values()]
-    names = labels([seeds[0].params for seeds in students])
+    names = labels([with_defaults(seeds[0].params) for seeds in students])
     return [_student(name, seeds) for name, seeds in zip(names, students, strict=True)]
 
 

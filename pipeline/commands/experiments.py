@@ -52,7 +52,8 @@ class Run:
     @property
     def setting(self) -> str:
         """Equal for runs whose params differ in the seed alone."""
-        return json.dumps({key: value for key, value in with_defaults(self.params).items() if key != "seed"})
+        others = {key: value for key, value in with_defaults(self.params).items() if key != "seed"}
+        return json.dumps(others, sort_keys=True)
 
     def read(self, path: Path) -> bytes:
         """The content of another of its files.

@@ -12,6 +12,7 @@ two (DVC's issues 10398 and 10428).
 """
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -28,7 +29,8 @@ from typing import Any
 
 from dvc.exceptions import InvalidArgumentError
 from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
-from hydra.errors import OverrideParseException
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 
 from pipeline import cli, paths
 from pipeline.commands.experiments import Run, experiments, read_params, read_run, with_defaults
@@ -72,14 +74,14 @@ def arguments() -> argparse.ArgumentParser:
 def main(heads: list[str], seeds: list[int], settings: list[str]) -> None:
     load(paths.PARAMS)
     cells = product(dict.fromkeys(heads), combinations(settings), dict.fromkeys(seeds))
-    wanted = [experiment(head, seed, values) for head, values, seed in cells]
+    wanted = different([experiment(head, seed, values) for head, values, seed in cells])
     head = git("rev-parse", "--verify", "HEAD")
     state = changes(head)
     finished = finished_runs(wanted)
     for item in wanted:
-        if item.name in finished:
-            print(f"{item.name}: finished before, {finished[item.name]}")
-    missing = [item for item in wanted if item.name not in finished]
+        if item.overrides in finished:
+            print(f"{item.name}: finished before, {finished[item.overrides]}")
+    missing = [item for item in wanted if item.overrides not in finished]
     failed = []
     for number, item in enumerate(missing, 1):
         if changes(head) != state:
@@ -103,9 +105,17 @@ def combinations(settings: Sequence[str]) -> list[tuple[str, ...]]:
     """
     try:
         found = [tuple(values["params"]) for values in get_hydra_sweeps({"params": settings})]
-    except (InvalidArgumentError, OverrideParseException):
+    except (InvalidArgumentError, HydraException, OmegaConfBaseException):
         raise InputError(f"-S {' -S '.join(settings)}: a setting is KEY=VALUE or KEY=VALUE,VALUE") from None
     return list(dict.fromkeys(found))
+
+
+def different(wanted: Sequence[Experiment]) -> list[Experiment]:
+    """The experiments without those whose params equal those of an earlier one: alpha=1,1.0 is one experiment."""
+    found: dict[str, Experiment] = {}
+    for item in wanted:
+        found.setdefault(json.dumps(with_defaults(item.params), sort_keys=True), item)
+    return list(found.values())
 
 
 def experiment(head: str, seed: int, settings: Sequence[str]) -> Experiment:
@@ -138,7 +148,7 @@ def overridden(overrides: Sequence[str]) -> dict[str, Any]:
         copy = shutil.copy(paths.PARAMS, folder)
         try:
             apply_overrides(copy, list(overrides))
-        except InvalidArgumentError as error:
+        except (InvalidArgumentError, HydraException, OmegaConfBaseException) as error:
             reason = str(error.__cause__ or error).splitlines()[0].rstrip(".")
             raise InputError(
                 f"-S: {reason}; a setting is KEY=VALUE, and +KEY=VALUE where params.yaml lacks the key"
@@ -148,8 +158,8 @@ def overridden(overrides: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def finished_runs(wanted: Sequence[Experiment]) -> dict[str, str]:
-    """What is finished, by the name in `wanted`: the scores, and the name that it has in DVC if that is another."""
+def finished_runs(wanted: Sequence[Experiment]) -> dict[tuple[str, ...], str]:
+    """What is finished, by its overrides: the scores, and the name that it has in DVC if that is another."""
     known = {**experiments(), "HEAD": "HEAD"}
     same = [name for name, revision in known.items() if not changes(revision)]
     params = {name: with_defaults(read_params(known[name])) for name in same}
@@ -160,7 +170,7 @@ def finished_runs(wanted: Sequence[Experiment]) -> dict[str, str]:
                 run = read_run(name, known[name])
             except InputError:  # no scores
                 continue
-            found[item.name] = scores(run) + f" ({name})" * (name != item.name)
+            found[item.overrides] = scores(run) + f" ({name})" * (name != item.name)
             break
     return found
 

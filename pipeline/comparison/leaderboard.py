@@ -79,8 +79,11 @@ def leaderboard(students: Sequence[Student], paragraphs: np.ndarray, baseline: s
         baseline: the name of the student that the others are compared with.
 
     Raises:
-        ValueError: there are fewer than two paragraphs, or the students' questions differ in number.
+        ValueError: there are fewer than two paragraphs, the students' questions differ in number, or two students have
+            one name.
     """
+    if len({student.name for student in students}) < len(students):
+        raise ValueError("two students have one name")
     (base,) = (student for student in students if student.name == baseline)
     others = [student for student in students if student is not base]
     differences = dict(zip((s.name for s in others), _differences(others, base, paragraphs), strict=True))

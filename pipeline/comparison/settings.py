@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+ABSENT = "absent"  # the value of a key that other settings have
+
 
 def labels(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     """What tells each setting from the others: its head, and the params other than head and seed in which they differ.
@@ -13,11 +15,15 @@ def labels(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     """
     flat = [flatten(params) for params in settings]
     keys = sorted({key for params in flat for key in params} - {"head", "seed"})
-    differing = [key for key in keys if len({json.dumps(params.get(key)) for params in flat}) > 1]
+    differing = [key for key in keys if len({json.dumps(params.get(key, ABSENT)) for params in flat}) > 1]
     return [
-        " ".join([str(params.get("head")), *(f"{key.rpartition('.')[2]}={params.get(key)}" for key in differing)])
+        " ".join([str(params.get("head")), *(f"{_last(key)}={params.get(key, ABSENT)}" for key in differing)])
         for params in flat
     ]
+
+
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]
 
 
 def differing_in(key: str, settings: Sequence[Mapping[str, Any]]) -> list[list[int]]:

@@ -27,6 +27,8 @@ PRECISION_VARIABLE = "SPAN_DISTILL_PRECISION"
 PRECISIONS = ("float32", "bfloat16")
 M = TypeVar("M", bound=nn.Module)
 
+# encoders whose code in transformers fails where torch's autocast mixes precisions
+FLOAT32_ONLY = ("deberta", "xmod")
 # hidden size from which on a CPU gains from bfloat16, and the gain in speed that a product must show
 WIDE = 256
 FASTER = 1.3
@@ -54,19 +56,24 @@ def has_bfloat16() -> bool:
 def cpu_bfloat16_speed() -> float:
     """How many times as fast this CPU multiplies matrices in bfloat16 as in float32, measured on one thread.
 
-    It is 0 where torch says that the CPU has no instructions for it: emulating them would take seconds. All processes
-    of a run call this, and get the main process's value, so that they choose the same precision.
+    It is 0 where torch says that the CPU has no instructions for it: emulating them would take seconds. The processes
+    of a run get the main process's value, so that they choose the same precision. All of them have to call this at the
+    same point the first time: it waits for the others.
     """
+    speed = _measured_speed()
+    return broadcast(torch.tensor(speed)).item() if processes().num_processes > 1 else speed
+
+
+def _measured_speed() -> float:
     if not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
         return 0.0
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         pair = torch.randn(256, 768), torch.randn(768, 3072)
-        speed = _product_seconds(*pair) / _product_seconds(*(matrix.bfloat16() for matrix in pair))
+        return _product_seconds(*pair) / _product_seconds(*(matrix.bfloat16() for matrix in pair))
     finally:
         torch.set_num_threads(threads)
-    return broadcast(torch.tensor(speed)).item() if processes().num_processes > 1 else speed
 
 
 def _product_seconds(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -94,7 +101,16 @@ def teacher_precision(model: PreTrainedModel) -> tuple[str, str]:
 
 
 def training_precision(model: PreTrainedModel, setting: str) -> tuple[str, str]:
-    """The precision of the matrix products of a training, and the reason: `train.precision`, or `faster_precision`."""
+    """The precision of the matrix products of a training, and the reason: `train.precision`, or `faster_precision`.
+
+    Raises:
+        InputError: bfloat16 is set, and the encoder cannot be trained in it.
+    """
+    kind = encoder_config(model).model_type
+    if kind in FLOAT32_ONLY and setting != "float32":
+        if setting == "bfloat16":
+            raise InputError(f"train.precision: an encoder of type {kind} cannot be trained in bfloat16; set auto")
+        return "float32", f"transformers' {kind} cannot be trained in bfloat16"
     return faster_precision(model) if setting == "auto" else (setting, "train.precision")
 
 

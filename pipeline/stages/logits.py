@@ -107,6 +107,8 @@ def compute(
     state = processes()
     if state.is_main_process:
         print(f"{name}: {len(known)} different windows: {cached} from the cache, {new} to compute", flush=True)
+    if state.num_processes > 1 and hardware.device().type == "cpu":
+        hardware.cpu_bfloat16_speed()  # before the processes without a shard leave the others
     mine = missing_shards[state.process_index :: state.num_processes]
     if not mine:
         return

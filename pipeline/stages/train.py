@@ -53,9 +53,9 @@ def main() -> None:
         features["train"] = with_labels(features["train"])
 
     backbone = encoders.load_encoder(verified(paths.BACKBONE, "backbone"))
-    new = on_device(Student.from_encoder(backbone, params.head, params.seed))
-    config: Any = new.config
-    student = with_dropout(new, params.train.dropout, params.train.attention_dropout)
+    student = on_device(Student.from_encoder(backbone, params.head, params.seed))
+    config: Any = student.config
+    student = with_dropout(student, params.train.dropout, params.train.attention_dropout)
     names = {split: [records[split][i]["id"] for i in windows.record] for split, windows in features.items()}
     for split, windows in features.items():
         inference.check_windows(student, windows, names[split], tokenizer.pad_token_id)

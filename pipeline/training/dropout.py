@@ -7,13 +7,14 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from pipeline.errors import InputError
 
+ACTIVATION = "activation_dropout"
 # the names that the configs of transformers' question-answering models give it
 HIDDEN = (
     "hidden_dropout_prob",
     "hidden_dropout",
     "dropout",
     "dropout_rate",
-    "activation_dropout",
+    ACTIVATION,
     "embedding_dropout",
     "embed_dropout",
     "embd_pdrop",
@@ -21,6 +22,7 @@ HIDDEN = (
     "qa_dropout",
     "resid_dropout",
     "resid_pdrop",
+    "residual_dropout",
 )
 ATTENTION = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
 
@@ -28,11 +30,8 @@ ATTENTION = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
 def with_dropout(model: PreTrainedModel, dropout: float | None, attention_dropout: float | None) -> PreTrainedModel:
     """The model with the same weights and other dropout; its config says so until the caller puts the old one back.
 
-    Torch's fused attention on a CPU takes no dropout: with `attention_dropout` 0 it is used, else attention takes
-    several operations.
-
     Args:
-        dropout: of the encoder's hidden states, 0-1; None keeps the model's own. A span head keeps its own.
+        dropout: of the hidden states, 0-1; None keeps the model's own. A student's span head keeps its own.
         attention_dropout: of the attention weights.
 
     Raises:
@@ -55,7 +54,10 @@ def with_dropout(model: PreTrainedModel, dropout: float | None, attention_dropou
 
 
 def _named(model: PreTrainedModel, names: tuple[str, ...], value: float, key: str) -> dict[str, float]:
-    found = [name for name in names if hasattr(_encoder_config(model.config), name)]
+    config = _encoder_config(model.config)
+    found = [name for name in names if hasattr(config, name)]
+    if not getattr(config, ACTIVATION, None) and ACTIVATION in found:  # most encoders that can have it do not
+        found.remove(ACTIVATION)
     if not found:
         raise InputError(f"{key}: the config of {type(model).__name__} has none of {', '.join(names)}; leave it null")
     return dict.fromkeys(found, value)

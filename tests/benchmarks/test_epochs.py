@@ -10,7 +10,7 @@ CURVE = b"step\tminutes\texact_match\tf1\n20\t1.0\t10.0\t20.0\n50\t2.5\t20.0\t30
 
 
 def run(alpha: float, **train):
-    params = {"distill": {"alpha": alpha}, "train": {"epochs": 5, **train}}
+    params = {"distill": {"alpha": alpha}, "train": {"epochs": 5, "keep": "last", **train}}
     return SimpleNamespace(name="exp", params=params, metrics={"f1": 30.0, "f1_error": 0.5}, read=lambda path: CURVE)
 
 
@@ -21,7 +21,9 @@ def test_an_evaluation_is_at_its_epoch_and_the_last_has_the_interval_of_the_scor
     assert (last["low"], last["high"]) == pytest.approx((29.02, 30.98))
 
 
-@pytest.mark.parametrize(("alpha", "train"), [(0.5, {}), (0, {"max_steps": 3}), (1, {"time_limit_minutes": 1.0})])
+@pytest.mark.parametrize(
+    ("alpha", "train"), [(0.5, {}), (0, {"max_steps": 3}), (1, {"time_limit_minutes": 1.0}), (1, {"keep": "best"})]
+)
 def test_other_trainings_are_refused(alpha, train):
     with pytest.raises(InputError, match="exp has"):
         epochs.evaluations(run(alpha, **train))

@@ -109,6 +109,25 @@ def test_several_values_make_a_grid_and_a_list_is_one_value(command, dvc):
     assert (params["distill"]["alpha"], params["backbone"]["layers"], params["seed"]) == (0.5, [0, 1], 1)
 
 
+def test_equal_values_in_other_words_are_one_experiment(command, dvc):
+    command("--heads", "cnn3", "--seeds", "0", "-S", "distill.alpha=0,0.0,0.5")
+    assert dvc.ran == ["cnn3-alpha0-seed0", "cnn3-alpha0.5-seed0"]
+
+
+def test_settings_with_one_name_are_told_apart(command, dvc, capsys):
+    files = [f"data/raw/{name}.json" for name in ("a/b", "a-b")]
+    settings = ("dataset.source=files", "+dataset.validation_file=data/raw/c.json", "~dataset.validation_size")
+    for file in files:
+        options = [part for setting in (*settings, f"+dataset.train_file={file}") for part in ("-S", setting)]
+        command("--heads", "cnn3", "--seeds", "0", *options)
+    assert len(dvc.ran) == 2 and dvc.ran[1] == f"{dvc.ran[0]}-2"
+    assert [read_run(name).params["dataset"]["train_file"] for name in dvc.ran] == files
+    both = [part for setting in (*settings, f"+dataset.train_file={','.join(files)}") for part in ("-S", setting)]
+    capsys.readouterr()
+    command("--heads", "cnn3", "--seeds", "0", *both)
+    assert len(dvc.ran) == 2 and capsys.readouterr().out.count("finished before") == 2
+
+
 def test_changed_code_makes_new_experiments_under_new_names(command, dvc, repository):
     (repository / "pipeline/train.py").write_text("print('another training')\n")
     older = experiments()["cnn3-seed0"]
@@ -141,6 +160,8 @@ def test_code_that_changes_during_the_sweep_stops_it(command, dvc, repository, m
         (["-S", "train.epochs=1,2,"], "-S train.epochs=1,2,: a setting is KEY=VALUE or KEY=VALUE,VALUE"),
         (["-S", "train.epochs"], "-S train.epochs: a setting is KEY=VALUE or KEY=VALUE,VALUE"),
         (["-S", "train.epochs=glob(*)"], "a setting is KEY=VALUE or KEY=VALUE,VALUE"),
+        (["-S", "train.epochs=interval(0,1)"], "a setting is KEY=VALUE or KEY=VALUE,VALUE"),
+        (["-S", "train.epochs=${x}"], "a setting is KEY=VALUE"),
         (["-S", "train.epochs=-1"], r"params\.yaml with -S head=linear -S seed=0 -S train\.epochs=-1: train\.epochs"),
         (["-S", "+train.epoch=3"], r"train\.epoch is not a parameter; train takes epochs"),
         (["--seeds", "-1"], "seed: Input should be greater than or equal to 0"),

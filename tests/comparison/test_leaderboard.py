@@ -46,6 +46,11 @@ def test_several_seeds_have_a_deviation_and_no_mcnemar():
     assert as_dict(rows["several"])["runs"] == "several0 several1 several2"
 
 
+def test_two_students_of_one_name_raise():
+    with pytest.raises(ValueError, match="two students have one name"):
+        leaderboard([student("a", 0.5), student("a", 0.6), student("b", 0.5)], PARAGRAPHS, "b")
+
+
 def test_one_paragraph_raises():
     with pytest.raises(ValueError, match="at least two paragraphs"):
         leaderboard([student("a", 0.5)], np.zeros(len(PARAGRAPHS)), "a")

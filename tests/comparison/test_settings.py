@@ -11,6 +11,10 @@ def test_a_label_is_the_head_and_what_differs_but_the_seed():
     assert labels([setting(), setting("cnn3", seed=2)]) == ["linear", "cnn3"]
 
 
+def test_a_key_that_is_null_is_not_one_that_is_absent():
+    assert labels([setting(), setting() | {"clip": None}]) == ["linear clip=absent", "linear clip=None"]
+
+
 def test_groups_differ_in_one_parameter_and_are_ordered_by_its_value():
     settings = [setting(alpha=1.0), setting("cnn3", alpha=1.0), setting(alpha=0.0, seed=3), setting(alpha=0.5)]
     assert differing_in("distill.alpha", settings) == [[2, 3, 0]]

@@ -1,5 +1,6 @@
 """Every architecture that transformers has for question answering either works or is refused by name."""
 
+import copy
 import re
 from pathlib import Path
 
@@ -9,10 +10,15 @@ import torch
 
 from pipeline.errors import InputError
 from pipeline.logits.extraction import as_rows, check_finite, teacher_rows
-from pipeline.models import encoders, inference
+from pipeline.models import encoders, hardware, inference
+from pipeline.models.batching import pad
 from pipeline.models.encoders import PADDING, REFUSED
 from pipeline.models.hardware import BATCH_TOKENS_VARIABLE
+from pipeline.models.inference import model_inputs
 from pipeline.models.student import Student
+from pipeline.params import Train
+from pipeline.training.loop import train
+from pipeline.training.losses import span_cross_entropy
 from tests.models import architectures
 from tests.models.architectures import MODEL_TYPES, PAD
 
@@ -91,6 +97,40 @@ def test_a_linear_student_is_saved_as_the_librarys_model_and_loads_again(model_t
     loaded = Student.load(tmp_path)
     assert loaded.config.answering == {"null_threshold": 1.5}
     np.testing.assert_allclose(predict(loaded, features, 1000), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("model_type", WORKING)
+def test_a_model_is_trained_in_the_precision_that_auto_takes(model_type, monkeypatch):
+    monkeypatch.setattr(hardware, "WIDE", 1)
+    monkeypatch.setattr(hardware, "cpu_bfloat16_speed", lambda: 4.0)
+    model, features = architectures.model(model_type), architectures.windows(model_type, LENGTHS)
+    features.labels[:] = 0
+    expected = "float32" if model_type in hardware.FLOAT32_ONLY else "bfloat16"
+    assert hardware.training_precision(model, "auto")[0] == expected
+    settings = Train(epochs=1, learning_rate=1e-3, keep="last")
+    losses = []
+    for precision in ("auto", "float32"):
+        twin = copy.deepcopy(model)
+        done = train(twin, features, PAD, replace(settings, precision), 0, loss=label_loss)
+        losses.append(done.first_loss)
+    assert losses[0] == pytest.approx(losses[1], rel=0.2)
+
+
+def replace(settings, precision):
+    return settings.model_copy(update={"precision": precision})
+
+
+def label_loss(logits, batch):
+    return {"loss": span_cross_entropy(logits, batch.labels, batch.answer_mask).mean()}
+
+
+@pytest.mark.parametrize("model_type", hardware.FLOAT32_ONLY)
+def test_bfloat16_is_refused_where_a_training_in_it_fails(model_type):
+    model, features = architectures.model(model_type), architectures.windows(model_type, LENGTHS)
+    with pytest.raises(InputError, match=f"train.precision: an encoder of type {model_type} cannot be trained in bfl"):
+        hardware.training_precision(model, "bfloat16")
+    with pytest.raises(RuntimeError), torch.autocast("cpu", torch.bfloat16):
+        model(**model_inputs(model, pad(features, np.arange(len(features)), PAD)))
 
 
 @pytest.mark.parametrize("model_type", ["big_bird", "longformer"])

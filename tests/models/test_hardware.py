@@ -42,7 +42,7 @@ def test_a_model_is_in_bfloat16_where_that_is_faster(monkeypatch, gpu, cpu_speed
     monkeypatch.delenv(PRECISION_VARIABLE, raising=False)
     monkeypatch.setattr(hardware, "has_bfloat16", lambda: gpu)
     monkeypatch.setattr(hardware, "cpu_bfloat16_speed", lambda: cpu_speed)
-    model = SimpleNamespace(config=SimpleNamespace(hidden_size=width))
+    model = SimpleNamespace(config=SimpleNamespace(hidden_size=width, model_type="bert"))
     assert teacher_precision(model) == training_precision(model, "auto") == (precision, reason)
     student = SimpleNamespace(config=SimpleNamespace(encoder_config=model.config))
     assert training_precision(student, "auto") == (precision, reason)

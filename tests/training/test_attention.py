@@ -1,6 +1,13 @@
 import pytest
 import torch
-from transformers import BertConfig, BertForQuestionAnswering, DistilBertConfig, DistilBertForQuestionAnswering
+from transformers import (
+    BertConfig,
+    BertForQuestionAnswering,
+    DistilBertConfig,
+    DistilBertForQuestionAnswering,
+    FalconConfig,
+    FalconForQuestionAnswering,
+)
 
 from pipeline.models.encoders import encoder_config
 from pipeline.models.student import Student
@@ -33,6 +40,12 @@ def test_another_device_or_implementation_keeps_its_attention():
     assert training_attention(elsewhere, "bfloat16") == ("sdpa", "")
     model.set_attn_implementation("eager")
     assert training_attention(model, "bfloat16") == ("eager", "")
+
+
+def test_an_attention_that_transformers_cannot_change_is_the_one_that_is_named():
+    sizes = {"vocab_size": 20, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = FalconForQuestionAnswering(FalconConfig(**sizes))
+    assert training_attention(model, "bfloat16")[0] == model.config._attn_implementation == "sdpa"
 
 
 @pytest.mark.parametrize("number", range(3))

@@ -2,6 +2,8 @@ import pytest
 import torch
 from torch.profiler import profile
 from transformers import (
+    BartConfig,
+    BartForQuestionAnswering,
     BertConfig,
     BertForQuestionAnswering,
     DistilBertConfig,
@@ -61,6 +63,14 @@ def test_a_students_encoder_changes_and_its_head_does_not():
     assert changed.head.dropout.p == 0.5
     assert student.config.encoder_config.hidden_dropout_prob == 0.1
     torch.testing.assert_close(logits(changed.eval()), logits(student.eval()))
+
+
+@pytest.mark.parametrize("own", [0.0, 0.2])
+def test_dropout_after_activations_changes_where_the_encoder_has_it(own):
+    sizes = {name: 1 for name in ("encoder_layers", "decoder_layers")} | {"d_model": 16, "vocab_size": 20}
+    config = BartConfig(**sizes, encoder_attention_heads=2, decoder_attention_heads=2, activation_dropout=own)
+    changed = with_dropout(BartForQuestionAnswering(config), 0.1, None).config
+    assert (changed.dropout, changed.activation_dropout) == (0.1, 0.1 if own else 0.0)
 
 
 def fused_attention(model):

@@ -284,6 +284,30 @@ def test_two_processes_compute_the_same_bytes_of_logits_as_one(without_logits, l
     assert len(counts) > 10 and max(counts) == 5
 
 
+# a CPU of which the processes have to agree whether it multiplies bfloat16 faster
+MEASURED = """
+from pipeline.cli import report_errors
+from pipeline.models import hardware
+from pipeline.processes import processes
+from pipeline.stages import logits
+
+hardware.WIDE, hardware._measured_speed = 1, lambda: 1.0 if processes().is_main_process else 4.0
+report_errors(logits.main)
+"""
+
+
+def test_a_process_without_a_shard_does_not_keep_the_others_waiting(with_logits, launch):
+    shard = min(paths.LOGITS.rglob("*.safetensors"))
+    for path in (shard, *paths.cache().rglob(shard.name)):
+        path.unlink()
+    Path("measured.py").write_text(MEASURED)
+    process = launch("measured")
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, output
+    assert "to compute" in output and "float32 (this CPU multiplies bfloat16 1.0 times as fast)" in output
+    assert shard.exists()
+
+
 def test_a_killed_worker_leaves_only_complete_shards(without_logits, launch):
     Path("slow.py").write_text(SLOW)
     process = launch("slow")
