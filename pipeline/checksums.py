@@ -4,6 +4,7 @@ They are in SHA256SUMS in the folder of the files, in the format of coreutils: `
 """
 
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
 
 from pipeline.errors import InputError, rebuild
@@ -37,6 +38,11 @@ def verified(path: Path, stage: str) -> Path:
     if fault:
         raise InputError(f"{fault}; {rebuild(folder, stage)}")
     return path
+
+
+def sealed(folder: Path) -> Collection[str]:
+    """The files of a folder that have a checksum; none if it has no checksums."""
+    return _read(folder) if (folder / SUMS).is_file() else ()
 
 
 def matches(content: bytes, name: str, sums: bytes) -> bool:

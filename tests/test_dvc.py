@@ -94,6 +94,13 @@ def test_stages_and_modules_correspond():
         assert stage["cmd"] == f"{started} -m pipeline.stages.{name}" + " ${key}" * (name == "teacher")
 
 
+def test_what_a_teacher_is_trained_with_is_known_to_the_stage_that_reads_it():
+    """The logits depend on the folder of all teachers: hashes of single teachers say nothing of an interrupted run."""
+    assert all(
+        any(param.startswith(part) for part in STAGES["logits"]["params"]) for param in STAGES["teacher"]["params"]
+    )
+
+
 def test_a_change_of_heads_or_pruning_does_not_rerun_the_data_stages():
     for stage in ("dataset", "tokenize", "teacher", "logits", "backbone"):
         files = {file for dep in STAGES[stage]["deps"] if dep.startswith("pipeline/") for file in modules(dep)}

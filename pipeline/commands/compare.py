@@ -117,7 +117,8 @@ def group(runs: Sequence[Run]) -> list[Student]:
     """Students from runs: those whose params differ in the seed alone are one.
 
     Of several runs with equal params, the first is taken: an experiment that was applied to the workspace, say. One
-    that has other scores, since it is of other code or data, is named.
+    that has other scores, since it is of other code or data, is named. So is a seed that had other questions, logits or
+    another encoder than the first seed.
     """
     settings: dict[str, dict[Any, Run]] = {}
     for run in runs:
@@ -125,6 +126,14 @@ def group(runs: Sequence[Run]) -> list[Student]:
         if not taken.scores.equals(run.scores):
             print(f"left out: {run.name} has the params of {taken.name}, but other scores", file=sys.stderr)
     students = [list(seeds.values()) for seeds in settings.values()]
+    for first, *others in students:
+        for run in others:
+            if run.inputs != first.inputs:
+                print(
+                    f"warning: {run.name} had other questions, logits or another encoder than {first.name}; their "
+                    "difference counts as one of seeds",
+                    file=sys.stderr,
+                )
     names = labels([with_defaults(seeds[0].params) for seeds in students])
     return [_student(name, seeds) for name, seeds in zip(names, students, strict=True)]
 

@@ -117,23 +117,25 @@ def stored(run: Run) -> Path:
     """Where the cost of a run's student on this machine is, or will be.
 
     Raises:
-        InputError: the run has no student.
+        InputError: the run has no student, or no windows.
     """
     machine = hashlib.blake2b(f"{platform.node()} {platform.machine()} {os.cpu_count()}".encode(), digest_size=4)
-    return paths.costs() / f"{fingerprint(run)}-{machine.hexdigest()}.json"
+    weights = fingerprint(run, WEIGHTS)
+    windows = fingerprint(run, paths.features(paths.STUDENTS, "validation"))[:8]  # their mean length has the latency
+    return paths.costs() / f"{weights}-{windows}-{machine.hexdigest()}.json"
 
 
-def fingerprint(run: Run) -> str:
-    """The MD5 of the student's weights, by which DVC knows them; nothing is downloaded.
+def fingerprint(run: Run, path: Path) -> str:
+    """The MD5 of a file of a run, by which DVC knows it; nothing is downloaded.
 
     Raises:
-        InputError: the run has no student.
+        InputError: the run has no such file.
     """
     try:
-        known = run.files.info(WEIGHTS.as_posix()).get("md5") if run.files else None
+        known = run.files.info(path.as_posix()).get("md5") if run.files else None
     except (OSError, DvcException):
-        raise InputError(f"{run.name} has no {WEIGHTS}; {BUILD}") from None
-    return known or hashlib.md5(run.read(WEIGHTS), usedforsecurity=False).hexdigest()
+        raise InputError(f"{run.name} has no {path}; {BUILD}") from None
+    return known or hashlib.md5(run.read(path), usedforsecurity=False).hexdigest()
 
 
 def compressed_size(path: Path) -> int:

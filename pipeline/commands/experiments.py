@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.repo import Repo
-from dvc.scm import RevError
+from dvc.scm import NoSCMError, RevError
 
 from pipeline import paths
 from pipeline.checksums import SUMS, matches
@@ -23,6 +24,8 @@ from pipeline.params import check, parse
 from pipeline.scores.question_scores import QUESTIONS, fingerprint
 
 WORKSPACE = "workspace"
+ABSENT = object()
+ROUNDING = 1e-3  # of the scores in metrics/eval.json
 BUILD = "run `dvc repro` there and commit dvc.lock, or `dvc pull`"
 
 
@@ -36,6 +39,7 @@ class Run:
         metrics: of metrics/eval.json.
         scores: a row a question, see `scores.question_scores`.
         files: what DVC holds of it; None in the workspace.
+        inputs: equal for runs whose student had the same questions, logits and encoder before its training.
     """
 
     name: str
@@ -43,6 +47,7 @@ class Run:
     metrics: dict[str, Any]
     scores: pa.Table
     files: DVCFileSystem | None = None
+    inputs: str = ""
 
     @property
     def questions(self) -> bytes:
@@ -86,7 +91,8 @@ class Run:
 def experiments() -> dict[str, str]:
     """The commit of every experiment of the repository by its name, newest first.
 
-    A name that experiments of several commits share belongs to the newest; the others are named by their commits.
+    A name that experiments of several commits share belongs to the newest; the others are named by their commits. So is
+    an experiment with the name of a branch or a tag, or named HEAD or workspace: git's names come first.
 
     Raises:
         InputError: this is no DVC repository.
@@ -95,12 +101,13 @@ def experiments() -> dict[str, str]:
         with Repo() as repo:
             found = [pair for of_commit in repo.experiments.ls(all_commits=True).values() for pair in of_commit]
             found.sort(key=lambda pair: -repo.scm.resolve_commit(pair[1]).commit_time)
-    except NotDvcRepoError:
-        raise InputError("this folder is not in a DVC repository") from None
+            taken = {"HEAD", WORKSPACE, *repo.scm.list_branches(), *repo.scm.list_tags()}
+    except (NotDvcRepoError, NoSCMError):
+        raise InputError("this folder is not in a DVC repository with git") from None
     named: dict[str, str] = {}
     for name, commit in found:
         if commit != named.get(name):
-            named[commit[:7] if name in named else name] = commit
+            named[commit[:7] if name in named or name in taken else name] = commit
     return named
 
 
@@ -128,9 +135,23 @@ def read_run(name: str, revision: str | None = None) -> Run:
         raise InputError(f"{name} has no scores of its questions; {BUILD}") from None
     except ValueError as error:
         raise InputError(f"{name} has damaged scores: {error}") from None
+    if not isinstance(params, dict):
+        raise InputError(f"{paths.PARAMS} of {name} has no parameters")
+    for key in ("exact_match", "f1"):
+        if abs(np.mean(scores[key]) - metrics[key]) > ROUNDING:
+            raise InputError(
+                f"{paths.PREDICTIONS} of {name} has {key} {np.mean(scores[key]):.2f}, and {paths.EVAL_METRICS} "
+                f"{metrics[key]:.2f}: they are of two runs; run `dvc checkout`, or `dvc repro`"
+            )
     if difference := stale(params, lock):
         raise InputError(f"the scores of {name} are not those of its params.yaml: {difference}; {BUILD}")
-    return Run(name, params, metrics, scores, files)
+    return Run(name, params, metrics, scores, files, inputs(lock))
+
+
+def inputs(lock: dict[str, Any]) -> str:
+    """The hashes of what a student's training reads of earlier stages, as dvc.lock has them."""
+    outs = {out["path"]: out.get("md5") for stage in lock.get("stages", {}).values() for out in stage.get("outs", [])}
+    return json.dumps({str(path): outs.get(str(path)) for path in (paths.DATASET, paths.LOGITS, paths.BACKBONE)})
 
 
 def stale(params: dict[str, Any], lock: dict[str, Any]) -> str:
@@ -144,8 +165,12 @@ def stale(params: dict[str, Any], lock: dict[str, Any]) -> str:
     stages = lock.get("stages", {})
     for name, stage in stages.items():
         for key, ran in stage.get("params", {}).get(str(paths.PARAMS), {}).items():
-            now = functools.reduce(lambda values, part: values.get(part, {}), key.split("."), params)
-            if now != ran and now != {}:  # dvc.lock still has the teachers that were removed from the params
+            now = functools.reduce(_value, key.split("."), params)
+            if now is ABSENT and key.startswith("teacher.models."):
+                continue  # dvc.lock still has the teachers that were removed from the params
+            if now is ABSENT:
+                return f"there is no {key}, and {name} ran with {ran}"
+            if now != ran:
                 return f"{key} is {now}, and {name} ran with {ran}"
     hashes = {out["path"]: out.get("md5") for stage in stages.values() for out in stage.get("outs", [])}
     for name, stage in stages.items():
@@ -153,6 +178,10 @@ def stale(params: dict[str, Any], lock: dict[str, Any]) -> str:
             if hashes.get(dep["path"], dep.get("md5")) != dep.get("md5"):
                 return f"{dep['path']} changed after {name} ran"
     return ""
+
+
+def _value(values: Any, key: str) -> Any:
+    return values.get(key, ABSENT) if isinstance(values, dict) else ABSENT
 
 
 def fetch(run: Run, path: Path, folder: Path) -> Path:

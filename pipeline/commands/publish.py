@@ -19,7 +19,7 @@ from huggingface_hub.errors import LocalTokenNotFoundError
 
 from pipeline import cli, paths, pretrained
 from pipeline.answering.card import Facts, model_card
-from pipeline.checksums import seal, verified
+from pipeline.checksums import seal, sealed, verified
 from pipeline.commands import cost
 from pipeline.commands.experiments import WORKSPACE, Run, commit_of, fetch, read_run, with_defaults
 from pipeline.comparison.leaderboard import with_interval
@@ -63,11 +63,8 @@ def check_free(out: Path) -> None:
 
 
 def is_published(folder: Path) -> bool:
-    return (
-        (folder / CARD).exists()
-        and (folder / pretrained.CONFIG).exists()
-        and folder.resolve() != paths.STUDENT.resolve()
-    )
+    """Whether this command wrote the folder: of those with checksums, only such a one has a card among its files."""
+    return CARD in sealed(folder) and not (folder / ".git").exists()
 
 
 def facts(run: Run, folder: Path, name: str, licence: str | None, language: str | None) -> Facts:

@@ -18,6 +18,7 @@ from pipeline.commands.experiments import Run, read_questions, with_defaults
 from pipeline.errors import InputError
 from pipeline.report.content import Entry, build
 from pipeline.report.page import render
+from pipeline.scores.question_scores import QUESTIONS
 
 REPORT = Path("report.html")
 
@@ -89,7 +90,11 @@ def read_teachers(run: Run) -> dict[str, pa.Table]:
     names = sorted(run.params["teacher"]["models"])
     names += ["mean"] if len(names) > 1 else []
     files = {name: paths.question_scores(paths.TEACHER_PREDICTIONS / name) for name in names}
-    return {name: run.read_table(path, "logits") for name, path in files.items()}
+    tables = {name: run.read_table(path, "logits") for name, path in files.items()}
+    for name, table in tables.items():
+        if (table.schema.metadata or {}).get(QUESTIONS) != run.questions:
+            raise InputError(f"the teacher {name} of {run.name} was scored on other questions; `dvc repro` scores it")
+    return tables
 
 
 if __name__ == "__main__":

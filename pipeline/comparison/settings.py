@@ -16,14 +16,12 @@ def labels(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     flat = [flatten(params) for params in settings]
     keys = sorted({key for params in flat for key in params} - {"head", "seed"})
     differing = [key for key in keys if len({json.dumps(params.get(key, ABSENT)) for params in flat}) > 1]
+    last = {key: key.rpartition(".")[2] for key in differing}
+    names = {key: key if [*last.values(), "seed"].count(last[key]) > 1 else last[key] for key in differing}
     return [
-        " ".join([str(params.get("head")), *(f"{_last(key)}={params.get(key, ABSENT)}" for key in differing)])
+        " ".join([str(params.get("head")), *(f"{names[key]}={params.get(key, ABSENT)}" for key in differing)])
         for params in flat
     ]
-
-
-def _last(key: str) -> str:
-    return key.rpartition(".")[2]
 
 
 def differing_in(key: str, settings: Sequence[Mapping[str, Any]]) -> list[list[int]]:

@@ -57,8 +57,8 @@ def build(
     by_name = {entry.student.name: entry for entry in entries}
     ranked = [by_name[row.name] for row in rows]
 
-    latency = {entry.student.name: entry.costs["latency_ms_median"] for entry in ranked if entry.costs}
-    costs = cost_charts(rows, latency, baseline)
+    latency, device = latencies({entry.student.name: entry.costs for entry in ranked if entry.costs}, baseline)
+    costs = cost_charts(rows, latency, device, baseline)
     effects = effect_charts(rows, [entry.params for entry in ranked], baseline)
     kinds = slices(table, records)
     sliced = [asdict(row) for row in slice_rows([entry.student for entry in ranked], paragraphs, baseline, kinds)]
@@ -71,6 +71,7 @@ def build(
         "questions": len(table),
         "paragraphs": len(set(paragraphs)),
         "latency": latency,
+        "device": device,
         "teachers": [teacher_row(name, scores) for name, scores in teachers.items()],
         "costs": list(costs),
         "effects": list(effects),
@@ -95,18 +96,33 @@ def teacher_row(name: str, scores: pa.Table) -> dict[str, Any]:
     return row
 
 
-def cost_charts(rows: Sequence[Row], latency: Mapping[str, float], baseline: str) -> dict[str, charts.Spec]:
+def latencies(costs: Mapping[str, Mapping[str, Any]], baseline: str) -> tuple[dict[str, float], str]:
+    """The latencies, ms, that can be compared: those on the baseline's device with as many threads, and which it is.
+
+    Without a cost of the baseline, the first one's device counts.
+    """
+    if not costs:
+        return {}, ""
+    devices = {name: f"{cost['device']} x{cost['threads']}" for name, cost in costs.items()}
+    device = devices.get(baseline, next(iter(devices.values())))
+    return {name: cost["latency_ms_median"] for name, cost in costs.items() if devices[name] == device}, device
+
+
+def cost_charts(
+    rows: Sequence[Row], latency: Mapping[str, float], device: str, baseline: str
+) -> dict[str, charts.Spec]:
     """F1 against size, and against latency where that is known of any student.
 
     Args:
         latency: ms, by the student's name.
+        device: on which.
     """
     shown = points(rows)
     sizes = [{**point, "size": row.bytes / 1e6} for point, row in zip(shown, rows, strict=True)]
     timed = [{**point, "latency": latency[point["student"]]} for point in shown if point["student"] in latency]
     found = {"size": charts.against(sizes, "size", "size, MB", baseline)}
     if timed:
-        found["latency"] = charts.against(timed, "latency", "latency of one question, ms", baseline)
+        found["latency"] = charts.against(timed, "latency", f"latency of one window on {device}, ms", baseline)
     return found
 
 

@@ -49,7 +49,8 @@ def main() -> None:
     losses = window_losses(features, logits, teacher)
     settings = student.config.answering
     temperature = settings["confidence_temperature"]
-    fit = confidence.calibrate(records, answers, metric, settings["null_threshold"], temperature)
+    candidates = [best_answers(found, confidence.CANDIDATES) for found in answers]
+    fit = confidence.calibrate(records, candidates, metric, settings["null_threshold"], temperature)
     if "null_threshold" in scores:
         scores |= {
             "null_threshold": settings["null_threshold"],

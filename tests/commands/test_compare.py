@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import io
 import json
 import re
@@ -66,6 +67,15 @@ def test_of_runs_with_equal_params_the_first_is_taken_and_other_scores_are_named
     (student,) = group([run("a"), run("b"), run("c", sample=9), run("d", seed=1)])
     assert student.runs == ("a", "d")
     assert capsys.readouterr().err == "left out: c has the params of a, but other scores\n"
+
+
+def test_a_seed_of_other_data_is_named(capsys):
+    runs = [run("a"), run("b", seed=1)]
+    other = dataclasses.replace(run("c", seed=2), inputs="other")
+    group(runs)
+    assert capsys.readouterr().err == ""
+    assert len(group([*runs, other])) == 1
+    assert capsys.readouterr().err.startswith("warning: c had other questions, logits or another encoder than a; ")
 
 
 def test_the_default_is_head_and_every_experiment(command):

@@ -58,6 +58,11 @@ def test_a_cost_is_read_back_by_weights_and_machine(weights, measurements, monke
     assert cost.read(run)["compressed_bytes"] == len(zlib.compress(b"1" * 10_000))
     assert cost.read(read_run("HEAD")) == cost.read(run)  # the same weights
     assert cost.read(another) is None
+    windows = paths.features(paths.STUDENTS, "validation")
+    windows.write_bytes(b"3" * 10_000)
+    assert cost.read(run) is None
+    windows.write_bytes(b"1" * 10_000)
+    assert cost.read(run) is not None
     monkeypatch.setattr(cost.platform, "node", lambda: "another machine")
     assert cost.read(run) is None
 

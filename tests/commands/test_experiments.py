@@ -6,6 +6,7 @@ from pipeline import paths
 from pipeline.commands.experiments import (
     Run,
     experiments,
+    inputs,
     read_params,
     read_questions,
     read_run,
@@ -14,6 +15,7 @@ from pipeline.commands.experiments import (
     stale,
 )
 from pipeline.errors import InputError
+from pipeline.scores.question_scores import write_question_scores
 from tests.commands import scored
 
 pytestmark = pytest.mark.usefixtures("repository")
@@ -151,6 +153,46 @@ def test_scores_of_other_params_are_refused():
 def test_params_are_compared_with_those_of_the_run(values, message):
     found = stale(scored.params(**values), LOCK)
     assert found.startswith(message) and bool(found) == bool(message)
+
+
+def test_a_key_that_is_gone_is_a_difference_unless_it_was_a_teachers():
+    lock = {"stages": {"train": {"params": {"params.yaml": {"prune.amount": 0.5, "teacher.models.gone": {}}}}}}
+    assert stale({"prune": {}}, lock) == "there is no prune.amount, and train ran with 0.5"
+    assert stale({"prune": {"amount": 0.5}}, lock) == ""
+    assert stale({"prune": None}, lock).startswith("there is no prune.amount")
+
+
+def test_what_a_training_reads_is_in_its_inputs():
+    def lock(**hashes):
+        outs = [{"path": f"data/{name}", "md5": value} for name, value in {"logits": "1", **hashes}.items()]
+        return {"stages": {"a": {"outs": outs}}}
+
+    assert inputs(lock()) == inputs(lock(student="2")) != inputs(lock(logits="3"))
+
+
+def test_scores_and_answers_of_two_runs_are_refused():
+    """After `git checkout` without `dvc checkout`, data is that of another commit."""
+    scored.write_run(scored.params(), scored.records(), scored.scores(scored.records(), 0.3))
+    other = scored.scores(scored.records(), 0.9)
+    write_question_scores(other, paths.question_scores(paths.PREDICTIONS))
+    with pytest.raises(InputError, match=r"data/predictions of workspace has exact_match .*, and metrics/eval\.json"):
+        read_run("workspace")
+
+
+def test_params_without_a_parameter_are_refused():
+    paths.PARAMS.write_text("")
+    with pytest.raises(InputError, match=r"params\.yaml of workspace"):
+        read_run("workspace")
+
+
+def test_gits_names_come_before_those_of_experiments():
+    commit = experiments()["cnn3-seed0"]
+    scored.git("branch", "cnn3-seed0", "HEAD")
+    base = scored.git("rev-parse", "HEAD").strip()
+    scored.git("update-ref", f"refs/exps/{base[:2]}/{base[2:]}/HEAD", experiments()["cnn3-seed1"])
+    assert commit[:7] in experiments() and "HEAD" not in experiments()
+    assert read_run("cnn3-seed0").params["head"] == read_run("HEAD").params["head"] == "linear"
+    assert read_run(commit[:7]).params["head"] == "cnn3"
 
 
 def test_a_run_that_was_interrupted_between_two_stages_is_stale():

@@ -97,9 +97,15 @@ def test_an_earlier_folder_is_replaced_and_nothing_else(student, tmp_path):
     assert "license: mit" in (tmp_path / "mine/README.md").read_text()
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes/thoughts.txt").write_text("dear")
-    for folder in (tmp_path / "notes", paths.STUDENT):
+    downloaded = tmp_path / "downloaded"
+    downloaded.mkdir()
+    for name in ("README.md", "config.json", "model.safetensors"):
+        (downloaded / name).write_text("{}")
+    (tmp_path / "mine/.git").mkdir()
+    for folder in (tmp_path / "notes", downloaded, tmp_path / "mine", paths.STUDENT):
         with pytest.raises(InputError, match="exists and is no published student"):
             run(folder)
+    assert len(list(downloaded.iterdir())) == 3
 
 
 class Hub:

@@ -94,6 +94,13 @@ def test_questions_other_than_those_scored_are_refused(with_teacher):
         report.main(["workspace"], None, OUT)
 
 
+def test_a_teacher_of_other_questions_is_refused(with_teacher):
+    table = scored.scores(scored.records(5), 0.9)
+    write_question_scores(table, paths.question_scores(paths.TEACHER_PREDICTIONS / "large"))
+    with pytest.raises(InputError, match="the teacher large of workspace was scored on other questions"):
+        report.main(["workspace"], None, OUT)
+
+
 def test_experiments_on_other_questions_are_refused_by_name(with_teacher):
     with pytest.raises(InputError, match="other-questions"):
         report.main(["workspace", "other-questions"], None, OUT)

@@ -11,6 +11,12 @@ def test_a_label_is_the_head_and_what_differs_but_the_seed():
     assert labels([setting(), setting("cnn3", seed=2)]) == ["linear", "cnn3"]
 
 
+def test_a_label_names_the_section_where_two_sections_have_the_key():
+    settings = [{**setting(), "train": {"epochs": n}, "teacher": {"train": {"epochs": n}}} for n in (1, 2)]
+    assert labels(settings)[0] == "linear teacher.train.epochs=1 train.epochs=1"
+    assert labels([{**setting(), "dataset": {"seed": n}} for n in (1, 2)])[1] == "linear dataset.seed=2"
+
+
 def test_a_key_that_is_null_is_not_one_that_is_absent():
     assert labels([setting(), setting() | {"clip": None}]) == ["linear clip=absent", "linear clip=None"]
 

@@ -217,6 +217,7 @@ def test_the_list_is_saved_as_json_lines(browser, page, tmp_path):
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     assert [line["id"] for line in lines][:10] == browser.run(IDS) and len(lines) == number_found(browser)
     assert lines[0].keys() == {"id", "question", "references", "teachers", "student"}
+    assert all(line["student"] and line["teachers"] for line in lines)  # also of the baseline, which is chosen at first
 
 
 def test_a_full_page_is_small_and_quick(browser, full):

@@ -43,6 +43,15 @@ def test_latency_is_shown_of_the_students_that_have_it(built):
     assert (point["student"], point["latency"]) == ("linear alpha=0.5", 12.5)
 
 
+def test_latencies_of_other_devices_are_left_out():
+    measured = (("a", 40, "cpu", 1), ("b", 2, "cuda", 16), ("c", 30, "cpu", 1), ("d", 9, "cpu", 2))
+    costs = {name: {"latency_ms_median": ms, "device": on, "threads": threads} for name, ms, on, threads in measured}
+    assert content.latencies(costs, "c") == ({"a": 40, "c": 30}, "cpu x1")
+    assert content.latencies(costs, "b") == ({"b": 2}, "cuda x16")
+    assert content.latencies(costs, "unmeasured") == ({"a": 40, "c": 30}, "cpu x1")
+    assert content.latencies({}, "a") == ({}, "")
+
+
 def test_without_costs_there_is_no_latency(entries, records, teacher):
     bare = [dataclasses.replace(entry, costs=None) for entry in entries]
     assert "latency" not in content.build(bare, "linear alpha=1.0", records, {"large": teacher})[0]["costs"]
