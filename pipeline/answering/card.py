@@ -77,7 +77,7 @@ def model_card(facts: Facts) -> str:
 
 
 def _metadata(facts: Facts) -> str:
-    source = _source(facts.params, "validation")
+    source = _scored(facts.params)
     is_hub = facts.params["dataset"]["source"] not in ("synthetic", "files")
     results = [
         EvalResult(
@@ -105,9 +105,10 @@ def _metadata(facts: Facts) -> str:
     return data.to_yaml()
 
 
-def _source(params: dict[str, Any], split: str) -> str:
+def _scored(params: dict[str, Any]) -> str:
+    """What the questions that were scored come from."""
     dataset = params["dataset"]
-    return dataset[f"{split}_file"] if dataset["source"] == "files" else dataset["source"]
+    return dataset["validation_file"] if dataset["source"] == "files" else dataset["source"]
 
 
 def _summary(facts: Facts) -> str:
@@ -153,8 +154,7 @@ def _scores(facts: Facts) -> str:
     ]
     for name, values in facts.teachers.items():
         rows.append(f"| teacher {name} | {values['exact_match']:.2f} | {values['f1']:.2f} |")
-    source = _source(facts.params, "validation")
-    text = "\n".join(rows) + "\n\n" + f"{facts.metrics['questions']} validation questions of {source}"
+    text = "\n".join(rows) + "\n\n" + f"{facts.metrics['questions']} validation questions of {_scored(facts.params)}"
     if "f1_low" in facts.scores:
         text += "; intervals hold 95 %, paragraphs are resampled"
     if "NoAns_f1" in facts.metrics:

@@ -126,16 +126,21 @@ def group(runs: Sequence[Run]) -> list[Student]:
         if not taken.scores.equals(run.scores):
             print(f"left out: {run.name} has the params of {taken.name}, but other scores", file=sys.stderr)
     students = [list(seeds.values()) for seeds in settings.values()]
-    for first, *others in students:
-        for run in others:
-            if run.inputs != first.inputs:
-                print(
-                    f"warning: {run.name} had other questions, logits or another encoder than {first.name}; their "
-                    "difference counts as one of seeds",
-                    file=sys.stderr,
-                )
+    for seeds in students:
+        _warn_of_other_inputs(seeds)
     names = labels([with_defaults(seeds[0].params) for seeds in students])
     return [_student(name, seeds) for name, seeds in zip(names, students, strict=True)]
+
+
+def _warn_of_other_inputs(seeds: Sequence[Run]) -> None:
+    first, *others = seeds
+    for run in others:
+        if run.inputs != first.inputs:
+            print(
+                f"warning: {run.name} had other questions, logits or another encoder than {first.name}; their "
+                "difference counts as one of seeds",
+                file=sys.stderr,
+            )
 
 
 def _student(name: str, runs: Sequence[Run]) -> Student:

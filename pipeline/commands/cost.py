@@ -121,7 +121,9 @@ def stored(run: Run) -> Path:
     """
     machine = hashlib.blake2b(f"{platform.node()} {platform.machine()} {os.cpu_count()}".encode(), digest_size=4)
     weights = fingerprint(run, WEIGHTS)
-    windows = fingerprint(run, paths.features(paths.STUDENTS, "validation"))[:8]  # their mean length has the latency
+    windows = fingerprint(run, paths.features(paths.STUDENTS, "validation"))[
+        :8
+    ]  # a latency is that of their mean length
     return paths.costs() / f"{weights}-{windows}-{machine.hexdigest()}.json"
 
 

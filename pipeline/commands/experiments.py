@@ -150,8 +150,8 @@ def read_run(name: str, revision: str | None = None) -> Run:
 
 def inputs(lock: dict[str, Any]) -> str:
     """The hashes of what a student's training reads of earlier stages, as dvc.lock has them."""
-    outs = {out["path"]: out.get("md5") for stage in lock.get("stages", {}).values() for out in stage.get("outs", [])}
-    return json.dumps({str(path): outs.get(str(path)) for path in (paths.DATASET, paths.LOGITS, paths.BACKBONE)})
+    hashes = _hashes(lock)
+    return json.dumps({str(path): hashes.get(str(path)) for path in (paths.DATASET, paths.LOGITS, paths.BACKBONE)})
 
 
 def stale(params: dict[str, Any], lock: dict[str, Any]) -> str:
@@ -172,12 +172,17 @@ def stale(params: dict[str, Any], lock: dict[str, Any]) -> str:
                 return f"there is no {key}, and {name} ran with {ran}"
             if now != ran:
                 return f"{key} is {now}, and {name} ran with {ran}"
-    hashes = {out["path"]: out.get("md5") for stage in stages.values() for out in stage.get("outs", [])}
+    hashes = _hashes(lock)
     for name, stage in stages.items():
         for dep in stage.get("deps", []):
             if hashes.get(dep["path"], dep.get("md5")) != dep.get("md5"):
                 return f"{dep['path']} changed after {name} ran"
     return ""
+
+
+def _hashes(lock: dict[str, Any]) -> dict[str, str | None]:
+    """The hash of each output by its path."""
+    return {out["path"]: out.get("md5") for stage in lock.get("stages", {}).values() for out in stage.get("outs", [])}
 
 
 def _value(values: Any, key: str) -> Any:

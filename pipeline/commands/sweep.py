@@ -73,8 +73,8 @@ def arguments() -> argparse.ArgumentParser:
 
 def main(heads: list[str], seeds: list[int], settings: list[str]) -> None:
     load(paths.PARAMS)
-    cells = product(dict.fromkeys(heads), combinations(settings), dict.fromkeys(seeds))
-    wanted = different([experiment(head, seed, values) for head, values, seed in cells])
+    cells = product(heads, combinations(settings), seeds)
+    wanted = distinct([experiment(head, seed, values) for head, values, seed in cells])
     head = git("rev-parse", "--verify", "HEAD")
     state = changes(head)
     finished = finished_runs(wanted)
@@ -98,19 +98,18 @@ def main(heads: list[str], seeds: list[int], settings: list[str]) -> None:
 
 
 def combinations(settings: Sequence[str]) -> list[tuple[str, ...]]:
-    """Each different combination of the settings' values, as DVC's queue makes them: a=1,2 b=3 gives a=1 b=3, a=2 b=3.
+    """Each combination of the settings' values, as DVC's queue makes them: a=1,2 b=3 gives a=1 b=3, a=2 b=3.
 
     Raises:
         InputError: a setting is not of the form key=value.
     """
     try:
-        found = [tuple(values["params"]) for values in get_hydra_sweeps({"params": settings})]
+        return [tuple(values["params"]) for values in get_hydra_sweeps({"params": settings})]
     except (InvalidArgumentError, HydraException, OmegaConfBaseException):
         raise InputError(f"-S {' -S '.join(settings)}: a setting is KEY=VALUE or KEY=VALUE,VALUE") from None
-    return list(dict.fromkeys(found))
 
 
-def different(wanted: Sequence[Experiment]) -> list[Experiment]:
+def distinct(wanted: Sequence[Experiment]) -> list[Experiment]:
     """The experiments without those whose params equal those of an earlier one: alpha=1,1.0 is one experiment."""
     found: dict[str, Experiment] = {}
     for item in wanted:

@@ -30,7 +30,7 @@ def main(name: str) -> None:
     paths.writable(paths.training_cache())
     tokenizer = tokenization.load(verified(paths.tokenizer(name), "tokenize"))
     if params.train.epochs:
-        fine_tune(initial_model(params, name, len(tokenizer)), params, name, tokenizer.pad_token_id)
+        fine_tune(on_device(initial_model(params, name, len(tokenizer))), params, name, tokenizer.pad_token_id)
     elif processes().is_main_process:
         model = initial_model(params, name, len(tokenizer))
         model.save_pretrained(paths.empty_folder(paths.TEACHER / name))
@@ -50,7 +50,6 @@ def fine_tune(model: encoders.PreTrainedModel, params: Teacher, name: str, pad_t
             "already fine-tuned"
         )
     features = features.select(np.flatnonzero(features.labelled))
-    model = on_device(model)
     records = read_records(paths.DATASET / "train.parquet")
     names = [records[i]["id"] for i in features.record]
     inference.check_windows(model, features, names, pad_token_id)

@@ -20,14 +20,14 @@ def training_attention(model: PreTrainedModel, precision: str) -> tuple[str, str
     own: str = config._attn_implementation
     if model.device.type != "cpu" or own != "sdpa":
         return own, ""
-    if precision == "bfloat16" and _can_be(model, "eager"):
+    if precision == "bfloat16" and _can_change(model, "eager"):
         return "eager", " (faster in bfloat16 on a CPU)"
     dropout = max((getattr(config, name, None) or 0 for name in ATTENTION), default=0)
     return own, f" (not fused because of its dropout of {dropout:g})" if dropout else ""
 
 
-def _can_be(model: PreTrainedModel, implementation: str) -> bool:
-    """Whether transformers can change the model's attention; where it cannot, it warns and leaves it."""
+def _can_change(model: PreTrainedModel, implementation: str) -> bool:
+    """Whether transformers can change the model's attention to this; where it cannot, it warns and leaves it."""
     config: Any = encoder_config(model)
     with attention(model, implementation):
         return bool(config._attn_implementation == implementation)

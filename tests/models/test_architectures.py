@@ -111,13 +111,9 @@ def test_a_model_is_trained_in_the_precision_that_auto_takes(model_type, monkeyp
     losses = []
     for precision in ("auto", "float32"):
         twin = copy.deepcopy(model)
-        done = train(twin, features, PAD, replace(settings, precision), 0, loss=label_loss)
+        done = train(twin, features, PAD, settings.model_copy(update={"precision": precision}), 0, loss=label_loss)
         losses.append(done.first_loss)
     assert losses[0] == pytest.approx(losses[1], rel=0.2)
-
-
-def replace(settings, precision):
-    return settings.model_copy(update={"precision": precision})
 
 
 def label_loss(logits, batch):

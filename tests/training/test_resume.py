@@ -197,8 +197,9 @@ def launch():
 
     yield launch
     for process in started:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        for pid in (*(children(process.pid) if process.poll() is None else ()), process.pid):
+            with contextlib.suppress(ProcessLookupError):  # torchrun's workers have process groups of their own
+                os.killpg(pid, signal.SIGKILL)
 
 
 def children(pid):
