@@ -62,8 +62,6 @@ def main() -> None:
     pruning = Pruning(student, params.prune.amount)
     checkpoint = Checkpoint(paths.training_cache(), key(params, student, features, records, teacher))
     is_main = processes().is_main_process
-    if is_main:
-        paths.empty_folder(paths.CURVES)
 
     def evaluate(model: PreTrainedModel) -> Row:
         logits = inference.predict_distributed(model, features["validation"], tokenizer.pad_token_id)
@@ -76,6 +74,8 @@ def main() -> None:
         return {**row, "confidence_temperature": fit.temperature}
 
     with checkpoint.held():
+        if is_main:  # not before: the training that was waited for writes its curves
+            paths.empty_folder(paths.CURVES)
         result = train(
             student,
             features["train"],
