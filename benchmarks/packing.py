@@ -1,7 +1,9 @@
 """Inference without padding: windows are concatenated, and attention stays within each window.
 
-The benchmarks compare it with batches sorted by length. On CUDA, except in float32, attention is torch's `varlen_attn`.
-Elsewhere it is one `scaled_dot_product_attention` per window, which is slow and only for the test of equal logits.
+The benchmarks compare it with batches sorted by length. The model is called with transformers' kwargs for flattened
+batches (`FlashAttentionKwargs`), so that its `flash_attention_2` computes attention on CUDA where that is installed.
+Without it, torch's `varlen_attn` does. On a CPU and in float32 it is one `scaled_dot_product_attention` per window,
+which is slow and only for the test of equal logits.
 """
 
 from itertools import pairwise
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.utils import is_flash_attn_2_available
 
 from pipeline.models.batching import to_device
 from pipeline.questions.features import Features
@@ -26,25 +29,26 @@ def attention(
     attention_mask: None,
     scaling: float | None = None,
     *,
-    bounds: Tensor,
-    longest: int,
+    cu_seq_lens_q: Tensor,
+    max_length_q: int,
     **_,
 ) -> tuple[Tensor, None]:
     """(1, heads, T, d) each -> (1, T, heads, d), with attention within each window.
 
     Args:
-        bounds: (N + 1,) int32, the first of the T tokens of each of N windows, and T.
-        longest: tokens of the longest window.
+        cu_seq_lens_q: (N + 1,) int32, the first of the T tokens of each of N windows, and T.
+        max_length_q: tokens of the longest window.
     """
     query, key, value = (one[0].transpose(0, 1) for one in (query, key, value))  # (T, heads, d)
     if query.is_cuda and query.dtype != torch.float32:
         from torch.nn.attention.varlen import varlen_attn
 
         # pyrefly: ignore [bad-index]  only with return_aux is it a tuple
-        return varlen_attn(query, key, value, bounds, bounds, longest, longest, scale=scaling)[None], None
+        bounds, longest = (cu_seq_lens_q, cu_seq_lens_q), (max_length_q, max_length_q)
+        return varlen_attn(query, key, value, *bounds, *longest, scale=scaling)[None], None
     each = [
         scaled_dot_product_attention(*(one[begin:end].transpose(0, 1) for one in (query, key, value)), scale=scaling)
-        for begin, end in pairwise(bounds.tolist())
+        for begin, end in pairwise(cu_seq_lens_q.tolist())
     ]
     return torch.cat(each, dim=1).transpose(0, 1)[None], None
 
@@ -68,8 +72,9 @@ def packs(lengths: np.ndarray, max_tokens: int) -> list[np.ndarray]:
 def predict(
     model: PreTrainedModel, features: Features, indices: np.ndarray, max_tokens: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Like `pipeline.models.inference.predict`, for a BERT; changes the model's attention to `packed`."""
-    model.set_attn_implementation(NAME)
+    """Like `pipeline.models.inference.predict`, for a BERT; changes how the model computes attention."""
+    flash = model.device.type == "cuda" and model.dtype != torch.float32 and is_flash_attn_2_available()
+    model.set_attn_implementation("flash_attention_2" if flash else NAME)
     model.eval()
     computed = []
     for part in packs(features.lengths[indices], max_tokens):
@@ -81,12 +86,15 @@ def predict(
         input_ids, token_type_ids, position_ids = (
             to_device(torch.from_numpy(one.astype(np.int64)), model.device)[None] for one in ids
         )
+        cu_seq_lens, max_length = to_device(torch.from_numpy(bounds), model.device), int(lengths.max())
         output = model(
             input_ids=input_ids,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
-            bounds=to_device(torch.from_numpy(bounds), model.device),
-            longest=int(lengths.max()),
+            cu_seq_lens_q=cu_seq_lens,
+            cu_seq_lens_k=cu_seq_lens,
+            max_length_q=max_length,
+            max_length_k=max_length,
         )
         computed.append((output.start_logits[0].float(), output.end_logits[0].float()))
     start_logits, end_logits = (torch.cat(end).cpu().numpy() for end in zip(*computed, strict=True))
