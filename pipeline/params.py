@@ -357,13 +357,21 @@ def load(path: Path) -> Params:
     Raises:
         InputError: the file is missing, not YAML, or has wrong keys; names the file, each key, and valid values.
     """
+    return check(read(path), str(path))
+
+
+def read(path: Path) -> Any:
+    """The values of a params file, unchecked.
+
+    Raises:
+        InputError: the file is missing, or not YAML.
+    """
     try:
-        values = parse(path.read_text(encoding="utf-8"))
+        return parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} is missing; `cp presets/default.yaml {path}` restores the default") from None
     except ValueError as error:
         raise InputError(f"{path} is not YAML in UTF-8: {' '.join(str(error).split())}") from None
-    return check(values, str(path))
 
 
 def check(values: Any, source: str) -> Params:

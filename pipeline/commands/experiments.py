@@ -1,6 +1,5 @@
 """The scored students of this repository, as DVC knows them: the workspace, commits, branches and experiments."""
 
-import functools
 import io
 import json
 import sys
@@ -19,12 +18,12 @@ from dvc.scm import NoSCMError, RevError
 
 from pipeline import paths
 from pipeline.checksums import SUMS, matches
+from pipeline.commands.lockfile import inputs, stale
 from pipeline.errors import InputError, rebuild
 from pipeline.params import check, parse
 from pipeline.scores.question_scores import QUESTIONS, fingerprint
 
 WORKSPACE = "workspace"
-ABSENT = object()
 ROUNDING = 1e-3  # of the scores in metrics/eval.json
 BUILD = "run `dvc repro` there and commit dvc.lock, or `dvc pull`"
 
@@ -146,47 +145,6 @@ def read_run(name: str, revision: str | None = None) -> Run:
     if difference := stale(params, lock):
         raise InputError(f"the scores of {name} are not those of its params.yaml: {difference}; {BUILD}")
     return Run(name, params, metrics, scores, files, inputs(lock))
-
-
-def inputs(lock: dict[str, Any]) -> str:
-    """The hashes of what a student's training reads of earlier stages, as dvc.lock has them."""
-    hashes = _hashes(lock)
-    return json.dumps({str(path): hashes.get(str(path)) for path in (paths.DATASET, paths.LOGITS, paths.BACKBONE)})
-
-
-def stale(params: dict[str, Any], lock: dict[str, Any]) -> str:
-    """What differs between the params and what DVC ran with, or between what two stages ran with; "" if nothing does.
-
-    Params that were edited after the scores, and runs that were interrupted between two stages, have scores of others.
-
-    Args:
-        lock: content of dvc.lock; a stage that it does not have is not compared.
-    """
-    stages = lock.get("stages", {})
-    for name, stage in stages.items():
-        for key, ran in stage.get("params", {}).get(str(paths.PARAMS), {}).items():
-            now = functools.reduce(_value, key.split("."), params)
-            if now is ABSENT and key.startswith("teacher.models."):
-                continue  # dvc.lock still has the teachers that were removed from the params
-            if now is ABSENT:
-                return f"there is no {key}, and {name} ran with {ran}"
-            if now != ran:
-                return f"{key} is {now}, and {name} ran with {ran}"
-    hashes = _hashes(lock)
-    for name, stage in stages.items():
-        for dep in stage.get("deps", []):
-            if hashes.get(dep["path"], dep.get("md5")) != dep.get("md5"):
-                return f"{dep['path']} changed after {name} ran"
-    return ""
-
-
-def _hashes(lock: dict[str, Any]) -> dict[str, str | None]:
-    """The hash of each output by its path."""
-    return {out["path"]: out.get("md5") for stage in lock.get("stages", {}).values() for out in stage.get("outs", [])}
-
-
-def _value(values: Any, key: str) -> Any:
-    return values.get(key, ABSENT) if isinstance(values, dict) else ABSENT
 
 
 def fetch(run: Run, path: Path, folder: Path) -> Path:

@@ -1,14 +1,17 @@
 """show: print the scores of the teachers and of the student side by side.
 
 With unanswerable questions, F1 of those with and without an answer too, and how many are answered with none.
-Reads metrics/teacher.json and metrics/eval.json. Computes and writes nothing.
+Reads metrics/teacher.json and metrics/eval.json, and says if the params or a stage changed after them. Computes and
+writes nothing.
 """
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
-from pipeline import cli, paths
+from pipeline import cli, params, paths
+from pipeline.commands.lockfile import stale
 from pipeline.errors import InputError
 
 COLUMNS = {
@@ -32,6 +35,8 @@ def main() -> None:
     for name, row in rows.items():
         cells = (f"{row[key]:{len(title) + 2}{'d' if key == 'questions' else '.2f'}}" for key, title in columns.items())
         print(f"{name:{width}}" + "".join(cells))
+    if paths.LOCK.exists() and (difference := stale(params.read(paths.PARAMS), params.read(paths.LOCK))):
+        print(f"these are scores of an earlier run: {difference}; `dvc repro` makes those of now", file=sys.stderr)
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -6,14 +6,13 @@ from pipeline import paths
 from pipeline.commands.experiments import (
     Run,
     experiments,
-    inputs,
     read_params,
     read_questions,
     read_run,
     refuse_other_questions,
     scored_runs,
-    stale,
 )
+from pipeline.commands.lockfile import inputs, stale
 from pipeline.errors import InputError
 from pipeline.scores.question_scores import write_question_scores
 from tests.commands import scored
