@@ -43,8 +43,8 @@ def attention(
     if query.is_cuda and query.dtype != torch.float32:
         from torch.nn.attention.varlen import varlen_attn
 
-        # pyrefly: ignore [bad-index]  only with return_aux is it a tuple
         bounds, longest = (cu_seq_lens_q, cu_seq_lens_q), (max_length_q, max_length_q)
+        # pyrefly: ignore [bad-index]  only with return_aux is it a tuple
         return varlen_attn(query, key, value, *bounds, *longest, scale=scaling)[None], None
     each = [
         scaled_dot_product_attention(*(one[begin:end].transpose(0, 1) for one in (query, key, value)), scale=scaling)
