@@ -142,13 +142,23 @@ def read_questions(lines: TextIO, path: Path) -> Iterator[dict[str, Any]]:
         if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("question", "context")):
             raise InputError(f"{where}: each line must be an object with the texts `question` and `context`")
         check_question(row["question"], where)
+        check_text(row["context"], where)
         yield row
 
 
 def check_question(question: str, where: str) -> str:
     if not question.strip():
         raise InputError(f"{where}: the question is empty")
-    return question
+    return check_text(question, where)
+
+
+def check_text(text: str, where: str) -> str:
+    """The text. JSON, and an argument that is not UTF-8, can have half of a surrogate pair, which is no character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{where}: {text[error.start]!a} is half of a surrogate pair, which is no character") from None
+    return text
 
 
 @contextmanager
