@@ -90,11 +90,14 @@ def check_source(source: str, revision: str | None, kind: str, *keywords: str) -
         kind: `model` or `dataset`.
 
     Raises:
-        ValueError: it is none of them.
+        ValueError: it is none of them, or has a revision and is no hub id.
     """
+    in_folder = source.startswith("data/raw/") and kind == "model"
+    if revision is not None and (in_folder or source in keywords):
+        raise ValueError(f"'{source}' is no hub id, so its revision must be null")
     if source in keywords:
         return
-    if source.startswith("data/raw/") and kind == "model":
+    if in_folder:
         check_path(source)
         return
     if not HUB_ID.fullmatch(source) or Path(source).exists():
@@ -124,6 +127,7 @@ class Dataset(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        check_source(self.source, self.revision, "dataset", "synthetic", "files")
         if self.source == "files":
             for key in ("train_file", "validation_file"):
                 if not getattr(self, key):
@@ -131,11 +135,8 @@ class Dataset(Section):
                 check_path(getattr(self, key))
         elif self.train_file or self.validation_file:
             raise ValueError(f"train_file and validation_file need source 'files', not '{self.source}'")
-        elif self.source == "synthetic":
-            if not (self.train_size and self.validation_size):
-                raise ValueError("source 'synthetic' needs train_size and validation_size")
-        else:
-            check_source(self.source, self.revision, "dataset", "synthetic", "files")
+        elif self.source == "synthetic" and not (self.train_size and self.validation_size):
+            raise ValueError("source 'synthetic' needs train_size and validation_size")
         return self
 
 
@@ -165,7 +166,10 @@ class Train(Section):
     epochs: int = Field(ge=0, description="passes over the training windows")
     max_steps: int | None = Field(None, ge=1, description="maximum optimizer steps; null: no limit")
     time_limit_minutes: float | None = Field(
-        None, gt=0, description="maximum minutes of training, evaluation not counted; null: no limit"
+        None,
+        gt=0,
+        description="maximum minutes of training, evaluation not counted; the linear schedule takes no account of it; "
+        "null: no limit",
     )
     evaluate_minutes: float | None = Field(
         None, gt=0, description="minutes of training between evaluations; null: evaluate after each epoch"

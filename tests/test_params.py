@@ -295,6 +295,8 @@ def test_a_path_as_dataset_source_is_refused_and_the_error_names_source_files(re
         ({"teacher.models": {"a b": {}}}, "teacher.models.a b: a teacher's name has lower-case letters"),
         ({"teacher.models": {"student": {}}}, "and is not student or mean (it is 'student')"),
         ({"train.epochs": 0}, "train.epochs must be at least 1"),
+        ({"backbone.revision": COMMIT}, "backbone.model: 'large' is no hub id, so its revision must be null"),
+        ({"dataset.revision": COMMIT}, "dataset: 'synthetic' is no hub id, so its revision must be null"),
         ({"tokenize.max_length": 600}, "tokenize.max_length 600 is more than teacher.config's max_position_embeddings"),
         ({"backbone.layers": [2, 0]}, "layers [2, 0] must be in increasing order, without duplicates"),
         ({"backbone.layers": [1, 1]}, "layers [1, 1] must be in increasing order, without duplicates"),
