@@ -72,7 +72,7 @@ def main() -> None:
     metrics.write_json(vars(fit), folder / "calibration.json")
     write_question_scores(table, paths.question_scores(folder))
     seal(folder)
-    warn_below_floor("the student", scores["f1"], records)
+    warn_below_floor("the student", scores["f1"], records, params.evaluate.metric)
 
 
 def window_losses(features: Features, logits: metrics.Logits, teacher: metrics.Logits) -> np.ndarray:

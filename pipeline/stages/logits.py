@@ -49,7 +49,7 @@ def main() -> None:
         scores = score_teachers(teachers, records["validation"], params.evaluate)
         metrics.write_json(scores, paths.TEACHER_METRICS)
         for name, score in scores.items():
-            warn_below_floor(f"teacher {name}", score["f1"], records["validation"])
+            warn_below_floor(f"teacher {name}", score["f1"], records["validation"], params.evaluate.metric)
 
 
 def cache_pulled(folder: Path) -> None:
