@@ -60,9 +60,16 @@ def teacher_rows(
     dtype: str,
     progress: Callable[[int, int], None] = lambda windows, tokens: None,
 ) -> Rows:
-    """The teacher's logits for the windows at `indices`."""
+    """The teacher's logits for the windows at `indices`.
+
+    Args:
+        dtype: of the stored logits. Their precision is the encoder's; the output layer may have another.
+
+    Raises:
+        InputError: see `as_rows`.
+    """
     logits = inference.predict(teacher, features, pad_token_id, indices, progress)
-    return as_rows(features, indices, logits, dtype, str(teacher.dtype).removeprefix("torch."))
+    return as_rows(features, indices, logits, dtype, str(teacher.base_model.dtype).removeprefix("torch."))
 
 
 def as_rows(features: Features, indices: np.ndarray, logits: Logits, dtype: str, precision: str) -> Rows:
