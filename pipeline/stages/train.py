@@ -29,7 +29,7 @@ from pipeline.training.checkpoints import Checkpoint, run_key
 from pipeline.training.dropout import with_dropout
 from pipeline.training.loop import Losses, train
 from pipeline.training.losses import Pair, distillation
-from pipeline.training.pruning import Pruning
+from pipeline.training.pruning import Pruning, check_prunable
 from pipeline.training.run import Row, Run, has_learnt
 
 # the columns plotted in dvc.yaml; `soft` is empty without distillation
@@ -53,6 +53,7 @@ def main() -> None:
         features["train"] = with_labels(features["train"])
 
     backbone = encoders.load_encoder(verified(paths.BACKBONE, "backbone"))
+    check_prunable(backbone, params.prune.amount)
     student = on_device(Student.from_encoder(backbone, params.head, params.seed))
     config: Any = student.config
     student = with_dropout(student, params.train.dropout, params.train.attention_dropout)

@@ -8,12 +8,34 @@ renamed, and the saved model is the original architecture with zeros in its weig
 import torch
 from torch import Tensor, nn
 
+from pipeline.errors import InputError
+
+LEAST_SHARE = 0.5
+
 
 def magnitude_mask(weight: Tensor, amount: float) -> Tensor:
     """Bool, of the weight's shape: False for the round(amount * size) entries with the smallest absolute values."""
     mask = torch.ones_like(weight, dtype=torch.bool).flatten()
     mask[torch.topk(weight.detach().abs().flatten(), round(amount * weight.numel()), largest=False).indices] = False
     return mask.view_as(weight)
+
+
+def check_prunable(encoder: nn.Module, amount: float) -> None:
+    """Check that an encoder's matrices are those of `nn.Linear`, if an amount is to be pruned.
+
+    GPT-2 and SqueezeBERT have convolutions instead, mixtures of experts have stacked matrices.
+
+    Raises:
+        InputError: less than half of its weights, without embeddings, are in linear layers.
+    """
+    matrices = sum(weight.numel() for weight in encoder.parameters() if weight.dim() > 1)
+    matrices -= sum(module.weight.numel() for module in encoder.modules() if isinstance(module, nn.Embedding))
+    linear = sum(module.weight.numel() for module in encoder.modules() if isinstance(module, nn.Linear))
+    if amount and linear < LEAST_SHARE * matrices:
+        raise InputError(
+            f"prune.amount {amount}: {linear / matrices:.0%} of the weights of {type(encoder).__name__} are in linear "
+            "layers, which alone are pruned; set it to 0, or choose another backbone"
+        )
 
 
 class Pruning:

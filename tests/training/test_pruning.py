@@ -3,7 +3,9 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from pipeline.training.pruning import Pruning, magnitude_mask
+from pipeline.errors import InputError
+from pipeline.training.pruning import Pruning, check_prunable, magnitude_mask
+from tests.models import architectures
 
 
 def model():
@@ -54,3 +56,16 @@ def test_an_amount_of_zero_changes_nothing():
     network, whole = model(), model()
     assert Pruning(network, 0.0).masks == []
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), whole.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("model_type", ["bert", "modernbert", "llama", "t5"])
+def test_encoders_of_linear_layers_can_be_pruned(model_type):
+    check_prunable(architectures.model(model_type).base_model, 0.5)
+
+
+@pytest.mark.parametrize("model_type", ["gpt2", "squeezebert", "ibert", "mixtral"])
+def test_an_encoder_of_other_layers_is_not_pruned_in_part(model_type):
+    encoder = architectures.model(model_type).base_model
+    with pytest.raises(InputError, match=r"prune\.amount 0\.5: \d+% of the weights of \w+ are in linear layers"):
+        check_prunable(encoder, 0.5)
+    check_prunable(encoder, 0.0)
