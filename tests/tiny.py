@@ -43,7 +43,8 @@ ALL_STAGES = (*DATA_STAGES, train, evaluate)
 def write_params(**changes):
     """Write params.yaml: TINY, with `changes` merged into its sections."""
     values = {
-        key: {**value, **changes.get(key, {})} if isinstance(value, dict) else value for key, value in TINY.items()
+        key: {**value, **changes.get(key, {})} if isinstance(value, dict) else changes.get(key, value)
+        for key, value in TINY.items()
     }
     paths.PARAMS.write_text(yaml.safe_dump(values))
 

@@ -12,7 +12,7 @@ from contextlib import nullcontext, suppress
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import broadcast
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -110,7 +110,9 @@ class _Loop:
         self.loss, self.evaluate, self.after_step = loss, evaluate, after_step
         self.checkpoint, self.report = checkpoint, report
         processes()
-        self.accelerator = Accelerator(mixed_precision="no")  # overrides the launcher's setting
+        # some encoders have weights that a batch does not use: poolers, other experts; precision as in the params
+        unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+        self.accelerator = Accelerator(mixed_precision="no", kwargs_handlers=[unused])
         self.float32_precision = "high" if self.accelerator.device.type == "cuda" else "highest"  # "high" is TF32
         self.unwrapped = model.to(self.accelerator.device)
         precision, reason = hardware.training_precision(self.unwrapped, settings.precision)
@@ -154,6 +156,13 @@ class _Loop:
                     self.step(indices, parts, began)
                 progress.update()
         run.stopped_by = stopped_by
+        if main and stopped_by == "time_limit" and self.settings.schedule == "linear":
+            print(
+                f"warning: train.time_limit_minutes ended the training at step {run.steps} of the schedule's "
+                f"{self.plan.steps}, at {self.plan.learning_rate_factor(run.steps - 1):.0%} of learning_rate; set "
+                "train.max_steps to the steps that the time allows, or train.schedule to constant or exponential",
+                file=sys.stderr,
+            )
         try:
             self.save_checkpoint()  # in case the caller fails to save the result
         except (OSError, InputError) as error:

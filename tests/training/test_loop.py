@@ -1,4 +1,5 @@
 import functools
+import re
 import signal
 
 import numpy as np
@@ -54,6 +55,17 @@ def test_the_time_limit_counts_steps_but_not_evaluation(features, monkeypatch):
     assert (result.stopped_by, result.steps, result.seconds) == ("time_limit", 10, 60.0)
     assert [row["step"] for row in result.evaluations] == [3, 6, 9, 10]
     assert result.curve[-1]["step"] == 10
+
+
+@pytest.mark.parametrize("schedule", ["linear", "constant"])
+def test_a_linear_schedule_that_the_time_limit_cut_off_is_warned_about(features, monkeypatch, capsys, schedule):
+    clock = [0.0]
+    monkeypatch.setattr(training.time, "perf_counter", lambda: clock[0])
+    settings = SETTINGS.model_copy(update={"time_limit_minutes": 0.1, "schedule": schedule})
+    _, result = run(features, settings, after_step=lambda: clock.__setitem__(0, clock[0] + 6.0))
+    assert (result.stopped_by, result.steps) == ("time_limit", 1)
+    warning = r"warning: train\.time_limit_minutes ended the training at step 1 of the schedule's \d+, at \d+% of "
+    assert bool(re.search(warning, capsys.readouterr().err)) == (schedule == "linear")
 
 
 def test_keep_best_ends_with_the_weights_of_the_highest_f1(features):

@@ -228,6 +228,35 @@ def test_two_processes_take_the_same_steps_as_one(with_logits, launch):
     assert len((paths.CURVES / "validation.tsv").read_text().splitlines()) == len(scores.splitlines())
 
 
+# an encoder with a layer that no batch uses, as XLNet and SqueezeBERT have
+UNUSED = """
+from torch import nn
+from pipeline.cli import report_errors
+from pipeline.models.student import Student
+from pipeline.stages import train
+
+from_encoder = Student.from_encoder
+
+def with_unused_layer(*arguments):
+    student = from_encoder(*arguments)
+    student.encoder.unused = nn.Linear(4, 4)
+    return student
+
+Student.from_encoder = with_unused_layer
+report_errors(train.main)
+"""
+
+
+def test_two_processes_train_an_encoder_with_unused_weights(with_logits, launch):
+    write_params(head="cnn3", train={"epochs": 1})
+    run_all(backbone)
+    Path("unused.py").write_text(UNUSED)
+    process = launch("unused")
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, output
+    assert len(curve()) >= 1
+
+
 # the second process opens the cache late, when the first may already have added shards to it
 LATE = """
 import time
