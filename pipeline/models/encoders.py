@@ -50,6 +50,8 @@ logging.disable_progress_bar()
 
 # keys that transformers writes into every config.json and that do not change what a model computes
 VOLATILE = {"transformers_version", "_name_or_path", "architectures", "dtype", "torch_dtype"}
+# lists of a config that can be as long as the encoder has layers, and are not about them
+NOT_BY_LAYER = VOLATILE | {"pos_att_type"}  # DeBERTa's kinds of attention
 
 
 def load_qa_model(
@@ -157,6 +159,8 @@ def keep_layers(encoder: PreTrainedModel, layers: list[int] | None) -> PreTraine
         raise InputError(f"backbone.layers: {kind} has no single list of layers; leave it null")
     if layers[-1] >= count:
         raise InputError(f"backbone.layers {layers}: the encoder has layers 0 to {count - 1}")
+    if layers != list(range(len(layers))) and _computes_by_position(encoder.config):
+        raise InputError(f"backbone.layers {layers}: a layer of {kind} computes by its position; keep the first layers")
     config = _cut_config(encoder.config, layers)
     stack: Any = encoder.get_submodule(stacks[0])
     encoder.set_submodule(stacks[0], nn.ModuleList(stack[i] for i in layers))
@@ -174,15 +178,27 @@ def _cut_config(config: PretrainedConfig, layers: list[int]) -> PretrainedConfig
     """The config of an encoder with only the given layers."""
     cut = copy.deepcopy(config)
     for key, values in config.to_dict().items():
-        if isinstance(values, list) and len(values) == config.num_hidden_layers and key not in VOLATILE:
+        if isinstance(values, list) and len(values) == config.num_hidden_layers and key not in NOT_BY_LAYER:
             setattr(cut, key, [values[i] for i in layers])
     cut.num_hidden_layers = len(layers)
     return pretrained.parse_config(type(config), cut.to_dict(), "backbone.layers")
 
 
+def _computes_by_position(config: PretrainedConfig) -> bool:
+    """Whether a layer's formula has its index: DiffLlama's attention, and GPT-2's with an option."""
+    return config.model_type == "diffllama" or getattr(config, "scale_attn_by_inverse_layer_idx", False)
+
+
 def bfloat16_encoder(model: PreTrainedModel) -> PreTrainedModel:
-    """Convert the encoder to bfloat16 in place, weights and computation; the output layer stays in float32."""
+    """Convert the encoder to bfloat16 in place, weights and computation; the output layer stays in float32.
+
+    So do the frequencies of rotary positions, as transformers loads them: rounded, a distant token's angle is wrong.
+    """
+    frequencies = {name: buffer for name, buffer in model.base_model.named_buffers() if name.endswith("inv_freq")}
     encoder = model.base_model.to(torch.bfloat16)
+    for name, buffer in frequencies.items():
+        parent, _, own = name.rpartition(".")
+        encoder.get_submodule(parent).register_buffer(own, buffer, persistent=False)
     encoder.register_forward_hook(_last_hidden_state_in_float32)
     return model
 

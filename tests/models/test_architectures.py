@@ -67,6 +67,10 @@ def test_logits_alone_padded_and_in_batches_are_those_of_the_library(model_type,
         np.testing.assert_allclose(predict(model, features, budget), expected, atol=1e-5 * answers, rtol=0)
     rough = predict(encoders.bfloat16_encoder(model), features, 1000)
     assert np.isfinite(rough).all()
+    for name, buffer in model.named_buffers():
+        assert not name.endswith("inv_freq") or buffer.dtype == torch.float32
+    rows = teacher_rows(model, features, np.arange(len(features)), PAD, "float32")
+    assert rows.precision == ("bfloat16",)
 
 
 @pytest.mark.parametrize("model_type", WORKING)
@@ -252,6 +256,34 @@ def test_an_encoder_with_fewer_layers_is_the_same_after_a_save(model_type, chang
     logits = [predict(Student.from_encoder(model, "linear", 0), features, 1000) for model in (encoder, loaded, whole)]
     np.testing.assert_array_equal(logits[0], logits[1])
     assert not np.allclose(logits[0], logits[2], atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "changes", "layer"),
+    [
+        ("bert", {}, 1),
+        ("deberta-v2", {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "share_att_key": True}, 1),
+        ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, 0),
+        ("diffllama", {}, 0),
+    ],
+)
+def test_a_layer_that_was_kept_computes_what_it_did(model_type, changes, layer, predict):
+    whole, copy = (architectures.model(model_type, num_hidden_layers=2, **changes).base_model for _ in range(2))
+    (name,) = (name for name, part in whole.named_modules() if isinstance(part, torch.nn.ModuleList) and len(part) == 2)
+    whole.set_submodule(name, torch.nn.ModuleList([whole.get_submodule(name)[layer]]))
+    whole.config.num_hidden_layers = 1
+    inputs = {"input_ids": torch.arange(5, 17)[None], "attention_mask": torch.ones(1, 12, dtype=torch.long)}
+    with torch.inference_mode():
+        expected, found = (model.eval()(**inputs)[0] for model in (whole, encoders.keep_layers(copy, [layer])))
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("model_type", ["gpt2", "diffllama"])
+def test_a_layer_that_computes_by_its_position_is_not_moved(model_type):
+    changes = {"scale_attn_by_inverse_layer_idx": True} if model_type == "gpt2" else {}
+    encoder = architectures.model(model_type, num_hidden_layers=2, **changes).base_model
+    with pytest.raises(InputError, match=r"backbone\.layers \[1\]: a layer of .* computes by its position"):
+        encoders.keep_layers(encoder, [1])
 
 
 def test_layers_that_are_not_alike_cannot_replace_each_other():
