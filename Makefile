@@ -20,7 +20,7 @@ help:
 	@echo "make test         run the tests; FAST=1 leaves out the slow ones"
 	@echo "make lint         ruff, formatting and types"
 	@echo "make format       format the code"
-	@echo "make bench        run every benchmark at a small size"
+	@echo "make bench        run four benchmarks at a small size"
 	@echo "make hooks        have git run 'make lint' before each commit"
 
 repro: .venv/installed

@@ -1,3 +1,4 @@
+import re
 import sys
 import threading
 
@@ -87,3 +88,16 @@ def test_only_the_main_process_of_a_stage_waits(stage, other, monkeypatch):
 def test_a_stage_leaves_no_lock_file(stage, tmp_path):
     assert stage() == ["works"]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("none/out.md", "there is no folder .*none"), ("folder", "folder is a folder; give a file")]
+)
+def test_a_file_that_cannot_be_written_is_refused_before_any_work(name, message, tmp_path, capsys):
+    (tmp_path / "folder").mkdir()
+    parser = cli.parser("pipeline.commands.compare", "")
+    parser.add_argument("--out", type=cli.output_file)
+    assert parser.parse_args(["--out", str(tmp_path / "new.md")]).out == tmp_path / "new.md"
+    with pytest.raises(SystemExit, match="2"):
+        parser.parse_args(["--out", str(tmp_path / name)])
+    assert re.search(f"argument --out: {message}", capsys.readouterr().err)

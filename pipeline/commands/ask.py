@@ -36,7 +36,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("questions", nargs="*", metavar="QUESTION")
     parser.add_argument("--context", type=Path, metavar="FILE", help="the text; by default, or with -, standard input")
     parser.add_argument("--batch", type=Path, metavar="FILE", help="questions and contexts as JSON Lines; - is stdin")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write there, not to standard output")
+    parser.add_argument("--out", type=cli.output_file, metavar="FILE", help="write there, not to standard output")
     parser.add_argument(
         "--student", default=str(paths.STUDENT), metavar="FOLDER|REV|EXP", help="by default %(default)s"
     )

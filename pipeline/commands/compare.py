@@ -71,7 +71,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--baseline", metavar="REV|EXP", help="by default the first run named or read")
     parser.add_argument("--slices", action="store_true", help="scores on slices of the questions, not the leaderboard")
     parser.add_argument("--format", choices=FORMATS, default="markdown")
-    parser.add_argument("--out", metavar="FILE", type=Path, help="write there, not to the terminal")
+    parser.add_argument("--out", metavar="FILE", type=cli.output_file, help="write there, not to the terminal")
     return parser
 
 

@@ -18,7 +18,7 @@ PAGE = Path("page.html")
 def arguments() -> argparse.ArgumentParser:
     parser = cli.parser("pipeline.commands.page", __doc__)
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="an exported student")
-    parser.add_argument("--out", metavar="FILE", type=Path, default=PAGE, help=f"by default {PAGE}")
+    parser.add_argument("--out", metavar="FILE", type=cli.output_file, default=PAGE, help=f"by default {PAGE}")
     parser.add_argument(
         "--precision", choices=list(MODELS), help="of the model; by default int8, or float32 if that is all there is"
     )

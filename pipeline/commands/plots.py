@@ -36,7 +36,7 @@ PAGE = """<!doctype html>
 def arguments() -> argparse.ArgumentParser:
     parser = cli.parser("pipeline.commands.plots", __doc__)
     parser.add_argument("names", nargs="*", metavar="REV|EXP", help="by default HEAD and the workspace")
-    parser.add_argument("--out", metavar="FILE", type=Path, default=PLOTS, help=f"by default {PLOTS}")
+    parser.add_argument("--out", metavar="FILE", type=cli.output_file, default=PLOTS, help=f"by default {PLOTS}")
     return parser
 
 

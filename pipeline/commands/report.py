@@ -32,7 +32,7 @@ def arguments() -> argparse.ArgumentParser:
         help="by default HEAD, the workspace, and every experiment of the repository",
     )
     parser.add_argument("--baseline", metavar="REV|EXP", help="by default the first run named or read")
-    parser.add_argument("--out", metavar="FILE", type=Path, default=REPORT, help=f"by default {REPORT}")
+    parser.add_argument("--out", metavar="FILE", type=cli.output_file, default=REPORT, help=f"by default {REPORT}")
     return parser
 
 

@@ -36,7 +36,7 @@ def main() -> None:
         cells = (f"{row[key]:{len(title) + 2}{'d' if key == 'questions' else '.2f'}}" for key, title in columns.items())
         print(f"{name:{width}}" + "".join(cells))
     if paths.LOCK.exists() and (difference := stale(params.read(paths.PARAMS), params.read(paths.LOCK))):
-        print(f"these are scores of an earlier run: {difference}; `dvc repro` makes those of now", file=sys.stderr)
+        print(f"these are scores of an earlier run: {difference}; `dvc repro` updates them", file=sys.stderr)
 
 
 def read(path: Path) -> dict[str, Any]:
