@@ -1,7 +1,6 @@
 """The HTTP service: `POST /answer`, `/health`, and a page."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -20,7 +19,6 @@ from pipeline.web.service.limits import Limits
 from pipeline.web.service.schema import About, Answer, Answered, Ask, Error, Health
 from pipeline.web.service.served import Pair, Served, TooLong
 
-LOG = logging.getLogger("uvicorn.error")
 STATUSES = {
     400: "the body cannot be read",
     403: "the request comes from another site",
