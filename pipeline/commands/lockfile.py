@@ -23,12 +23,10 @@ def stale(params: dict[str, Any], lock: dict[str, Any]) -> str:
     Args:
         lock: content of dvc.lock; a stage that it does not have is not compared.
     """
-    stages = lock.get("stages", {})
+    stages = {name: stage for name, stage in lock.get("stages", {}).items() if not _is_of_removed(name, params)}
     for name, stage in stages.items():
         for key, ran in stage.get("params", {}).get(str(paths.PARAMS), {}).items():
             now = functools.reduce(_value, key.split("."), params)
-            if now is ABSENT and key.startswith("teacher.models."):
-                continue  # dvc.lock still has the teachers that were removed from the params
             if now is ABSENT:
                 return f"there is no {key}, and {name} ran with {ran}"
             if now != ran:
@@ -39,6 +37,13 @@ def stale(params: dict[str, Any], lock: dict[str, Any]) -> str:
             if hashes.get(dep["path"], dep.get("md5")) != dep.get("md5"):
                 return f"{dep['path']} changed after {name} ran"
     return ""
+
+
+def _is_of_removed(stage: str, params: dict[str, Any]) -> bool:
+    """Whether a stage is that of a teacher that the params no longer have; dvc.lock keeps it."""
+    name, _, teacher = stage.partition("@")
+    models = functools.reduce(_value, ("teacher", "models"), params)
+    return name == "teacher" and not (isinstance(models, dict) and teacher in models)
 
 
 def _hashes(lock: dict[str, Any]) -> dict[str, str | None]:

@@ -35,7 +35,7 @@ def main() -> None:
     for name, row in rows.items():
         cells = (f"{row[key]:{len(title) + 2}{'d' if key == 'questions' else '.2f'}}" for key, title in columns.items())
         print(f"{name:{width}}" + "".join(cells))
-    if paths.LOCK.exists() and (difference := stale(params.read(paths.PARAMS), params.read(paths.LOCK))):
+    if paths.LOCK.exists() and (difference := stale(params.read(paths.PARAMS), params.read(paths.LOCK) or {})):
         print(f"these are scores of an earlier run: {difference}; `dvc repro` updates them", file=sys.stderr)
 
 

@@ -111,7 +111,9 @@ def test_metrics_are_read_as_they_are():
 
 LOCK = {
     "stages": {
-        "teacher@removed": {"params": {"params.yaml": {"teacher.models.removed": {"model": "new"}}}},
+        "teacher@removed": {
+            "params": {"params.yaml": {"teacher.models.removed": {"model": "new"}, "teacher.train": {"epochs": 99}}}
+        },
         "train": {
             "deps": [{"path": "pipeline/train.py", "md5": "1"}],
             "params": {"params.yaml": {"head": "linear", "seed": 0, "train": scored.params()["train"]}},
@@ -155,7 +157,12 @@ def test_params_are_compared_with_those_of_the_run(values, message):
 
 
 def test_a_key_that_is_gone_is_a_difference_unless_it_was_a_teachers():
-    lock = {"stages": {"train": {"params": {"params.yaml": {"prune.amount": 0.5, "teacher.models.gone": {}}}}}}
+    lock = {
+        "stages": {
+            "train": {"params": {"params.yaml": {"prune.amount": 0.5}}},
+            "teacher@gone": {"params": {"params.yaml": {"teacher.models.gone": {}, "teacher.config": {"a": 1}}}},
+        }
+    }
     assert stale({"prune": {}}, lock) == "there is no prune.amount, and train ran with 0.5"
     assert stale({"prune": {"amount": 0.5}}, lock) == ""
     assert stale({"prune": None}, lock).startswith("there is no prune.amount")
