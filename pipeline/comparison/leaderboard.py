@@ -119,8 +119,8 @@ def _scores(student: Student, paragraphs: np.ndarray) -> dict[str, Any]:
 
 
 def _differences(others: Sequence[Student], base: Student, paragraphs: np.ndarray) -> list[dict[str, Any]]:
-    f1 = [compare(student.f1, base.f1, paragraphs) for student in others]
-    exact_match = [compare(student.exact_match, base.exact_match, paragraphs) for student in others]
+    f1 = [compare(student.f1, base.f1, paragraphs, tests=len(others)) for student in others]
+    exact_match = [compare(student.exact_match, base.exact_match, paragraphs, tests=len(others)) for student in others]
     f1_p, exact_match_p = (holm([found.p_value for found in several]) for several in (f1, exact_match))
     return [
         {

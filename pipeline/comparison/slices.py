@@ -107,11 +107,15 @@ def slice_rows(
     (base,) = (student for student in students if student.name == baseline)
     masks = {(kind, label): np.array(of) == label for kind, of in kinds.items() for label in in_order(of)}
     keys = [(student, *key) for student in students for key in masks]
-    differences = {
-        (student.name, kind, label): compare(student.f1[:, mask], base.f1[:, mask], paragraphs[mask])
+    compared = {
+        (student.name, kind, label): (student, mask)
         for student in students
         for (kind, label), mask in masks.items()
         if student is not base and _comparable(paragraphs[mask])
+    }
+    differences = {
+        key: compare(student.f1[:, mask], base.f1[:, mask], paragraphs[mask], tests=len(compared))
+        for key, (student, mask) in compared.items()
     }
     p_values = dict(zip(differences, holm([found.p_value for found in differences.values()]), strict=True))
     rows = []

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+FLIPS_PER_TEST = 100
 BATCH_VALUES = 2**20  # values a batch of resamples holds; bounds the memory, changes no result
 
 
@@ -136,6 +137,7 @@ def compare(
     power: float = 0.8,
     resamples: int = 10_000,
     seed: int = 0,
+    tests: int = 1,
 ) -> Comparison:
     """Two students on the same questions, paired by question: first less second.
 
@@ -165,6 +167,8 @@ def compare(
         power: 0-1, for `detectable`.
         resamples: bootstrap resamples, and sign flips.
         seed: of the resampling.
+        tests: that p will be corrected for. Of more than 100, there are more sign flips, since the smallest p, which
+            is 2 / (flips + 1), would be above 0.05 after the correction, whatever the scores.
 
     Raises:
         ValueError: as `score_interval`, or the students have different numbers of questions.
@@ -176,7 +180,7 @@ def compare(
     sums = ours.mean(axis=0) - theirs.mean(axis=0)
     sums[np.isclose(ours.mean(axis=0), theirs.mean(axis=0), rtol=1e-9, atol=1e-12)] = 0.0  # rounding is no difference
     estimate = _estimate(sums, counts, _seed_levels(counts, ours, -theirs), confidence, resamples, seed)
-    sign_flip_p = sign_flip(sums, resamples=resamples, seed=seed)
+    sign_flip_p = sign_flip(sums, resamples=max(resamples, FLIPS_PER_TEST * tests), seed=seed)
     p_value = sign_flip_p if estimate.seed_error is None else max(sign_flip_p, _t_test(estimate))
     detectable = detectable_difference(
         estimate.standard_error, estimate.degrees_of_freedom, alpha=1 - confidence, power=power

@@ -391,3 +391,11 @@ def test_bad_plans():
     for discordant, questions in [(1.5, 100), (0.1, 0)]:
         with pytest.raises(ValueError, match="discordant"):
             planned_detectable_difference(discordant, questions)
+
+
+def test_the_largest_difference_is_significant_after_a_correction_for_many_tests():
+    """The smallest p of 10,000 flips, corrected for 300 tests, would be .06."""
+    paragraphs, right, wrong = np.arange(60), np.ones(60), np.zeros(60)
+    assert 300 * compare(right, wrong, paragraphs).p_value > 0.05
+    assert 300 * compare(right, wrong, paragraphs, tests=300).p_value < 0.05
+    assert compare(right, wrong, paragraphs, tests=100).p_value == compare(right, wrong, paragraphs).p_value
