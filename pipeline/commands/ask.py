@@ -163,7 +163,7 @@ def check_text(text: str, where: str) -> str:
 
 @contextmanager
 def open_text(path: Path) -> Iterator[TextIO]:
-    """A text file or standard input.
+    """A text file or standard input, its line ends as they are, without a byte-order mark.
 
     Raises:
         InputError: it is missing, or what is read in the block is no text in UTF-8.
@@ -172,7 +172,7 @@ def open_text(path: Path) -> Iterator[TextIO]:
         raise InputError(f"{path} is no file" if path.exists() else f"{path} is missing")
     source = sys.stdin.fileno() if path == STDIN else path
     try:
-        with open(source, encoding="utf-8", closefd=path != STDIN) as file:
+        with open(source, encoding="utf-8-sig", newline="", closefd=path != STDIN) as file:
             yield file
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is no text in UTF-8: {error}") from None

@@ -54,6 +54,18 @@ def test_json_lines_hold_everything(student, capsys):
         assert answer.keys() == {"text", "start", "end", "score", "confidence", "sentence"}
 
 
+def test_places_are_those_of_the_file_whatever_its_line_ends(student, capsys):
+    text = "Notes.\r\nMore notes.\r\n" + TEA
+    (student / "windows.txt").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    run("When did it open?", context=student / "windows.txt", n_best=3, json=True)
+    for answer in json.loads(capsys.readouterr().out)["answers"]:
+        assert text[answer["start"] : answer["end"]] == answer["text"]
+    batch = json.dumps({"question": "When did it open?", "context": TEA}).encode()
+    (student / "batch.jsonl").write_bytes(b"\xef\xbb\xbf" + batch + b"\r\n")
+    run(batch=student / "batch.jsonl")
+    assert json.loads(capsys.readouterr().out)["question"] == "When did it open?"
+
+
 def test_a_student_that_finds_no_answer_says_so(student, capsys):
     set_threshold(-1e6)
     run("When did it open?", context=student / "tea.txt")
