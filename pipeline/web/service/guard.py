@@ -81,7 +81,8 @@ class Guard:
             self.in_progress -= asks
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        most, seconds = self.limits.body_bytes, self.limits.body_seconds
+        most = self.limits.body_bytes if scope["method"] == "POST" else 0  # only these count for the queue
+        seconds = self.limits.body_seconds
         try:
             async with asyncio.timeout(seconds):
                 if int(Headers(scope=scope).get("content-length", "0")) <= most:

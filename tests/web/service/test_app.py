@@ -114,6 +114,13 @@ def test_a_request_over_a_limit(client, answerer, limits, body, status, sentence
     assert answerer.calls == []
 
 
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_only_a_post_has_a_body(client, answerer, method):
+    assert refused(client().request(method, "/answer", content=b"x")) == (413, "the body has more than 0 bytes")
+    assert client().request(method, "/answer").status_code == 405
+    assert answerer.calls == []
+
+
 INVALID = [
     (b"{", 422, "the body is no JSON: Expecting property name enclosed in double quotes at character 1"),
     (b"\xff", 400, "There was an error parsing the body"),
