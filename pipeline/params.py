@@ -361,19 +361,20 @@ def load(path: Path) -> Params:
     Raises:
         InputError: the file is missing, not YAML, or has wrong keys; names the file, each key, and valid values.
     """
-    return check(read(path), str(path))
+    try:
+        return check(read_yaml(path), str(path))
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing; `cp presets/default.yaml {path}` restores the default") from None
 
 
-def read(path: Path) -> Any:
-    """The values of a params file, unchecked.
+def read_yaml(path: Path) -> Any:
+    """The values of a YAML file.
 
     Raises:
-        InputError: the file is missing, or not YAML.
+        InputError: the file is not YAML.
     """
     try:
         return parse(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing; `cp presets/default.yaml {path}` restores the default") from None
     except ValueError as error:
         raise InputError(f"{path} is not YAML in UTF-8: {' '.join(str(error).split())}") from None
 

@@ -24,6 +24,7 @@ from pipeline.answering.answerer import Answerer, Reply, sentence
 from pipeline.errors import InputError
 from pipeline.files import atomic_write
 from pipeline.progress import Progress
+from pipeline.questions.squad import SURROGATE
 from pipeline.scores.confidence import CANDIDATES
 
 STDIN = Path("-")
@@ -142,7 +143,7 @@ def read_questions(lines: TextIO, path: Path) -> Iterator[dict[str, Any]]:
         if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("question", "context")):
             raise InputError(f"{where}: each line must be an object with the texts `question` and `context`")
         check_question(row["question"], where)
-        check_text(row["context"], where)
+        check_text(json.dumps(row, ensure_ascii=False), where)
         yield row
 
 
@@ -154,10 +155,8 @@ def check_question(question: str, where: str) -> str:
 
 def check_text(text: str, where: str) -> str:
     """The text. JSON, and an argument that is not UTF-8, can have half of a surrogate pair, which is no character."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InputError(f"{where}: {text[error.start]!a} is half of a surrogate pair, which is no character") from None
+    if unpaired := SURROGATE.search(text):
+        raise InputError(f"{where}: {unpaired[0]!a} is half of a surrogate pair, which is no character")
     return text
 
 

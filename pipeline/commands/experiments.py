@@ -18,7 +18,7 @@ from dvc.scm import NoSCMError, RevError
 
 from pipeline import paths
 from pipeline.checksums import SUMS, matches
-from pipeline.commands.lockfile import inputs, stale
+from pipeline.commands.lockfile import stale, training_inputs
 from pipeline.errors import InputError, rebuild
 from pipeline.params import check, parse
 from pipeline.scores.question_scores import QUESTIONS, fingerprint
@@ -144,7 +144,7 @@ def read_run(name: str, revision: str | None = None) -> Run:
             )
     if difference := stale(params, lock):
         raise InputError(f"the scores of {name} are not those of its params.yaml: {difference}; {BUILD}")
-    return Run(name, params, metrics, scores, files, inputs(lock))
+    return Run(name, params, metrics, scores, files, training_inputs(lock))
 
 
 def fetch(run: Run, path: Path, folder: Path) -> Path:

@@ -9,7 +9,7 @@ from pipeline import paths
 ABSENT = object()
 
 
-def inputs(lock: dict[str, Any]) -> str:
+def training_inputs(lock: dict[str, Any]) -> str:
     """The hashes of what a student's training reads of earlier stages, as dvc.lock has them."""
     hashes = _hashes(lock)
     return json.dumps({str(path): hashes.get(str(path)) for path in (paths.DATASET, paths.LOGITS, paths.BACKBONE)})

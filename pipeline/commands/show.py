@@ -1,8 +1,8 @@
 """show: print the scores of the teachers and of the student side by side.
 
 With unanswerable questions, F1 of those with and without an answer too, and how many are answered with none.
-Reads metrics/teacher.json and metrics/eval.json, and says if the params or a stage changed after them. Computes and
-writes nothing.
+Reads metrics/teacher.json and metrics/eval.json, and says if they are not those of params.yaml, or a run was
+interrupted after them. Computes and writes nothing.
 """
 
 import json
@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipeline import cli, params, paths
+from pipeline import cli, paths
 from pipeline.commands.lockfile import stale
 from pipeline.errors import InputError
+from pipeline.params import read_yaml
 
 COLUMNS = {
     "exact_match": "exact match",
@@ -35,7 +36,7 @@ def main() -> None:
     for name, row in rows.items():
         cells = (f"{row[key]:{len(title) + 2}{'d' if key == 'questions' else '.2f'}}" for key, title in columns.items())
         print(f"{name:{width}}" + "".join(cells))
-    if paths.LOCK.exists() and (difference := stale(params.read(paths.PARAMS), params.read(paths.LOCK) or {})):
+    if paths.LOCK.exists() and (difference := stale(read_yaml(paths.PARAMS), read_yaml(paths.LOCK) or {})):
         print(f"these are scores of an earlier run: {difference}; `dvc repro` updates them", file=sys.stderr)
 
 

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-FLIPS_PER_TEST = 100
+FLIPS_PER_TEST = 100  # the smallest p is then 0.02 after a correction for any number of tests
 BATCH_VALUES = 2**20  # values a batch of resamples holds; bounds the memory, changes no result
 
 

@@ -193,6 +193,7 @@ def bfloat16_encoder(model: PreTrainedModel) -> PreTrainedModel:
     """Convert the encoder to bfloat16 in place, weights and computation; the output layer stays in float32.
 
     So do the frequencies of rotary positions, as transformers loads them: rounded, a distant token's angle is wrong.
+    Other buffers are converted, since some are factors of hidden states (MiniMax).
     """
     frequencies = {name: buffer for name, buffer in model.base_model.named_buffers() if name.endswith("inv_freq")}
     encoder = model.base_model.to(torch.bfloat16)

@@ -157,12 +157,7 @@ class _Loop:
                 progress.update()
         run.stopped_by = stopped_by
         if main and stopped_by == "time_limit" and self.settings.schedule == "linear":
-            print(
-                f"warning: train.time_limit_minutes ended the training at step {run.steps} of the schedule's "
-                f"{self.plan.steps}, at {self.plan.learning_rate_factor(run.steps - 1):.0%} of learning_rate; set "
-                "train.max_steps to the steps that the time allows, or train.schedule to constant or exponential",
-                file=sys.stderr,
-            )
+            self.warn_of_unfinished_schedule()
         try:
             self.save_checkpoint()  # in case the caller fails to save the result
         except (OSError, InputError) as error:
@@ -172,6 +167,15 @@ class _Loop:
         else:
             self.unwrapped.load_state_dict(self.best)
         return run
+
+    def warn_of_unfinished_schedule(self) -> None:
+        steps, rate = self.run.steps, self.plan.learning_rate_factor(self.run.steps - 1)
+        print(
+            f"warning: train.time_limit_minutes ended the training at step {steps} of the schedule's "
+            f"{self.plan.steps}, at {rate:.0%} of learning_rate; set train.max_steps to the steps that the time allows, "
+            "or train.schedule to constant or exponential",
+            file=sys.stderr,
+        )
 
     def step(self, indices: np.ndarray, parts: list[tuple[float, Batch]], began: float) -> None:
         """Take one optimizer step.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import InputError
 
-LEAST_SHARE = 0.5
+LEAST_SHARE = 0.5  # of an encoder's matrices, to be called pruned
 
 
 def magnitude_mask(weight: Tensor, amount: float) -> Tensor:
@@ -18,6 +18,10 @@ def magnitude_mask(weight: Tensor, amount: float) -> Tensor:
     mask = torch.ones_like(weight, dtype=torch.bool).flatten()
     mask[torch.topk(weight.detach().abs().flatten(), round(amount * weight.numel()), largest=False).indices] = False
     return mask.view_as(weight)
+
+
+def _linear_layers(model: nn.Module) -> list[nn.Linear]:
+    return [module for module in model.modules() if isinstance(module, nn.Linear)]
 
 
 def check_prunable(encoder: nn.Module, amount: float) -> None:
@@ -30,7 +34,7 @@ def check_prunable(encoder: nn.Module, amount: float) -> None:
     """
     matrices = sum(weight.numel() for weight in encoder.parameters() if weight.dim() > 1)
     matrices -= sum(module.weight.numel() for module in encoder.modules() if isinstance(module, nn.Embedding))
-    linear = sum(module.weight.numel() for module in encoder.modules() if isinstance(module, nn.Linear))
+    linear = sum(layer.weight.numel() for layer in _linear_layers(encoder))
     if amount and linear < LEAST_SHARE * matrices:
         raise InputError(
             f"prune.amount {amount}: {linear / matrices:.0%} of the weights of {type(encoder).__name__} are in linear "
@@ -50,8 +54,8 @@ class Pruning:
     """
 
     def __init__(self, model: nn.Module, amount: float):
-        linear = [module for module in model.modules() if isinstance(module, nn.Linear)] if amount else []
-        self.masks = [(module.weight, magnitude_mask(module.weight, amount)) for module in linear]
+        layers = _linear_layers(model) if amount else []
+        self.masks = [(layer.weight, magnitude_mask(layer.weight, amount)) for layer in layers]
         for weight, mask in self.masks:
             weight.register_hook(mask.mul)
         self.apply()

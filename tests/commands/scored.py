@@ -64,6 +64,25 @@ def params(head="linear", seed=0, **sections):
     }
 
 
+# of dvc.lock: a run of `params()`, and a teacher that the params no longer have
+LOCK = {
+    "stages": {
+        "teacher@removed": {
+            "params": {"params.yaml": {"teacher.models.removed": {"model": "new"}, "teacher.train": {"epochs": 99}}}
+        },
+        "train": {
+            "deps": [{"path": "pipeline/train.py", "md5": "1"}],
+            "params": {"params.yaml": {"head": "linear", "seed": 0, "train": params()["train"]}},
+            "outs": [{"path": "data/student", "md5": "2"}],
+        },
+        "evaluate": {
+            "deps": [{"path": "data/student", "md5": "2"}],
+            "params": {"params.yaml": {"evaluate.n_best": 5}},
+        },
+    }
+}
+
+
 def metrics(table):
     return {
         "exact_match": float(np.mean(table["exact_match"])),

@@ -94,6 +94,7 @@ def test_a_batch_keeps_order_and_ids(student, monkeypatch):
         ('{"question": " ", "context": "Me."}', "line 1: the question is empty"),
         ('{"question": "Who\\ud800?", "context": "Me."}', r"line 1: '\\ud800' is half of a surrogate pair"),
         ('{"question": "Who?", "context": "Me\\ud800."}', r"line 1: '\\ud800' is half of a surrogate pair"),
+        ('{"id": "\\ud800", "question": "Who?", "context": "Me."}', r"line 1: '\\ud800' is half of a surrogate pair"),
         ("not json", "line 1 is not JSON"),
     ],
 )

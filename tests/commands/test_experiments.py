@@ -12,7 +12,6 @@ from pipeline.commands.experiments import (
     refuse_other_questions,
     scored_runs,
 )
-from pipeline.commands.lockfile import inputs, stale
 from pipeline.errors import InputError
 from pipeline.scores.question_scores import write_question_scores
 from tests.commands import scored
@@ -109,27 +108,9 @@ def test_metrics_are_read_as_they_are():
     assert read_run("HEAD").metrics == json.loads(paths.EVAL_METRICS.read_text())
 
 
-LOCK = {
-    "stages": {
-        "teacher@removed": {
-            "params": {"params.yaml": {"teacher.models.removed": {"model": "new"}, "teacher.train": {"epochs": 99}}}
-        },
-        "train": {
-            "deps": [{"path": "pipeline/train.py", "md5": "1"}],
-            "params": {"params.yaml": {"head": "linear", "seed": 0, "train": scored.params()["train"]}},
-            "outs": [{"path": "data/student", "md5": "2"}],
-        },
-        "evaluate": {
-            "deps": [{"path": "data/student", "md5": "2"}],
-            "params": {"params.yaml": {"evaluate.n_best": 5}},
-        },
-    }
-}
-
-
 def test_scores_of_other_params_are_refused():
     """Params that were edited and not run, also in an experiment that was killed."""
-    paths.LOCK.write_text(json.dumps(LOCK))
+    paths.LOCK.write_text(json.dumps(scored.LOCK))
     assert read_run("workspace").params["head"] == "linear"
     scored.write_run(scored.params("cnn3"), scored.records(), scored.scores(scored.records(), 0.5))
     with pytest.raises(
@@ -140,40 +121,6 @@ def test_scores_of_other_params_are_refused():
     scored.git("commit", "-qm", "an unfinished run")
     with pytest.raises(InputError, match="the scores of HEAD are not those"):
         read_run("HEAD")
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({}, ""),
-        ({"seed": 1}, "seed is 1, and train ran with 0"),
-        ({"train": {"epochs": 9}}, "train is "),
-        ({"evaluate": {"n_best": 6}}, "evaluate.n_best is 6, and evaluate ran with 5"),
-    ],
-)
-def test_params_are_compared_with_those_of_the_run(values, message):
-    found = stale(scored.params(**values), LOCK)
-    assert found.startswith(message) and bool(found) == bool(message)
-
-
-def test_a_key_that_is_gone_is_a_difference_unless_it_was_a_teachers():
-    lock = {
-        "stages": {
-            "train": {"params": {"params.yaml": {"prune.amount": 0.5}}},
-            "teacher@gone": {"params": {"params.yaml": {"teacher.models.gone": {}, "teacher.config": {"a": 1}}}},
-        }
-    }
-    assert stale({"prune": {}}, lock) == "there is no prune.amount, and train ran with 0.5"
-    assert stale({"prune": {"amount": 0.5}}, lock) == ""
-    assert stale({"prune": None}, lock).startswith("there is no prune.amount")
-
-
-def test_what_a_training_reads_is_in_its_inputs():
-    def lock(**hashes):
-        outs = [{"path": f"data/{name}", "md5": value} for name, value in {"logits": "1", **hashes}.items()]
-        return {"stages": {"a": {"outs": outs}}}
-
-    assert inputs(lock()) == inputs(lock(student="2")) != inputs(lock(logits="3"))
 
 
 def test_scores_and_answers_of_two_runs_are_refused():
@@ -199,10 +146,3 @@ def test_gits_names_come_before_those_of_experiments():
     assert commit[:7] in experiments() and "HEAD" not in experiments()
     assert read_run("cnn3-seed0").params["head"] == read_run("HEAD").params["head"] == "linear"
     assert read_run(commit[:7]).params["head"] == "cnn3"
-
-
-def test_a_run_that_was_interrupted_between_two_stages_is_stale():
-    lock = json.loads(json.dumps(LOCK))
-    lock["stages"]["train"]["outs"][0]["md5"] = "3"
-    assert stale(scored.params(), lock) == "data/student changed after evaluate ran"
-    assert stale(scored.params(), {}) == ""

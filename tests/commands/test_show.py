@@ -6,7 +6,6 @@ import yaml
 from pipeline import paths
 from pipeline.commands import show
 from tests.commands import scored
-from tests.commands.test_experiments import LOCK
 
 pytestmark = pytest.mark.usefixtures("repository")
 
@@ -15,7 +14,7 @@ def test_scores_of_other_params_are_shown_as_such(capsys):
     row = {"exact_match": 40.0, "f1": 50.0, "span_accuracy": 30.0, "questions": 24}
     paths.TEACHER_METRICS.write_text(json.dumps({"large": row}))
     paths.EVAL_METRICS.write_text(json.dumps(row))
-    paths.LOCK.write_text(json.dumps(LOCK))
+    paths.LOCK.write_text(json.dumps(scored.LOCK))
     paths.PARAMS.write_text(yaml.safe_dump(scored.params()))
     show.main()
     fresh = capsys.readouterr()
