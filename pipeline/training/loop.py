@@ -172,8 +172,8 @@ class _Loop:
         steps, rate = self.run.steps, self.plan.learning_rate_factor(self.run.steps - 1)
         print(
             f"warning: train.time_limit_minutes ended the training at step {steps} of the schedule's "
-            f"{self.plan.steps}, at {rate:.0%} of learning_rate; set train.max_steps to the steps that the time allows, "
-            "or train.schedule to constant or exponential",
+            f"{self.plan.steps}, at {rate:.0%} of learning_rate; set train.max_steps to the steps that the time "
+            "allows, or train.schedule to constant or exponential",
             file=sys.stderr,
         )
 
