@@ -4,13 +4,19 @@ Some tokenizers drop or compose characters: BERT drops combining marks and zero-
 characters into one. Others put the space before a word into its token. `complete` makes them alike: every character of
 a word belongs to one of the word's tokens, and white space to none. Windows have these offsets, so labels, answers and
 the alignment of tokenizers follow one rule.
+
+Marks of direction, soft hyphens and other characters that show nothing count as white space, since whoever marks an
+answer cannot see whether one is at its edge. Joiners, variation selectors and combining marks belong to their word.
 """
 
 import numpy as np
 
 NO_CHARACTER = -1
-# by code point; no character beyond these is white space
-IS_SPACE = np.array([chr(code).isspace() for code in range(0x3002)])
+# soft hyphen, zero-width space, word joiner, byte-order mark, and the marks of direction
+INVISIBLE = [0xAD, 0x61C, 0x200B, 0x200E, 0x200F, *range(0x202A, 0x202F), 0x2060, *range(0x2066, 0x206A), 0xFEFF]
+# whether a character is white space or counts as such, by code point; none beyond these is
+IS_BLANK = np.array([chr(code).isspace() for code in range(0xFF01)])
+IS_BLANK[INVISIBLE] = True
 
 
 def complete(offsets: np.ndarray, context: str) -> np.ndarray:
@@ -30,14 +36,14 @@ def complete(offsets: np.ndarray, context: str) -> np.ndarray:
     if not len(offsets):
         return offsets
     codes = np.frombuffer(context.encode("utf-32-le"), dtype=np.uint32)
-    space = IS_SPACE[np.minimum(codes, len(IS_SPACE) - 1)]
+    blank = IS_BLANK[np.minimum(codes, len(IS_BLANK) - 1)]
     opened, closed = (np.bincount(column, minlength=length + 1)[:length].cumsum() for column in offsets.T)
-    free = ~space & (opened == closed)  # in no token
-    begins = _next(~space)[offsets[:, 0]]
-    ends = _previous(~space)[offsets[:, 1]]
+    free = ~blank & (opened == closed)  # in no token
+    begins = _next(~blank)[offsets[:, 0]]
+    ends = _previous(~blank)[offsets[:, 1]]
     after = _next(~free)[ends]
     before = _previous(~free)[begins]
-    starts_word = (before == 0) | space[before - 1]
+    starts_word = (before == 0) | blank[before - 1]
     return np.stack([np.where(starts_word, before, begins), after], axis=1).astype(offsets.dtype)
 
 

@@ -13,14 +13,20 @@ def completed(context, *tokens):
     [
         ("Zoe\u0308 ran", [(0, 3), (5, 8)], [(0, 4), (5, 8)]),  # the token before
         ("Zo\u0308\u200de", [(0, 2), (4, 5)], [(0, 4), (4, 5)]),
-        ("\u200bTea is \ufeffhot", [(1, 4), (5, 7), (9, 12)], [(0, 4), (5, 7), (8, 12)]),  # first in the word
-        ("tea \u200b hot", [(0, 3), (6, 9)], [(0, 3), (6, 9)]),  # a word without tokens
+        ("\u200dTea is \u0301hot", [(1, 4), (5, 7), (9, 12)], [(0, 4), (5, 7), (8, 12)]),  # first in the word
+        ("tea \u200d hot", [(0, 3), (6, 9)], [(0, 3), (6, 9)]),  # a word without tokens
         ("tea hot", [(0, 3), (3, 7)], [(0, 3), (4, 7)]),  # a token with its space
-        ("tea\u00a0\u200bhot\n", [(0, 4), (3, 9)], [(0, 3), (4, 8)]),
-        ("tea\u200b\u3000hot", [(0, 3), (4, 5), (5, 8)], [(0, 4), (5, 4), (5, 8)]),  # a token of white space
+        ("tea\u00a0\u200dhot\n", [(0, 4), (3, 9)], [(0, 3), (4, 8)]),
+        ("tea\u200d\u3000hot", [(0, 3), (4, 5), (5, 8)], [(0, 4), (5, 4), (5, 8)]),  # a token of white space
         ("  ", [(0, 1), (1, 2)], [(2, 0), (2, 0)]),
         ("é\u0323", [(0, 1), (0, 1)], [(0, 2), (0, 2)]),  # two bytes of one character
-        ("New York\u200b", [(0, 8)], [(0, 9)]),
+        ("New York\u200d", [(0, 8)], [(0, 9)]),
+        # characters that show nothing: beside a word that a tokenizer dropped or kept, alone, and within a word
+        ("\ufeffTea\u200f (hot\u200e)", [(1, 4), (6, 7), (7, 10), (11, 12)], [(1, 4), (6, 7), (7, 10), (11, 12)]),
+        ("Tea\u200f (hot\u200e)", [(0, 4), (5, 6), (6, 9), (9, 11)], [(0, 3), (5, 6), (6, 9), (10, 11)]),
+        ("tea \u200b hot", [(0, 3), (4, 5), (6, 9)], [(0, 3), (6, 3), (6, 9)]),
+        ("co\u00adop", [(0, 2), (3, 5)], [(0, 2), (3, 5)]),
+        ("\u0645\u06cc\u200c\u0631\u0648\u062f", [(0, 2), (3, 6)], [(0, 3), (3, 6)]),  # a non-joiner is of its word
         ("😀\ufe0f 😀", [(0, 1), (3, 4)], [(0, 2), (3, 4)]),
         ("tea", [], []),
     ],
@@ -30,7 +36,7 @@ def test_every_character_of_a_word_belongs_to_a_token_and_white_space_to_none(co
 
 
 def test_complete_offsets_stay_complete():
-    context = "\u200bTea\u0301 \u200b is\n\nhot\u200d"
+    context = "\u200dTea\u0301 \u200b is\n\nhot\u200d"
     once = completed(context, (1, 4), (5, 6), (8, 10), (10, 15))
     assert completed(context, *once) == once
 

@@ -125,7 +125,7 @@ def test_answers_with_decomposed_accents_are_labelled(tokenizer):
     "context, answer",
     [
         ("She lived in Zoe\u0308", "Zoe\u0308"),
-        ("\u200bCafé ist zu", "\u200bCafé"),
+        ("\u200dCafé ist zu", "\u200dCafé"),
         ("यह घर में", "में"),
         ("It costs 10 €\ufe0f", "10 €\ufe0f"),
     ],

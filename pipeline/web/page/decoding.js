@@ -22,6 +22,18 @@ const bestSpans = (start, end, n, maxLength) => {
   return best;
 };
 
+/** The `POOL` best places of a window, as [key, {start, end, score}]; tokens that share a character are at one place. */
+const bestPlaces = (start, end, place, maxLength) => {
+  for (let wanted = POOL; ; wanted *= 2) {
+    const spans = bestSpans(start, end, wanted, maxLength), places = new Map();
+    for (const [score, i, j] of spans) {
+      const found = {...place(i, j), score}, key = `${found.start},${found.end}`;
+      if (!places.has(key)) places.set(key, found);
+    }
+    if (places.size >= POOL || spans.length < wanted) return [...places].slice(0, POOL);
+  }
+};
+
 /** Softmax of some numbers. */
 const softmax = (values) => {
   const highest = values.reduce((a, b) => Math.max(a, b), -Infinity);
@@ -46,11 +58,9 @@ const decode = (windows, context, settings) => {
     const tokens = [];  // without those of white space alone
     for (let token = begin; token < past; token++) if (context.ends[token] > context.begins[token]) tokens.push(token);
     const logits = [start, end].map((all) => tokens.map((token) => all[first + token - begin]));
-    for (const [score, i, j] of bestSpans(...logits, POOL, settings.max_answer_length)) {
-      const place = [context.begins[tokens[i]], context.ends[tokens[j]]], key = place.join();
-      const found = spans.get(key);
-      if (!found) spans.set(key, {start: place[0], end: place[1], score});
-      else found.score = Math.max(found.score, score);
+    const place = (i, j) => ({start: context.begins[tokens[i]], end: context.ends[tokens[j]]});
+    for (const [key, found] of bestPlaces(...logits, place, settings.max_answer_length)) {
+      if (!(spans.get(key)?.score >= found.score)) spans.set(key, found);
     }
   }
   const found = [...spans.values()].sort((a, b) => b.score - a.score).slice(0, POOL);

@@ -6,6 +6,11 @@ const isSpace = (code) => (code >= 9 && code <= 13) || (code >= 0x1c && code <= 
   || code === 0x1680 || (code >= 0x2000 && code <= 0x200a) || code === 0x2028 || code === 0x2029 || code === 0x202f
   || code === 0x205f || code === 0x3000;
 
+// characters that show nothing count as white space in offsets, see offsets.py
+const isBlank = (code) => isSpace(code) || code === 0xad || code === 0x61c || code === 0x200b || code === 0x200e
+  || code === 0x200f || (code >= 0x202a && code <= 0x202e) || code === 0x2060 || (code >= 0x2066 && code <= 0x2069)
+  || code === 0xfeff;
+
 /** Code points without the white space around them, as str.strip of Python. */
 const strip = (codes) => {
   let first = 0, past = codes.length;
@@ -37,13 +42,13 @@ const complete = ({ids, begins, ends}, codes) => {
   const n = codes.length, change = new Int32Array(n + 1), inToken = new Uint8Array(n);
   begins.forEach((begin, i) => { change[begin]++; change[ends[i]]--; });
   for (let i = 0, open = 0; i < n; i++) inToken[i] = (open += change[i]) > 0;
-  const isWord = (i) => !isSpace(codes[i]), isHeld = (i) => isSpace(codes[i]) || inToken[i];
+  const isWord = (i) => !isBlank(codes[i]), isHeld = (i) => isBlank(codes[i]) || inToken[i];
   const nextWord = nextPlaces(n, isWord), previousWord = previousPlaces(n, isWord);
   const nextHeld = nextPlaces(n, isHeld), previousHeld = previousPlaces(n, isHeld);
   const completed = {ids, begins: new Int32Array(ids.length), ends: new Int32Array(ids.length)};
   for (let i = 0; i < ids.length; i++) {
     const begin = nextWord[begins[i]], before = previousHeld[begin];
-    completed.begins[i] = before === 0 || isSpace(codes[before - 1]) ? before : begin;
+    completed.begins[i] = before === 0 || isBlank(codes[before - 1]) ? before : begin;
     completed.ends[i] = nextHeld[previousWord[ends[i]]];
   }
   return completed;
