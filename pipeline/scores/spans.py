@@ -72,8 +72,7 @@ def answers(
         tokens = first + np.flatnonzero(np.diff(features.offset_mapping[first:past])[:, 0] > 0)  # not white space alone
         offsets = features.offset_mapping[tokens]
         found = pooled[features.record[i]]
-        for score, start, end in best_spans(start_logits[tokens], end_logits[tokens], n_best, max_answer_length):
-            place = (int(offsets[start, 0]), int(offsets[end, 1]))
+        for place, score in _best_places(offsets, start_logits[tokens], end_logits[tokens], n_best, max_answer_length):
             found[place] = max(score, found.get(place, -np.inf))
     return [
         [
@@ -82,6 +81,21 @@ def answers(
         ]
         for context, spans in zip(contexts, pooled, strict=True)
     ]
+
+
+def _best_places(
+    offsets: np.ndarray, start_logits: np.ndarray, end_logits: np.ndarray, n: int, max_length: int
+) -> list[tuple[tuple[int, int], float]]:
+    """The n best places of one window, as characters, with their scores: the same if tokens share a character."""
+    wanted = n
+    while True:
+        spans = best_spans(start_logits, end_logits, wanted, max_length)
+        places: dict[tuple[int, int], float] = {}
+        for score, start, end in spans:
+            places.setdefault((int(offsets[start, 0]), int(offsets[end, 1])), score)
+        if len(places) >= n or len(spans) < wanted:
+            return list(places.items())[:n]
+        wanted *= 2
 
 
 def null_scores(features: Features, start_logits: np.ndarray, end_logits: np.ndarray, questions: int) -> np.ndarray:

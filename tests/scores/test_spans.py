@@ -93,6 +93,18 @@ def test_a_token_of_white_space_is_no_part_of_an_answer(features, records):
     assert all(answer.text and answer.text == answer.text.strip() for answer in found)
 
 
+def test_tokens_that_share_a_character_do_not_take_the_places_of_other_answers(features, records):
+    contexts = [record["context"] for record in records]
+    first, past = features.starts[0] + features.context[0]
+    offsets = features.offset_mapping.copy()
+    offsets[first : first + 4] = offsets[first]  # four tokens of one character: ten spans of one text
+    logits = span_logits(features, 0, (0, 3), 9.0)
+    logits[:, first : first + 4] = 9.0
+    found = answers(replace(features, offset_mapping=offsets), contexts, *logits, n_best=5, max_answer_length=4)[0]
+    assert len({(answer.start, answer.end) for answer in found}) == 5
+    assert [answer.score for answer in found] == [18, 9, 9, 9, 0]
+
+
 def test_a_question_without_windows_has_no_answers(features, records):
     contexts = [record["context"] for record in records] + ["this context has no windows"]
     logits = np.zeros((2, len(features.input_ids)), dtype=np.float32)
