@@ -30,11 +30,8 @@ def exact_match(prediction: str, reference: str) -> float:
 
 
 def f1(prediction: str, reference: str) -> float:
-    """F1, 0-1, over the bags of words of the normalized texts; equality if either text is empty."""
-    predicted, expected = normalize_answer(prediction).split(), normalize_answer(reference).split()
-    if not predicted or not expected:
-        return float(predicted == expected)
-    return bag_f1(predicted, expected)
+    """F1, 0-1, over the bags of words of the normalized texts; 0 without a common word, so of two empty texts too."""
+    return bag_f1(normalize_answer(prediction).split(), normalize_answer(reference).split())
 
 
 def bag_f1(predicted: Sequence[str], expected: Sequence[str]) -> float:
