@@ -13,7 +13,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -117,30 +117,26 @@ def group(runs: Sequence[Run]) -> list[Student]:
     """Students from runs: those whose params differ in the seed alone are one.
 
     Of several runs with equal params, the first is taken: an experiment that was applied to the workspace, say. One
-    that has other scores, since it is of other code or data, is named. So is a seed that had other questions, logits or
-    another encoder than the first seed.
+    that has other scores, since it is of other code or data, is named. So is a run that had other questions, logits or
+    another encoder than the first run with the same params of these.
     """
     settings: dict[str, dict[Any, Run]] = {}
+    first_with: dict[str, Run] = {}
     for run in runs:
         taken = settings.setdefault(run.setting, {}).setdefault(run.params.get("seed"), run)
         if not taken.scores.equals(run.scores):
             print(f"left out: {run.name} has the params of {taken.name}, but other scores", file=sys.stderr)
     students = [list(seeds.values()) for seeds in settings.values()]
-    for seeds in students:
-        _warn_of_other_inputs(seeds)
-    names = labels([with_defaults(seeds[0].params) for seeds in students])
-    return [_student(name, seeds) for name, seeds in zip(names, students, strict=True)]
-
-
-def _warn_of_other_inputs(seeds: Sequence[Run]) -> None:
-    first, *others = seeds
-    for run in others:
+    for run in chain(*students):
+        first = first_with.setdefault(run.input_setting, run)
         if run.inputs != first.inputs:
             print(
-                f"warning: {run.name} had other questions, logits or another encoder than {first.name}; their "
-                "difference counts as one of seeds",
+                f"warning: {run.name} had other questions, logits or another encoder than {first.name}, with the same "
+                "params of these; their difference is also one of these",
                 file=sys.stderr,
             )
+    names = labels([with_defaults(seeds[0].params) for seeds in students])
+    return [_student(name, seeds) for name, seeds in zip(names, students, strict=True)]
 
 
 def _student(name: str, runs: Sequence[Run]) -> Student:

@@ -24,6 +24,7 @@ from pipeline.params import check, parse
 from pipeline.scores.question_scores import QUESTIONS, fingerprint
 
 WORKSPACE = "workspace"
+INPUT_SECTIONS = ("dataset", "tokenize", "teacher", "logits", "backbone")  # params of what a training reads
 ROUNDING = 1e-3  # of the scores in metrics/eval.json
 BUILD = "run `dvc repro` there and commit dvc.lock, or `dvc pull`"
 
@@ -58,6 +59,12 @@ class Run:
         """Equal for runs whose params differ in the seed alone."""
         others = {key: value for key, value in with_defaults(self.params).items() if key != "seed"}
         return json.dumps(others, sort_keys=True)
+
+    @property
+    def input_setting(self) -> str:
+        """Equal for runs whose params of `inputs` are equal."""
+        params = with_defaults(self.params)
+        return json.dumps({section: params.get(section) for section in INPUT_SECTIONS}, sort_keys=True)
 
     def read(self, path: Path) -> bytes:
         """The content of another of its files.

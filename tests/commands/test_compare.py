@@ -69,13 +69,16 @@ def test_of_runs_with_equal_params_the_first_is_taken_and_other_scores_are_named
     assert capsys.readouterr().err == "left out: c has the params of a, but other scores\n"
 
 
-def test_a_seed_of_other_data_is_named(capsys):
+@pytest.mark.parametrize("head", ["linear", "cnn3"])
+def test_a_run_of_other_data_with_the_same_params_of_it_is_named(head, capsys):
     runs = [run("a"), run("b", seed=1)]
-    other = dataclasses.replace(run("c", seed=2), inputs="other")
+    other = dataclasses.replace(run("c", head, seed=2), inputs="other")
     group(runs)
     assert capsys.readouterr().err == ""
-    assert len(group([*runs, other])) == 1
-    assert capsys.readouterr().err.startswith("warning: c had other questions, logits or another encoder than a; ")
+    group([*runs, other])
+    assert capsys.readouterr().err.startswith("warning: c had other questions, logits or another encoder than a, ")
+    group([*runs, dataclasses.replace(run("d", dataset={"train_size": 5}), inputs="other")])
+    assert capsys.readouterr().err == ""
 
 
 def test_the_default_is_head_and_every_experiment(command):
