@@ -16,6 +16,7 @@ from pipeline.locks import Held, hold_if_free
 from pipeline.logits.manifest import read_description, stores
 from pipeline.logits.shards import count_rows, shard_files
 from pipeline.logits.verify import problems
+from pipeline.progress import Progress
 
 DAY = 86400
 
@@ -111,7 +112,10 @@ def summary(folder: Path, shards: list[Path]) -> str:
 
 
 def verify(folders: list[Path]) -> None:
-    found = [problem for folder in folders for problem in problems(folder)]
+    found = []
+    with Progress("verifying", "shard", sum(len(shard_files(folder)) for folder in folders)) as progress:
+        for folder in folders:
+            found += problems(folder, progress.update)
     for problem in found:
         print(problem)
     print(f"{len(folders)} folders verified, {len(found)} problems")

@@ -1,6 +1,6 @@
 """Verifies a folder of shards."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +10,14 @@ from pipeline.logits.manifest import MANIFEST, Manifest, read_description
 from pipeline.logits.shards import Identity, Rows, read_shard, shard_files, shard_name
 
 
-def problems(folder: Path) -> Iterator[str]:
+def problems(folder: Path, progress: Callable[[], None] = lambda: None) -> Iterator[str]:
     """Read every row of a folder of shards, in data/logits or in the cache, and yield one line per problem.
 
     Problems are shards that are damaged, missing, not in the manifest, of another teacher or misnamed; keys that are
     missing or duplicated; and logits that are not finite.
+
+    Args:
+        progress: called after each shard.
     """
     try:
         description = read_description(folder)
@@ -35,9 +38,10 @@ def problems(folder: Path) -> Iterator[str]:
             rows = read_shard(folder / name, description.identity)
         except (InputError, OSError) as error:
             yield str(error)
-            continue
-        expected = listed.get(name, len(rows))
-        yield from _row_problems(folder / name, rows, description.identity, expected, seen if listed else {})
+        else:
+            expected = listed.get(name, len(rows))
+            yield from _row_problems(folder / name, rows, description.identity, expected, seen if listed else {})
+        progress()
     if not isinstance(description, Manifest):
         return
     if len(listed) != len(description.shards):

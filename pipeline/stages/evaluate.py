@@ -20,6 +20,7 @@ from pipeline.models import inference
 from pipeline.models.batching import pad, pad_pair, token_budget_batches
 from pipeline.models.student import Student
 from pipeline.params import load
+from pipeline.progress import Progress
 from pipeline.questions import tokenization
 from pipeline.questions.features import Features, read_features
 from pipeline.questions.records import read_records
@@ -40,7 +41,10 @@ def main() -> None:
     teacher = teaching.targets(outputs, features)
     student = Student.load(verified(paths.STUDENT, "train"))
 
-    logits = inference.predict(student, features, tokenizer.pad_token_id)
+    with Progress("scoring", "window", len(features)) as progress:
+        logits = inference.predict(
+            student, features, tokenizer.pad_token_id, progress=lambda windows, _: progress.update(windows)
+        )
     longest, metric = params.evaluate.max_answer_length, params.evaluate.metric
     n_best = params.evaluate.n_best
     scores, answers = metrics.scores(features, records, logits, longest, metric, max(n_best, confidence.CANDIDATES))

@@ -6,15 +6,17 @@ Writes data/tokenizer and data/features.
 """
 
 import shutil
+from collections.abc import Iterator
 
 from pipeline import cli, paths
 from pipeline.checksums import seal
 from pipeline.errors import InputError
 from pipeline.params import Params, Tokenize, load
+from pipeline.progress import Progress
 from pipeline.questions import tokenization
 from pipeline.questions.features import write_features
 from pipeline.questions.records import read_records
-from pipeline.questions.windows import pack, windows
+from pipeline.questions.windows import Window, pack, windows
 
 
 def main() -> None:
@@ -69,7 +71,8 @@ def write_windows(
     (paths.FEATURES / model).mkdir()
     for split, questions in records.items():
         tokenization.check_words(tokenizer, [record["question"] for record in questions], f"the {split} questions")
-        features = pack(windows(questions, tokenizer, params.max_length, params.stride))
+        with Progress(f"{model}, {split}", "question", len(questions)) as progress:
+            features = pack(counted(windows(questions, tokenizer, params.max_length, params.stride), progress))
         write_features(features, paths.features(model, split))
         whole = features.labels[:, 1] > 0
         if split == "validation" and not whole.any():
@@ -81,6 +84,13 @@ def write_windows(
             f"{model}, {split}: {len(questions)} questions, {len(features)} windows of {features.lengths.mean():.0f} "
             f"tokens, {len(set(features.record[whole]))} questions with a whole answer in a window"
         )
+
+
+def counted(found: Iterator[Window], progress: Progress) -> Iterator[Window]:
+    """The windows, while their questions are counted as done."""
+    for window in found:
+        progress.update(window.record + 1 - progress.done)
+        yield window
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def test_a_token_of_white_space_is_no_part_of_an_answer(features, records):
 
 def test_tokens_that_share_a_character_do_not_take_the_places_of_other_answers(features, records):
     contexts = [record["context"] for record in records]
-    first, past = features.starts[0] + features.context[0]
+    first = features.starts[0] + features.context[0, 0]
     offsets = features.offset_mapping.copy()
     offsets[first : first + 4] = offsets[first]  # four tokens of one character: ten spans of one text
     logits = span_logits(features, 0, (0, 3), 9.0)
