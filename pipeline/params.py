@@ -35,8 +35,9 @@ HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 # placeholder in the table for a name that the user chooses
 NAME = "NAME"
-# default of BertConfig's max_position_embeddings
+# defaults of BertConfig's max_position_embeddings and num_hidden_layers
 BERT_POSITIONS = 512
+BERT_LAYERS = 12
 # of values in errors
 SHORT = reprlib.Repr()
 SHORT.maxlevel, SHORT.maxstring = 1, 100
@@ -325,6 +326,10 @@ class Params(Section):
             check_source(self.backbone.model, self.backbone.revision, "model", *self.teacher.models)
         except ValueError as error:
             raise ValueError(f"backbone.model: {error}") from None
+        model, layers = self.teacher.models.get(self.backbone.model), self.backbone.layers
+        count = (self.teacher.config or {}).get("num_hidden_layers", BERT_LAYERS)
+        if model and model.model == "new" and layers and isinstance(count, int) and layers[-1] >= count:
+            raise ValueError(f"backbone.layers {layers}: teacher {self.backbone.model} has layers 0 to {count - 1}")
         return self
 
 

@@ -301,6 +301,7 @@ def test_a_path_as_dataset_source_is_refused_and_the_error_names_source_files(re
         ({"backbone.layers": [2, 0]}, "layers [2, 0] must be in increasing order, without duplicates"),
         ({"backbone.layers": [1, 1]}, "layers [1, 1] must be in increasing order, without duplicates"),
         ({"backbone.layers": [-1, 1]}, "layers [-1, 1] are counted from 0"),
+        ({"backbone.layers": [1, 12]}, "backbone.layers [1, 12]: teacher large has layers 0 to 11"),
     ],
 )
 def test_inconsistent_keys_are_refused(refusal, changes, expected):

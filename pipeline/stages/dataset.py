@@ -5,6 +5,7 @@ If any record is invalid, it stops and lists the first ones.
 Writes data/dataset.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ def main() -> None:
     params = load(paths.PARAMS).dataset
     splits = {split: read(params, split) for split in ("train", "validation")}
     check_unanswerable(splits)
+    warn_of_shared(splits)
     folder = paths.empty_folder(paths.DATASET)
     for split, records in splits.items():
         write_records(records, folder / f"{split}.parquet")
@@ -85,6 +87,22 @@ def check_unanswerable(splits: dict[str, list[squad.Record]]) -> None:
         )
     if counts["validation"] and len({record["title"] for record in splits["validation"]}) == 1:
         print("validation has one article: thresholds for no answer are chosen on other paragraphs of it")
+
+
+def warn_of_shared(splits: dict[str, list[squad.Record]]) -> None:
+    """Print a warning if validation questions are training questions, on the same context."""
+
+    def pair(record: squad.Record) -> tuple[str, str]:
+        return record["question"].strip(), record["context"]
+
+    seen = {pair(record) for record in splits["train"]}
+    shared = [record["id"] for record in splits["validation"] if pair(record) in seen]
+    if shared:
+        print(
+            f"warning: {len(shared)} of {len(splits['validation'])} validation questions are training questions too, "
+            f"the first is {shared[0]}; scores on them say nothing about other questions",
+            file=sys.stderr,
+        )
 
 
 if __name__ == "__main__":
