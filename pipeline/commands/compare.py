@@ -279,8 +279,10 @@ def _fixed(value: float | None, digits: int, sign: str = "") -> str:
 
 
 def _p_value(value: float | None) -> str:
-    """Four decimals, without the 0 before them."""
-    return "" if value is None else "1" if value > 0.99995 else f"{value:.4f}".removeprefix("0")
+    """Four decimals, without the 0 before them; no p is 0."""
+    if value is None:
+        return ""
+    return "1" if value > 0.99995 else "<.0001" if value < 0.00005 else f"{value:.4f}".removeprefix("0")
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> str:
