@@ -178,14 +178,19 @@ def answering(config: Any, folder: Path) -> Answering:
     """How the student in a folder answers, from its config.
 
     Raises:
-        InputError: the config lacks a value.
+        InputError: the config lacks a value, or has one that is no number.
     """
+    values, where = config.answering, folder / pretrained.CONFIG
+    if not isinstance(values, dict):
+        raise InputError(f"{where}: `answering` is {values!r}, and must be an object; train the student again")
     names = [field.name for field in fields(Answering)]
-    missing = [name for name in names if name not in config.answering]
-    if missing:
-        where = folder / pretrained.CONFIG
+    if missing := [name for name in names if name not in values]:
         raise InputError(f"{where}: `answering` has no {', '.join(missing)}; train the student again")
-    return Answering(**{name: config.answering[name] for name in names})
+    for name in names:
+        kinds = {"null_threshold": (int, float, type(None)), "confidence_temperature": (int, float)}.get(name, (int,))
+        if type(values[name]) not in kinds:
+            raise InputError(f"{where}: {name} of `answering` is {values[name]!r}, no number; train the student again")
+    return Answering(**{name: values[name] for name in names})
 
 
 def output_layer(model: PreTrainedModel) -> nn.Linear | None:

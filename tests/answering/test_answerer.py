@@ -78,12 +78,22 @@ def test_a_context_is_tokenized_once_and_answered_in_groups(model, tokenizer, re
         assert [reply.text for reply in a] == [reply.text for reply in b]
 
 
-def test_a_config_without_a_setting_is_refused(model, tokenizer, tmp_path):
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"max_length": 26}, r"`answering` has no stride, max_answer_length, null_threshold, confidence_t"),
+        (5, "`answering` is 5, and must be an object"),
+        (vars(SETTINGS) | {"stride": "7"}, "stride of `answering` is '7', no number"),
+        (vars(SETTINGS) | {"max_length": True}, "max_length of `answering` is True, no number"),
+        (vars(SETTINGS) | {"confidence_temperature": None}, "confidence_temperature of `answering` is None, no number"),
+    ],
+)
+def test_a_config_without_a_setting_is_refused(settings, expected, model, tokenizer, tmp_path):
     student = Student.from_encoder(model.base_model, "mlp", 0)
-    student.config.answering = {"max_length": 26}
+    student.config.answering = settings
     student.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    with pytest.raises(InputError, match=r"`answering` has no stride, max_answer_length, null_threshold, confidence_t"):
+    with pytest.raises(InputError, match=expected):
         Answerer.from_pretrained(tmp_path)
 
 
