@@ -110,18 +110,6 @@ def test_mcnemar_is_shown_for_single_seeds_and_the_deviation_for_several(command
     assert "McNemar |" not in several and " sd |" in several
 
 
-def test_what_rounds_to_0_is_not_negative():
-    assert compare._fixed(-0.001, 2, "+") == "+0.00"
-    assert (compare._fixed(-1.25, 1), compare._fixed(3.0, 2, "+")) == ("-1.2", "+3.00")
-
-
-@pytest.mark.parametrize(
-    "value, text", [(1.0, "1"), (0.99996, "1"), (0.0312, ".0312"), (0.0001, ".0001"), (1e-9, "<.0001"), (None, "")]
-)
-def test_no_p_value_is_shown_as_0(value, text):
-    assert compare._p_value(value) == text
-
-
 def test_csv_and_json_hold_the_same_rows(command, tmp_path):
     rows = json.loads(command("HEAD", "cnn3-seed0", "cnn3-seed1", "--format", "json"))
     assert [(row["name"], row["runs"]) for row in rows] == [("cnn3", "cnn3-seed0 cnn3-seed1"), ("linear", "HEAD")]
