@@ -195,7 +195,7 @@ class Student(PreTrainedModel):
             bounds: (N + 1,) the first of the T tokens of each of N windows, and T.
         """
         lengths = bounds.diff()
-        padded = pad_sequence(hidden.split(lengths.tolist()), batch_first=True)  # (N, L, H)
+        padded = pad_sequence(list(hidden.split(lengths.tolist())), batch_first=True)  # (N, L, H)
         mask = torch.arange(padded.shape[1], device=hidden.device) < lengths[:, None]
         return self.head(padded, mask.long())[mask]
 
