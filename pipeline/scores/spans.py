@@ -86,7 +86,7 @@ def answers(
 def _best_places(
     offsets: np.ndarray, start_logits: np.ndarray, end_logits: np.ndarray, n: int, max_length: int
 ) -> list[tuple[tuple[int, int], float]]:
-    """The n best places of one window, as characters, with their scores: the same if tokens share a character."""
+    """The n best (start, end) of one window, in characters, with their scores; several spans of tokens can be one."""
     wanted = n
     while True:
         spans = best_spans(start_logits, end_logits, wanted, max_length)
