@@ -2,17 +2,19 @@
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from accelerate.utils import broadcast
 from torch import nn
+from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from pipeline.errors import InputError
+from pipeline.models import onednn
 from pipeline.models.encoders import encoder_config
 from pipeline.processes import processes
 
@@ -26,6 +28,7 @@ CPU_ACTIVATIONS = 3 * 2**19
 PRECISION_VARIABLE = "SPAN_DISTILL_PRECISION"
 PRECISIONS = ("float32", "bfloat16")
 M = TypeVar("M", bound=nn.Module)
+Product = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 # encoders whose code in transformers fails where torch's autocast mixes precisions
 FLOAT32_ONLY = ("deberta", "xmod")
@@ -67,23 +70,49 @@ def cpu_bfloat16_speed() -> float:
 def _measured_speed() -> float:
     if not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
         return 0.0
+    float32 = onednn.linear if cpu_onednn_speed() >= FASTER else F.linear
+    return _speed((F.linear, torch.bfloat16), (float32, torch.float32))
+
+
+@cache
+def cpu_onednn_speed() -> float:
+    """How many times as fast oneDNN computes a linear layer in float32 as torch does, measured on one thread.
+
+    It is 0 where torch was built without oneDNN.
+    """
+    if not onednn.is_available():
+        return 0.0
+    return _speed((onednn.linear, torch.float32), (F.linear, torch.float32))
+
+
+@torch.inference_mode()
+def _speed(*products: tuple[Product, torch.dtype]) -> float:
+    """How many times as fast the first of two products in a dtype is as the second, on one thread.
+
+    It is that of the fastest of some runs, which alternate: another process slows both down.
+    """
+    rows, weight = torch.randn(256, 768), torch.randn(3072, 768)
+    runs = [(product, rows.to(dtype), weight.to(dtype)) for product, dtype in products]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        pair = torch.randn(256, 768), torch.randn(768, 3072)
-        return _product_seconds(*pair) / _product_seconds(*(matrix.bfloat16() for matrix in pair))
+        seconds = [[_seconds(*run) for run in runs] for _ in range(6)]
     finally:
         torch.set_num_threads(threads)
+    first, second = (min(column) for column in zip(*seconds, strict=True))
+    return second / first
 
 
-def _product_seconds(a: torch.Tensor, b: torch.Tensor) -> float:
-    """The fastest of some products, after one to warm up."""
-    seconds = []
-    for _ in range(6):
-        began = time.perf_counter()
-        torch.mm(a, b)
-        seconds.append(time.perf_counter() - began)
-    return min(seconds[1:])
+def _seconds(product: Product, rows: torch.Tensor, weight: torch.Tensor) -> float:
+    began = time.perf_counter()
+    product(rows, weight)
+    return time.perf_counter() - began
+
+
+def linear_mode(model: nn.Module) -> type[AbstractContextManager[Any]]:
+    """The context of a model's inference: `LinearMode` on a CPU where oneDNN is faster, or else `nullcontext`."""
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    return onednn.LinearMode if on_cpu and cpu_onednn_speed() >= FASTER else nullcontext
 
 
 def teacher_precision(model: PreTrainedModel) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from pipeline.errors import InputError
 from pipeline.models.batching import Batch, pad, token_budget_batches
 from pipeline.models.encoders import encoder_config, uses_segments
-from pipeline.models.hardware import BATCH_TOKENS_VARIABLE, batch_tokens, is_out_of_memory
+from pipeline.models.hardware import BATCH_TOKENS_VARIABLE, batch_tokens, is_out_of_memory, linear_mode
 from pipeline.pretrained import one_line
 from pipeline.processes import processes
 from pipeline.questions.features import Features
@@ -122,13 +122,14 @@ def predict(
     for module in modules:  # else BigBird does this in its first batches, in several threads at once
         if hasattr(module, "set_attention_type"):
             module.set_attention_type("original_full")
-    budget = batch_tokens(model)
+    budget, mode = batch_tokens(model), linear_mode(model)
 
     @torch.inference_mode()
     def compute(places: np.ndarray) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
         batch = pad(features, indices[places], pad_token_id).to(device)
         try:
-            output = model(**model_inputs(model, batch))
+            with mode():
+                output = model(**model_inputs(model, batch))
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise

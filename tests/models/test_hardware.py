@@ -1,3 +1,4 @@
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -5,7 +6,7 @@ import torch
 from torch import nn
 
 from pipeline.errors import InputError
-from pipeline.models import hardware
+from pipeline.models import hardware, onednn
 from pipeline.models.hardware import (
     BATCH_TOKENS_VARIABLE,
     PRECISION_VARIABLE,
@@ -63,12 +64,56 @@ def test_the_environment_decides_the_precision(model, monkeypatch):
         teacher_precision(model)
 
 
-def test_a_cpu_without_instructions_for_bfloat16_is_not_measured(monkeypatch):
-    hardware.cpu_bfloat16_speed.cache_clear()
-    monkeypatch.setattr(hardware, "_product_seconds", lambda a, b: {torch.float32: 3.0, torch.bfloat16: 1.5}[a.dtype])
-    for supported, speed in ((False, 0.0), (True, 2.0)):
-        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda supported=supported: supported)
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-        hardware.cpu_bfloat16_speed.cache_clear()
-        assert hardware.cpu_bfloat16_speed() == speed
-    hardware.cpu_bfloat16_speed.cache_clear()
+@pytest.fixture
+def fresh_speeds():
+    speeds = hardware.cpu_bfloat16_speed, hardware.cpu_onednn_speed
+    for speed in speeds:
+        speed.cache_clear()
+    yield
+    for speed in speeds:
+        speed.cache_clear()
+
+
+def seconds_of(times):
+    """A stand-in for a measurement: the time of a product by who computes it and in which dtype."""
+    return lambda product, rows, weight: times["onednn" if product is onednn.linear else "torch", rows.dtype]
+
+
+@pytest.mark.parametrize(
+    ("instructions", "onednn_seconds", "speed"), [(False, 1.0, 0), (True, 3.0, 2), (True, 1.8, 1.2)]
+)
+def test_bfloat16_is_measured_against_the_faster_float32(
+    monkeypatch, fresh_speeds, instructions, onednn_seconds, speed
+):
+    times = {
+        ("torch", torch.float32): 3.0,
+        ("onednn", torch.float32): onednn_seconds,
+        ("torch", torch.bfloat16): 1.5,
+    }
+    monkeypatch.setattr(hardware, "_seconds", seconds_of(times))
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: instructions)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert hardware.cpu_bfloat16_speed() == pytest.approx(speed)
+
+
+@pytest.mark.parametrize(
+    ("available", "seconds", "mode"),
+    [(True, 1.0, onednn.LinearMode), (True, 2.8, nullcontext), (False, 1.0, nullcontext)],
+)
+def test_inference_takes_onednn_where_it_is_faster(monkeypatch, fresh_speeds, available, seconds, mode):
+    monkeypatch.setattr(onednn, "is_available", lambda: available)
+    monkeypatch.setattr(
+        hardware, "_seconds", seconds_of({("torch", torch.float32): 3.0, ("onednn", torch.float32): seconds})
+    )
+    assert hardware.linear_mode(nn.Linear(2, 2)) is mode
+    assert hardware.linear_mode(nn.Linear(2, 2, device="meta")) is nullcontext
+
+
+def test_a_measurement_leaves_the_number_of_threads(fresh_speeds):
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert 0.01 < hardware.cpu_onednn_speed() < 100
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
