@@ -18,7 +18,7 @@ from pipeline.logits.cache import RowCache, chunks
 from pipeline.logits.extraction import as_rows, teacher_rows
 from pipeline.logits.shards import Identity, Rows
 from pipeline.models import encoders
-from pipeline.models.hardware import batch_tokens, device
+from pipeline.models.hardware import batch_tokens, device, linear_mode
 from pipeline.questions.features import Features, write_features
 
 SHARD_SIZE = 4096
@@ -182,15 +182,16 @@ def matrix_flops(dtype: str, seconds: float = 0.5) -> float:
     """Operations per second of a product of square matrices: 2048 wide on a CPU, 8192 on a GPU."""
     where = device()
     size = 2048 if where.type == "cpu" else 8192
-    a, b = (torch.randn(size, size, device=where, dtype=getattr(torch, dtype)) for _ in range(2))
-    out = a @ b
+    rows = torch.randn(size, size, device=where, dtype=getattr(torch, dtype))
+    layer = nn.Linear(size, size, bias=False, device=where, dtype=rows.dtype)
     best, until = np.inf, time.perf_counter() + seconds
-    while time.perf_counter() < until:
-        common.synchronize()
-        began = time.perf_counter()
-        torch.matmul(a, b, out=out)
-        common.synchronize()
-        best = min(best, time.perf_counter() - began)
+    with torch.inference_mode(), linear_mode(layer)():
+        while time.perf_counter() < until:
+            common.synchronize()
+            began = time.perf_counter()
+            layer(rows)
+            common.synchronize()
+            best = min(best, time.perf_counter() - began)
     return 2 * size**3 / best
 
 
