@@ -14,15 +14,19 @@ def training_attention(model: PreTrainedModel, precision: str) -> tuple[str, str
     """The implementation of transformers that computes a model's attention in training, and a note on the choice.
 
     On a CPU torch's fused attention is faster in float32 and without dropout only: its backward pass in bfloat16 is
-    slower than that of separate operations (benchmarks/README.md), and it takes no dropout.
+    slower than that of separate operations (benchmarks/README.md), and it takes no dropout, which `cpu_dropout`
+    computes faster among separate operations.
     """
     config: Any = encoder_config(model)
     own: str = config._attn_implementation
     if model.device.type != "cpu" or own != "sdpa":
         return own, ""
-    if precision == "bfloat16" and _can_change(model, "eager"):
-        return "eager", " (faster in bfloat16 on a CPU)"
     dropout = max((getattr(config, name, None) or 0 for name in ATTENTION), default=0)
+    separate = _can_change(model, "eager")
+    if separate and precision == "bfloat16":
+        return "eager", " (faster in bfloat16 on a CPU)"
+    if separate and dropout:
+        return "eager", f" (faster on a CPU with its dropout of {dropout:g})"
     return own, f" (not fused because of its dropout of {dropout:g})" if dropout else ""
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from pipeline.errors import InputError, is_lost_process
+from pipeline.memory import keep_memory
 from pipeline.models import hardware
 from pipeline.models.batching import Batch
 from pipeline.models.encoders import checkpoint_activations
@@ -30,6 +31,7 @@ from pipeline.questions.features import Features
 from pipeline.training.attention import attention, training_attention
 from pipeline.training.checkpoints import Checkpoint, State
 from pipeline.training.curve import Curve
+from pipeline.training.dropout import DropoutMode
 from pipeline.training.loading import StepLoader
 from pipeline.training.optimizer import new_optimizer
 from pipeline.training.plan import Plan
@@ -123,6 +125,11 @@ class _Loop:
             print(f"training on {where}", flush=True)
         if settings.gradient_checkpointing:
             checkpoint_activations(self.unwrapped)
+        on_cpu = self.accelerator.device.type == "cpu"
+        plain = not (settings.compile or settings.gradient_checkpointing)
+        self.dropout = DropoutMode if on_cpu and plain else nullcontext
+        if on_cpu:
+            keep_memory()
         compiled = torch.compile(self.unwrapped, dynamic=True) if settings.compile else self.unwrapped
         self.model, self.optimizer = self.accelerator.prepare(compiled, new_optimizer(self.unwrapped, settings))
         self.loader = StepLoader(features, pad_token_id, settings.micro_batch_size, self.unwrapped)
@@ -213,7 +220,7 @@ class _Loop:
 
     def backward(self, weight: float, batch: Batch) -> dict[str, Tensor]:
         """Add a micro-batch's part of the step's gradients, and return its losses."""
-        with torch.autocast(batch.input_ids.device.type, torch.bfloat16, enabled=self.bfloat16):
+        with self.dropout(), torch.autocast(batch.input_ids.device.type, torch.bfloat16, enabled=self.bfloat16):
             output = self.model(**model_inputs(self.unwrapped, batch))
         losses = self.loss((output.start_logits, output.end_logits), batch)
         # gradients are averaged over processes

@@ -1,6 +1,7 @@
 import functools
 import re
 import signal
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -109,6 +110,15 @@ def test_gradient_checkpointing_does_not_change_the_losses(features):
         features, SETTINGS.model_copy(update={"gradient_checkpointing": True}), network=without_dropout()
     )
     assert network.is_activation_checkpointing
+    assert losses(again) == pytest.approx(losses(whole), rel=1e-4)
+
+
+def test_gradient_checkpointing_computes_the_same_dropout_again(features, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "DropoutMode", nullcontext)
+        network, whole = run(features)
+    assert network.config.hidden_dropout_prob > 0
+    _, again = run(features, SETTINGS.model_copy(update={"gradient_checkpointing": True}))
     assert losses(again) == pytest.approx(losses(whole), rel=1e-4)
 
 

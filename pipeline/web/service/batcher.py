@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.web.service.memory import release_memory
+from pipeline.memory import release_memory
 from pipeline.web.service.served import Pair, Served
 
 
