@@ -117,3 +117,9 @@ def test_a_measurement_leaves_the_number_of_threads(fresh_speeds):
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_measurement_takes_no_random_numbers(fresh_speeds):
+    before = torch.get_rng_state()
+    hardware.cpu_onednn_speed(), hardware.cpu_bfloat16_speed()
+    assert torch.equal(torch.get_rng_state(), before)
