@@ -30,8 +30,8 @@ from pipeline.progress import Progress
 from pipeline.questions.features import Features
 from pipeline.training.attention import attention, training_attention
 from pipeline.training.checkpoints import Checkpoint, State
+from pipeline.training.cpu_dropout import DropoutMode
 from pipeline.training.curve import Curve
-from pipeline.training.dropout import DropoutMode
 from pipeline.training.loading import StepLoader
 from pipeline.training.optimizer import new_optimizer
 from pipeline.training.plan import Plan

@@ -1,0 +1,34 @@
+"""Dropout on a CPU, several times as fast as torch's."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+
+class DropoutMode(TorchFunctionMode):
+    """Within it, this thread computes `torch.nn.functional.dropout` on a CPU by `cpu_dropout`.
+
+    It is not for gradient checkpointing, which computes activations again outside of it, with torch's dropout.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return (cpu_dropout if func is F.dropout else func)(*args, **kwargs or {})
+
+
+def cpu_dropout(input: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> torch.Tensor:
+    """As `torch.nn.functional.dropout`, several times as fast on a CPU, with other random numbers.
+
+    torch draws them one by one; this draws 64 bits for four values at a time, so that p is a multiple of 1 / 65,536.
+    They come from torch's default generator.
+    """
+    dropped = round(p * 2**16)
+    if not training or inplace or not 0 < dropped < 2**16 or input.device.type != "cpu":
+        return F.dropout(input, p, training, inplace)
+    words = torch.empty(-(-input.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+    kept = words.view(torch.int16)[: input.numel()].view(input.shape) >= dropped - 2**15
+    return (input * kept.to(input.dtype)).mul_(2**16 / (2**16 - dropped))
