@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from pipeline.logits.transport import transport
+from pipeline.logits.alignment import align
 from pipeline.questions.offsets import IS_BLANK
 from pipeline.questions.windows import pack, windows
 from pipeline.scores.spans import answers
@@ -79,7 +79,7 @@ def features_of_all(name):
 def test_a_label_is_aligned_with_the_label_of_every_other_tokenizer(teacher):
     source = features_of_all(teacher)
     for target in (features_of_all(name) for name in NAMES if name != teacher):
-        aligned, unaligned = transport(source, one_hot(source), target)
+        aligned, unaligned = align(source, one_hot(source), target)
         assert unaligned == 0
         for i in np.flatnonzero(target.labels[:, 1] > 0):
             assert [end[target.tokens(i)].argmax() for end in aligned] == target.labels[i].tolist()

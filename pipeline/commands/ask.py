@@ -82,7 +82,7 @@ def loaded(student: str) -> Iterator[Answerer]:
         return
     if student == str(paths.STUDENT) or Path(student).is_absolute():
         raise InputError(f"{student} is missing; `dvc repro` trains a student into {paths.STUDENT}")
-    from pipeline.commands.experiments import fetch, read_run  # DVC takes seconds to import
+    from pipeline.experiments.run import fetch, read_run  # DVC takes seconds to import
 
     with TemporaryDirectory() as folder:
         yield Answerer.from_pretrained(fetch(read_run(student), paths.STUDENT, Path(folder)))

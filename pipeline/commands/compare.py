@@ -21,7 +21,13 @@ import numpy as np
 
 from pipeline import cli
 from pipeline.commands import cost
-from pipeline.commands.experiments import (
+from pipeline.comparison.leaderboard import Row, Student, as_dict, leaderboard
+from pipeline.comparison.settings import labels
+from pipeline.comparison.slices import SliceRow, slice_rows
+from pipeline.comparison.slices import slices as labels_of_slices
+from pipeline.comparison.tables import markdown, markdown_slices
+from pipeline.errors import InputError
+from pipeline.experiments.run import (
     Run,
     read_questions,
     read_run,
@@ -29,12 +35,6 @@ from pipeline.commands.experiments import (
     scored_runs,
     with_defaults,
 )
-from pipeline.comparison.leaderboard import Row, Student, as_dict, leaderboard
-from pipeline.comparison.settings import labels
-from pipeline.comparison.slices import SliceRow, slice_rows
-from pipeline.comparison.slices import slices as labels_of_slices
-from pipeline.comparison.tables import markdown, markdown_slices
-from pipeline.errors import InputError
 
 FORMATS = ("markdown", "csv", "json")
 

@@ -21,8 +21,8 @@ from dvc.exceptions import DvcException
 
 from pipeline import cli, paths
 from pipeline.checksums import SUMS
-from pipeline.commands.experiments import BUILD, Run, fetch, read_run, scored_runs
 from pipeline.errors import InputError
+from pipeline.experiments.run import BUILD, Run, fetch, read_run, scored_runs
 from pipeline.files import atomic_write
 
 KEYS = (

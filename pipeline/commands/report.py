@@ -14,8 +14,8 @@ import pyarrow.csv
 
 from pipeline import cli, paths
 from pipeline.commands.compare import group, read_costs, read_runs
-from pipeline.commands.experiments import Run, read_questions, with_defaults
 from pipeline.errors import InputError
+from pipeline.experiments.run import Run, read_questions, with_defaults
 from pipeline.report.content import Entry, build
 from pipeline.report.page import render
 from pipeline.scores.question_scores import QUESTIONS

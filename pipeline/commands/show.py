@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import cli, paths
-from pipeline.commands.lockfile import stale
 from pipeline.errors import InputError
+from pipeline.experiments.lockfile import stale
 from pipeline.params import read_yaml
 
 COLUMNS = {

@@ -33,8 +33,8 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline import cli, paths
-from pipeline.commands.experiments import Run, experiments, read_params, read_run, with_defaults
 from pipeline.errors import InputError
+from pipeline.experiments.run import Run, experiments, read_params, read_run, with_defaults
 from pipeline.params import HEADS, check, load, parse
 
 PIPELINE = Path("dvc.yaml")

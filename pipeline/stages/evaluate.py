@@ -15,7 +15,7 @@ from torch import nn
 from pipeline import cli, paths
 from pipeline.checksums import seal, verified
 from pipeline.comparison.standard_errors import with_errors
-from pipeline.logits import teaching
+from pipeline.logits.targets import read_teacher, student_targets
 from pipeline.models import inference
 from pipeline.models.batching import pad, pad_pair, token_budget_batches
 from pipeline.models.student import Student
@@ -37,8 +37,8 @@ def main() -> None:
     features = read_features(paths.features(paths.STUDENTS, "validation"))
     records = read_records(paths.DATASET / "validation.parquet")
     names = sorted(params.teacher.models)
-    outputs = [teaching.read(*paths.teacher_paths(name, "validation"), records) for name in names]
-    teacher = teaching.targets(outputs, features)
+    outputs = [read_teacher(*paths.teacher_paths(name, "validation"), records) for name in names]
+    teacher = student_targets(outputs, features)
     student = Student.load(verified(paths.STUDENT, "train"))
 
     with Progress("scoring", "window", len(features)) as progress:

@@ -15,11 +15,12 @@ from pipeline import cli, paths
 from pipeline.checksums import verified
 from pipeline.comparison.standard_errors import with_errors
 from pipeline.errors import InputError
-from pipeline.logits import teaching
-from pipeline.logits.cache import RowCache, chunks, locked, unique_keys, write_store
+from pipeline.logits.cache import RowCache, locked, unique_keys
 from pipeline.logits.extraction import Logits, Shard, add_shards
 from pipeline.logits.manifest import read_description, stores
 from pipeline.logits.shards import Identity, shard_files
+from pipeline.logits.store import chunks, write_store
+from pipeline.logits.targets import read_teacher, student_targets
 from pipeline.models import encoders, hardware, inference
 from pipeline.params import Evaluate, load
 from pipeline.params import Logits as Settings
@@ -85,7 +86,7 @@ def extract(name: str, records: Records, settings: Settings) -> None:
             if state.num_processes > 1:
                 cache = RowCache(paths.logits_cache(), identity)
             keys = {split: list(unique_keys(features)) for split, features in splits.items()}
-            write_store(paths.empty_folder(paths.LOGITS / name), cache, keys, settings.shard_size)
+            write_store(paths.empty_folder(paths.LOGITS / name), identity, cache.rows, keys, settings.shard_size)
 
 
 def compute(
@@ -154,11 +155,11 @@ def score_teachers(names: list[str], records: list[dict[str, Any]], settings: Ev
 
     With several teachers, `mean` has the scores of their mean on the student's windows.
     """
-    outputs = [teaching.read(*paths.teacher_paths(name, "validation"), records) for name in names]
+    outputs = [read_teacher(*paths.teacher_paths(name, "validation"), records) for name in names]
     by_name = dict(zip(names, outputs, strict=True))
     if len(names) > 1:
         students = read_features(paths.features(paths.STUDENTS, "validation"))
-        by_name["mean"] = students, teaching.targets(outputs, students)
+        by_name["mean"] = students, student_targets(outputs, students)
     folder = paths.empty_folder(paths.TEACHER_PREDICTIONS)
     return {
         name: score_teacher(*output, records, settings, paths.question_scores(folder / name))

@@ -8,8 +8,8 @@ import pytest
 
 from pipeline.commands import compare, cost
 from pipeline.commands.compare import group
-from pipeline.commands.experiments import Run
 from pipeline.errors import InputError
+from pipeline.experiments.run import Run
 from pipeline.params import HEADS
 from tests.commands import scored
 

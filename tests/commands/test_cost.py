@@ -8,8 +8,8 @@ import pytest
 from pipeline import paths
 from pipeline.checksums import seal, verified
 from pipeline.commands import cost
-from pipeline.commands.experiments import read_run
 from pipeline.errors import InputError
+from pipeline.experiments.run import read_run
 from tests import tiny
 from tests.commands import scored
 

@@ -7,9 +7,9 @@ import yaml
 
 from pipeline import paths
 from pipeline.commands import sweep
-from pipeline.commands.experiments import experiments, read_run
 from pipeline.commands.sweep import experiment_name, free_name, run_interruptible
 from pipeline.errors import InputError
+from pipeline.experiments.run import experiments, read_run
 from tests.commands import scored
 
 
