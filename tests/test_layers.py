@@ -23,8 +23,10 @@ FILES = sorted((ROOT / "pipeline").rglob("*.py"))
 
 
 def folder(path: Path) -> str:
-    """`questions` for pipeline/questions/squad.py, `base` for pipeline/files.py."""
+    """`questions` for pipeline/questions/squad.py, `base` for pipeline/files.py; `__main__` runs the commands."""
     inside = path.relative_to(ROOT / "pipeline").parts
+    if inside == ("__main__.py",):
+        return "commands"
     return inside[0] if len(inside) > 1 else "base"
 
 

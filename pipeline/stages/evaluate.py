@@ -129,4 +129,4 @@ def write_predictions(records: list[dict], answers: list[list[Answer]], folder: 
 
 
 if __name__ == "__main__":
-    cli.run_stage(main, cli.parser("pipeline.stages.evaluate", __doc__))
+    cli.run_stage(main, cli.stage_parser("evaluate", __doc__))

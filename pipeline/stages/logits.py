@@ -178,4 +178,4 @@ def score_teacher(
 
 
 if __name__ == "__main__":
-    cli.run_stage(main, cli.parser("pipeline.stages.logits", __doc__))
+    cli.run_stage(main, cli.stage_parser("logits", __doc__))

@@ -193,4 +193,4 @@ def student_loss(
 
 
 if __name__ == "__main__":
-    cli.run_stage(main, cli.parser("pipeline.stages.train", __doc__))
+    cli.run_stage(main, cli.stage_parser("train", __doc__))

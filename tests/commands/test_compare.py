@@ -12,6 +12,7 @@ from pipeline.errors import InputError
 from pipeline.experiments.run import Run
 from pipeline.params import HEADS
 from tests.commands import scored
+from tests.commands.command_line import options
 
 COST = {
     "parameters": 1000,
@@ -37,7 +38,7 @@ def run(name, head="linear", seed=0, share=0.5, sample=0, **sections):
 @pytest.fixture
 def command(repository, capsys):
     def command(*arguments):
-        compare.main(**vars(compare.arguments().parse_args(arguments)))
+        compare.main(**options("compare", *arguments))
         return capsys.readouterr().out
 
     return command
