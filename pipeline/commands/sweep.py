@@ -35,7 +35,8 @@ from omegaconf.errors import OmegaConfBaseException
 from pipeline import cli, paths
 from pipeline.commands.experiments import Run, experiments, read_params, read_run, with_defaults
 from pipeline.errors import InputError
-from pipeline.params import HEADS, check, load, parse
+from pipeline.names import HEADS
+from pipeline.params import check, load, parse
 
 PIPELINE = Path("dvc.yaml")
 
