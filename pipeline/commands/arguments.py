@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline import paths
 from pipeline.cli import output_file
-from pipeline.params import HEADS
+from pipeline.names import HEADS
 from pipeline.web.service.limits import Limits
 
 DEFAULT = "by default %(default)s"

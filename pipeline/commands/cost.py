@@ -67,7 +67,7 @@ def read(run: Run) -> dict[str, Any] | None:
     Returns:
         parameters, nonzero_parameters; bytes and compressed_bytes, of the weights; gflops_per_window; latency_ms_median
         and latency_ms_p95; windows_per_second; peak_memory_mb, resident, of a process with the student; threads;
-        device. See `comparison.cost.measure`.
+        device. See `answering.cost.measure`.
     """
     try:
         path = stored(run)
@@ -87,7 +87,7 @@ def measure(run: Run) -> dict[str, Any]:
         student = fetch(run, paths.STUDENT, Path(folder))
         windows = fetch(run, paths.features(paths.STUDENTS, "validation"), Path(folder))
         fetch(run, paths.features(paths.STUDENTS, "validation").with_name(SUMS), Path(folder))
-        command = [sys.executable, "-m", "pipeline.comparison.cost", str(student), str(windows)]
+        command = [sys.executable, "-m", "pipeline.answering.cost", str(student), str(windows)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
         if done.returncode:
             raise InputError(f"the cost of {run.name} could not be measured, see above")

@@ -14,8 +14,8 @@ import pyarrow as pa
 import tabulate
 
 from pipeline import paths, pretrained
+from pipeline.answering import cost
 from pipeline.checksums import SUMS, verified
-from pipeline.comparison import cost
 from pipeline.comparison.statistics import compare
 from pipeline.errors import InputError
 from pipeline.models.inference import predict

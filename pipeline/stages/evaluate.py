@@ -14,7 +14,6 @@ from torch import nn
 
 from pipeline import cli, paths
 from pipeline.checksums import seal, verified
-from pipeline.comparison.standard_errors import with_errors
 from pipeline.logits.targets import read_teacher, student_targets
 from pipeline.models import inference
 from pipeline.models.batching import pad, pad_pair, token_budget_batches
@@ -25,9 +24,10 @@ from pipeline.questions import tokenization
 from pipeline.questions.features import Features, read_features
 from pipeline.questions.records import read_records
 from pipeline.scores import confidence, metrics
-from pipeline.scores.floor import warn_below_floor
+from pipeline.scores.baseline import warn_below_floor
 from pipeline.scores.question_scores import question_scores, write_question_scores
 from pipeline.scores.spans import Answer
+from pipeline.scores.standard_errors import with_errors
 from pipeline.training.losses import span_cross_entropy, span_divergence
 
 

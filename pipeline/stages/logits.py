@@ -13,7 +13,6 @@ import numpy as np
 
 from pipeline import cli, paths
 from pipeline.checksums import verified
-from pipeline.comparison.standard_errors import with_errors
 from pipeline.errors import InputError
 from pipeline.logits.cache import RowCache, locked, unique_keys
 from pipeline.logits.extraction import Logits, Shard, add_shards
@@ -30,8 +29,9 @@ from pipeline.questions import tokenization
 from pipeline.questions.features import Features, read_features
 from pipeline.questions.records import read_records
 from pipeline.scores import metrics
-from pipeline.scores.floor import warn_below_floor
+from pipeline.scores.baseline import warn_below_floor
 from pipeline.scores.question_scores import question_scores, write_question_scores
+from pipeline.scores.standard_errors import with_errors
 
 Records = dict[str, list[dict[str, Any]]]
 

@@ -10,7 +10,7 @@ from pipeline.commands import compare, cost
 from pipeline.commands.compare import group
 from pipeline.errors import InputError
 from pipeline.experiments.run import Run
-from pipeline.params import HEADS
+from pipeline.names import HEADS
 from tests.commands import scored
 from tests.commands.command_line import options
 

@@ -40,7 +40,7 @@ def measurements(monkeypatch):
     run_other = subprocess.run
 
     def run(command, **options):
-        if command[1:3] != ["-m", "pipeline.comparison.cost"]:
+        if command[1:3] != ["-m", "pipeline.answering.cost"]:
             return run_other(command, **options)
         measured.append(command[3])
         verified(Path(command[4]), "tokenize")  # as the process does

@@ -11,9 +11,9 @@ import torch
 from tokenizers import Tokenizer
 
 from pipeline import paths, pretrained
+from pipeline.answering import cost
 from pipeline.checksums import seal
 from pipeline.commands import export
-from pipeline.comparison import cost
 from pipeline.errors import InputError
 from pipeline.models.inference import predict
 from pipeline.models.student import Student
