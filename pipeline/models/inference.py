@@ -12,8 +12,9 @@ from transformers import PreTrainedModel
 
 from pipeline.errors import InputError
 from pipeline.models.batching import Batch, pad, token_budget_batches
+from pipeline.models.cpu import linear_mode
 from pipeline.models.encoders import encoder_config, uses_segments
-from pipeline.models.hardware import BATCH_TOKENS_VARIABLE, batch_tokens, is_out_of_memory, linear_mode
+from pipeline.models.hardware import BATCH_TOKENS_VARIABLE, batch_tokens, is_out_of_memory
 from pipeline.pretrained import one_line
 from pipeline.processes import processes
 from pipeline.questions.features import Features

@@ -21,6 +21,7 @@ from pipeline.logits.shards import Identity, shard_files
 from pipeline.logits.store import chunks, write_store
 from pipeline.logits.targets import read_teacher, student_targets
 from pipeline.models import encoders, hardware, inference
+from pipeline.models.cpu import cpu_bfloat16_speed
 from pipeline.params import Evaluate, load
 from pipeline.params import Logits as Settings
 from pipeline.processes import processes
@@ -109,7 +110,7 @@ def compute(
     if state.is_main_process:
         print(f"{name}: {len(known)} different windows: {cached} from the cache, {new} to compute", flush=True)
     if state.num_processes > 1 and hardware.device().type == "cpu":
-        hardware.cpu_bfloat16_speed()  # before the processes without a shard leave the others
+        cpu_bfloat16_speed()  # before the processes without a shard leave the others
     mine = missing_shards[state.process_index :: state.num_processes]
     if not mine:
         return
