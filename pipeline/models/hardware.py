@@ -10,8 +10,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from pipeline.errors import InputError
+from pipeline.models.architectures import FLOAT32_ONLY, encoder_config
 from pipeline.models.cpu import FASTER, cpu_bfloat16_speed
-from pipeline.models.encoders import encoder_config
 from pipeline.processes import processes
 
 # Tokens per batch, padding included. On a GPU, larger batches would have more than 3 % padding in a shard of 4,096
@@ -25,8 +25,6 @@ PRECISION_VARIABLE = "SPAN_DISTILL_PRECISION"
 PRECISIONS = ("float32", "bfloat16")
 M = TypeVar("M", bound=nn.Module)
 
-# encoders whose code in transformers fails where torch's autocast mixes precisions
-FLOAT32_ONLY = ("deberta", "xmod")
 # hidden size from which on a CPU gains from bfloat16
 WIDE = 256
 
