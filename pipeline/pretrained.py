@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import CONFIG_MAPPING, AutoTokenizer, PretrainedConfig
 
 from pipeline.errors import InputError
+from pipeline.log import log
 
 if TYPE_CHECKING:  # its import takes two seconds, and stages without a model do not need it
     from transformers import PreTrainedModel
@@ -186,7 +187,7 @@ def load_model(kind: type[Model], config: PretrainedConfig, folder: Path) -> tup
     if layers:
         raise InputError(f"{folder} has weights of more layers than its {CONFIG} says: {listed(layers)}")
     if surplus:
-        print(f"{folder}: {kind.__name__} has no use for the weights {listed(surplus)}", flush=True)
+        log.info("%s: %s ignores the unexpected weights %s", folder, kind.__name__, listed(surplus))
     return model, sorted(info["missing_keys"])
 
 

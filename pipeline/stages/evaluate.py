@@ -33,8 +33,8 @@ from pipeline.training.losses import span_cross_entropy, span_divergence
 
 def main() -> None:
     params = load(paths.PARAMS)
-    tokenizer = tokenization.load(verified(paths.tokenizer(paths.STUDENTS), "tokenize"))
-    features = read_features(paths.features(paths.STUDENTS, "validation"))
+    tokenizer = tokenization.load(verified(paths.tokenizer(paths.STUDENT_NAME), "tokenize"))
+    features = read_features(paths.features(paths.STUDENT_NAME, "validation"))
     records = read_records(paths.DATASET / "validation.parquet")
     names = sorted(params.teacher.models)
     outputs = [read_teacher(*paths.teacher_paths(name, "validation"), records) for name in names]

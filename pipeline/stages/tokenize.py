@@ -54,7 +54,7 @@ def tokenizers(params: Params, records: list[dict]) -> dict[str, tokenization.Pr
             found[name] = tokenization.load(teacher.model, teacher.revision)
     backbone = params.backbone
     is_teacher = backbone.model in found
-    found[paths.STUDENTS] = (
+    found[paths.STUDENT_NAME] = (
         found[backbone.model] if is_teacher else tokenization.load(backbone.model, backbone.revision)
     )
     return found
@@ -63,7 +63,7 @@ def tokenizers(params: Params, records: list[dict]) -> dict[str, tokenization.Pr
 def write_windows(
     model: str, tokenizer: tokenization.PreTrainedTokenizerFast, records: dict[str, list], params: Tokenize
 ) -> None:
-    """Write the windows of each split, tokenized for a model: a teacher's name, or paths.STUDENTS.
+    """Write the windows of each split, tokenized for a model: a teacher's name, or paths.STUDENT_NAME.
 
     Raises:
         InputError: the tokenizer does not know the words, or no validation window contains a whole answer.
