@@ -72,7 +72,9 @@ def main() -> None:
             data.tokenizer.pad_token_id,
             params.train,
             params.seed,
-            loss=lambda logits, batch: student_loss(logits, batch, data, params.distill),
+            loss=lambda logits, batch: student_loss(
+                logits, batch, data.features["train"], data.teacher, params.distill
+            ),
             evaluate=lambda model: evaluate(model, data, params),
             after_step=pruning.apply,
             checkpoint=checkpoint,
@@ -207,11 +209,17 @@ def summary(result: Run) -> dict[str, str | int | float]:
     }
 
 
-def student_loss(logits: SpanLogits[Tensor], batch: Batch, data: Data, settings: Distill) -> Losses:
-    """The distillation loss of a batch."""
+def student_loss(
+    logits: SpanLogits[Tensor],
+    batch: Batch,
+    features: Features,
+    teacher: SpanLogits[np.ndarray] | None,
+    settings: Distill,
+) -> Losses:
+    """The distillation loss of a batch, given the teacher's logits of all windows."""
     targets = None
-    if data.teacher:
-        start, end = pad_pair(data.teacher, data.features["train"], batch.indices)
+    if teacher:
+        start, end = pad_pair(teacher, features, batch.indices)
         targets = SpanLogits(to_device(start, batch.labels.device), to_device(end, batch.labels.device))
     return distillation(
         logits,

@@ -274,6 +274,7 @@ class Trainer:
         run = self.run
         if run.evaluations and run.evaluations[-1]["step"] == run.steps:
             return
+        assert self.evaluate is not None
         row = {"step": run.steps, "minutes": run.seconds / 60, **self.evaluate(self.model)}
         with DeferSignals():
             if self.settings.keep == "best" and (run.best_f1 is None or row["f1"] > run.best_f1):
@@ -311,8 +312,8 @@ class Trainer:
 
     def resume(self) -> None:
         """Load the checkpoint if there is one."""
-        state = self.checkpoint and load_state(self.checkpoint, self.model, self.optimizer)
-        if not state:
+        state = load_state(self.checkpoint, self.model, self.optimizer) if self.checkpoint else None
+        if state is None:
             return
         self.run, self.best = state
         self.checkpoint_seconds = self.run.seconds
