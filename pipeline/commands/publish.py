@@ -22,8 +22,7 @@ from pipeline.answering.card import Facts, model_card
 from pipeline.checksums import seal, sealed, verified
 from pipeline.commands import cost
 from pipeline.commands.experiments import WORKSPACE, Run, commit_of, fetch, read_run, with_defaults
-from pipeline.comparison.leaderboard import with_interval
-from pipeline.comparison.statistics import score_interval
+from pipeline.comparison.statistics import score_interval, with_interval
 from pipeline.errors import InputError
 from pipeline.files import replacing
 
