@@ -1,5 +1,6 @@
 """dvc.yaml is consistent with the code."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,12 @@ def test_the_dataset_stage_does_not_import_torch():
     """torch and transformers take seconds to import."""
     code = "import sys, pipeline.stages.dataset; sys.exit(bool({'torch', 'transformers'} & sys.modules.keys()))"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_no_stage_imports_pandas():
+    """It takes half a second to import, and only comparisons of students use it."""
+    for file in set().union(*(code(f"pipeline.stages.{stage}") for stage in STAGES)):
+        assert not re.search(r"^\s*(import|from) pandas\b", (ROOT / file).read_text(encoding="utf-8"), re.M), file
 
 
 def test_stages_and_modules_correspond():
