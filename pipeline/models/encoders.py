@@ -227,12 +227,8 @@ def encoder_config(model: PreTrainedModel) -> PretrainedConfig:
 
 
 def uses_segments(model: PreTrainedModel) -> bool:
-    """Whether the model has embeddings for segment ids: BERT does, DistilBERT and RoBERTa do not.
-
-    BigBird has them, but makes the segment ids itself, since its tokenizer gives none.
-    """
-    config = encoder_config(model)
-    return getattr(config, "type_vocab_size", 0) > 1 and config.model_type != "big_bird"
+    """Whether the model takes segment ids: BERT does, DistilBERT and RoBERTa do not."""
+    return pretrained.segment_count(encoder_config(model)) > 1
 
 
 def made_inputs(config: PretrainedConfig, input_ids: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -8,10 +8,10 @@ Writes data/tokenizer and data/features.
 import shutil
 from collections.abc import Iterator
 
-from pipeline import cli, paths
+from pipeline import cli, paths, pretrained
 from pipeline.checksums import seal
 from pipeline.errors import InputError
-from pipeline.params import Params, Tokenize, load
+from pipeline.params import Backbone, Params, TeacherModel, Tokenize, load
 from pipeline.progress import Progress
 from pipeline.questions import tokenization
 from pipeline.questions.features import write_features
@@ -51,13 +51,29 @@ def tokenizers(params: Params, records: list[dict]) -> dict[str, tokenization.Pr
             texts = [text for record in first for text in (record["context"], record["question"])]
             found[name] = tokenization.train(texts, params.tokenize.vocab_size)
         else:
-            found[name] = tokenization.load(teacher.model, teacher.revision)
+            found[name] = load_tokenizer(name, teacher)
     backbone = params.backbone
     is_teacher = backbone.model in found
-    found[paths.STUDENTS] = (
-        found[backbone.model] if is_teacher else tokenization.load(backbone.model, backbone.revision)
-    )
+    found[paths.STUDENTS] = found[backbone.model] if is_teacher else load_tokenizer(paths.STUDENTS, backbone)
     return found
+
+
+def load_tokenizer(name: str, source: TeacherModel | Backbone) -> tokenization.PreTrainedTokenizerFast:
+    """Load a model's tokenizer. It gives segment ids if the model has embeddings for them and its template allows it.
+
+    Args:
+        name: the model's name, for the line that is printed if it does not allow it.
+    """
+    folder = pretrained.fetch(source.model, source.revision, pretrained.TOKENIZER_FILES)
+    tokenizer, count = tokenization.load(folder), pretrained.segment_embeddings(folder)
+    tokenization.use_segments(tokenizer, count)
+    segments = sorted(tokenization.template_segments(tokenizer))
+    if count > 1 and (segments == [0] or not tokenization.has_segments(tokenizer)):
+        print(
+            f"{name}: the model has {count} segment embeddings, but its tokenizer's template has the segments "
+            f"{segments}; every token gets segment 0"
+        )
+    return tokenizer
 
 
 def write_windows(

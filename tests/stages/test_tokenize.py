@@ -1,0 +1,98 @@
+"""What the stage that makes windows takes from a model folder."""
+
+import json
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import BertConfig, BertForQuestionAnswering, DistilBertConfig
+
+from pipeline.models.inference import predict
+from pipeline.params import Backbone
+from pipeline.questions import tokenization
+from pipeline.questions.windows import pack, windows
+from pipeline.stages.tokenize import load_tokenizer
+
+SPECIAL = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "unk_token": "[UNK]"}
+# classes that transformers 5 loads as one without `token_type_ids`
+CLASSES = [
+    "PreTrainedTokenizerFast",
+    "TokenizersBackend",
+    "HerbertTokenizerFast",
+    "SplinterTokenizer",
+    "FunnelTokenizer",
+    "DistilBertTokenizer",
+    "AlbertTokenizer",
+    "RemBertTokenizer",
+]
+
+
+def save_tokenizer(folder, tokenizer_class, tokenizer, context_segment=1):
+    """Save a tokenizer.json with the template 0 0 0 1 1, and the class in tokenizer_config.json."""
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    if tokenizer_class in ("AlbertTokenizer", "RemBertTokenizer"):  # these need a unigram model
+        pieces = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
+        backend = Tokenizer(models.Unigram([(piece, -float(i)) for i, piece in enumerate(pieces)], unk_id=1))
+        backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    special = [(token, tokenizer.get_vocab()[token]) for token in ("[CLS]", "[SEP]")]
+    pair = f"[CLS]:0 $A:0 [SEP]:0 $B:{context_segment} [SEP]:{context_segment}"
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS]:0 $A:0 [SEP]:0", pair=pair, special_tokens=special
+    )
+    folder.mkdir()
+    backend.save(str(folder / "tokenizer.json"))
+    values = {"tokenizer_class": tokenizer_class, **SPECIAL}
+    (folder / "tokenizer_config.json").write_text(json.dumps(values))
+
+
+@pytest.fixture
+def load(tmp_path, tokenizer, capsys):
+    """A function that returns the tokenizer of a model folder, saved and loaded again, and what is printed."""
+
+    def load(tokenizer_class, config=None, **template):
+        folder = tmp_path / "model"
+        save_tokenizer(folder, tokenizer_class, tokenizer, **template)
+        if config:
+            config.save_pretrained(folder)
+        loaded = load_tokenizer("large", Backbone(model=str(folder), revision=None))
+        loaded.save_pretrained(tmp_path / "saved")
+        saved = tokenization.load(tmp_path / "saved")
+        assert tokenization.fingerprint(saved) == tokenization.fingerprint(loaded)
+        return saved, capsys.readouterr().out
+
+    return load
+
+
+@pytest.mark.parametrize("tokenizer_class", CLASSES)
+def test_the_template_decides_the_segments_where_the_model_has_two(load, records, tokenizer_class):
+    tokenizer, printed = load(tokenizer_class, BertConfig())
+    for window in windows(records, tokenizer, 64, 16):
+        question, rest = window.context[0], len(window.input_ids) - window.context[0]
+        assert window.token_type_ids.tolist() == [0] * question + [1] * rest
+    assert tokenizer("a", "b")["token_type_ids"] == [0, 0, 0, 1, 1] and not printed  # the library's answer too
+
+
+@pytest.mark.parametrize("config", [DistilBertConfig(), BertConfig(type_vocab_size=1), None])
+def test_a_model_without_two_segments_leaves_the_tokenizer_as_it_is(load, config):
+    tokenizer, printed = load("PreTrainedTokenizerFast", config)
+    assert not tokenization.has_segments(tokenizer) and not printed
+
+
+@pytest.mark.parametrize(("segment", "listed"), [(0, r"[0]"), (2, r"[0, 2]")])
+def test_a_template_without_usable_segments_is_named(load, records, segment, listed):
+    tokenizer, printed = load("PreTrainedTokenizerFast", BertConfig(), context_segment=segment)
+    assert printed.startswith("large: ") and listed in printed and printed.count("\n") == 1
+    assert not any(window.token_type_ids.any() for window in windows(records, tokenizer, 64, 16))
+
+
+def test_the_segments_reach_the_models_embedding(load, records):
+    tokenizer, _ = load("PreTrainedTokenizerFast", BertConfig())
+    features = pack(windows(records[:1], tokenizer, 64, 16))
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    model = BertForQuestionAnswering(BertConfig(vocab_size=len(tokenizer), **sizes))
+    seen = []
+    model.bert.embeddings.token_type_embeddings.register_forward_hook(lambda _, inputs, output: seen.append(inputs[0]))
+    predict(model, features, tokenizer.pad_token_id)
+    (ids,) = seen
+    np.testing.assert_array_equal(ids[0].numpy(), features.token_type_ids)
+    assert set(features.token_type_ids.tolist()) == {0, 1}
