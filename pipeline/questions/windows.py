@@ -33,7 +33,7 @@ class Window:
             -1 for other tokens.
         context: first and past-the-last position of the context's tokens.
         label: first and last position of the answer; (0, 0), which is [CLS], if the window does not contain all of it
-            or the record is unanswerable; `UNLABELLED` if the record has no answer otherwise.
+            or the record is unanswerable; `UNLABELLED` if the record has no answer otherwise, or none with a token.
     """
 
     record: int
@@ -160,13 +160,13 @@ def _in_context(mapping: np.ndarray) -> np.ndarray:
 
 
 def _answer(record: dict[str, Any], mappings: list[np.ndarray]) -> tuple[int, int] | None:
-    """First and past-the-last character of the record's answer that belong to a token; None without an answer."""
+    """First and past-the-last character of the record's answer that belong to a token; None if there are none."""
     if not record["answers"]["text"]:
         return None
     start, text = record["answers"]["answer_start"][0], record["answers"]["text"][0]
     tokens = offsets.all_tokens([mapping[_in_context(mapping)] for mapping in mappings])
     start, end = offsets.nearest_covered(np.array([[start, start + len(text)]]), tokens)[0].tolist()
-    return start, end
+    return (start, end) if offsets.NO_CHARACTER < start < end else None
 
 
 def label(offset_mapping: np.ndarray, context: tuple[int, int], start: int, end: int) -> tuple[int, int]:

@@ -48,7 +48,8 @@ def read(params: Dataset, split: str) -> list[squad.Record]:
     selected = squad.checked(usable(records, params.unanswerable == "keep", split == "train", counts), where, size)
     counts["unanswerable"] = count_unanswerable(selected)
     counts["unlabelled"] = sum(not squad.is_labelled(record) for record in selected)
-    suffix = "".join(f"; {count} {what}" for what, count in counts.items() if count)
+    suffix = f", fewer than dataset.{split}_size, {size}" if size and len(selected) < size else ""
+    suffix += "".join(f"; {count} {what}" for what, count in counts.items() if count)
     print(f"{split}: {len(selected)} questions from {where}{suffix}")
     return selected
 

@@ -90,6 +90,13 @@ def write_windows(
         with Progress(f"{model}, {split}", "question", len(questions)) as progress:
             features = pack(counted(windows(questions, tokenizer, params.max_length, params.stride), progress))
         write_features(features, paths.features(model, split))
+        without_label = [questions[i] for i in dict.fromkeys(features.record[~features.labelled])]
+        without_token = [question["id"] for question in without_label if question["answers"]["text"]]
+        if without_token:
+            print(
+                f"{model}, {split}: the answers of {len(without_token)} questions have no token, so their windows have "
+                f"no label; the first is {without_token[0]}"
+            )
         whole = features.labels[:, 1] > 0
         if split == "validation" and not whole.any():
             raise InputError(

@@ -138,6 +138,16 @@ def test_an_answer_at_the_edge_of_a_context_is_labelled_if_the_tokenizer_drops_i
     assert [text for _, text in texts(features, [record])] == [answer]
 
 
+@pytest.mark.parametrize("answer", ["\ufffd", "\x7f", "\u200b", "\u00ad", "\u200d"])
+@pytest.mark.parametrize("place", ["start", "middle", "end"])
+def test_an_answer_without_a_token_has_no_label(tokenizer, answer, place):
+    """It is not [CLS], which says that the context has no answer."""
+    context = {"start": f"{answer} tea and", "middle": f"tea {answer} and", "end": f"tea and {answer}"}[place]
+    record = {"id": "q", "question": "What?", "context": context}
+    record["answers"] = {"text": [answer], "answer_start": [context.index(answer)]}
+    assert not pack(windows([record], tokenizer, 26, 6)).labelled.any()
+
+
 def test_a_window_ends_with_the_characters_that_its_last_token_holds():
     """The accent belongs to the last token of the first window, not to the second window."""
     context = "a b c d e\u0301 f g h"

@@ -7,11 +7,12 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertForQuestionAnswering, DistilBertConfig
 
+from pipeline import paths
 from pipeline.models.inference import predict
-from pipeline.params import Backbone
+from pipeline.params import Backbone, Tokenize
 from pipeline.questions import tokenization
 from pipeline.questions.windows import pack, windows
-from pipeline.stages.tokenize import load_tokenizer
+from pipeline.stages.tokenize import load_tokenizer, write_windows
 
 SPECIAL = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "unk_token": "[UNK]"}
 # classes that transformers 5 loads as one without `token_type_ids`
@@ -96,3 +97,13 @@ def test_the_segments_reach_the_models_embedding(load, records):
     (ids,) = seen
     np.testing.assert_array_equal(ids[0].numpy(), features.token_type_ids)
     assert set(features.token_type_ids.tolist()) == {0, 1}
+
+
+def test_answers_without_a_token_are_counted(workspace, records, tokenizer, capsys):
+    paths.empty_folder(paths.FEATURES)
+    for record in records[1:3]:
+        start = len(record["context"]) + 1
+        record |= {"context": record["context"] + " \ufffd", "answers": {"text": ["\ufffd"], "answer_start": [start]}}
+    write_windows("large", tokenizer, {"train": records}, Tokenize(max_length=26, stride=6))
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "no token" in line)
+    assert line.startswith("large, train: ") and " 2 questions" in line and line.endswith(records[1]["id"])
