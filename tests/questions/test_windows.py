@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.questions import squad
+from pipeline.questions.checks import checked
 from pipeline.questions.tokenization import train
 from pipeline.questions.windows import label, pack, windows
 
@@ -185,7 +186,7 @@ def test_packing_no_windows_raises():
 
 @pytest.mark.skipif(not REAL.exists(), reason="../shared/squad is missing")
 def test_labelled_spans_contain_the_answers_of_squad():
-    records = squad.checked(squad.read_json(REAL), REAL.name, 1000)
+    records = checked(squad.read_json(REAL), REAL.name, 1000).records
     tokenizer = train((text for record in records for text in (record["context"], record["question"])), 8000)
     features = pack(windows(records, tokenizer, 384, 128))
     answered, equal, contained = set(), 0, 0
