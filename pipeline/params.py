@@ -142,6 +142,12 @@ class Dataset(Section):
     unanswerable: Literal["keep", "drop"] = Field(
         "keep", description="questions without an answer in their context (SQuAD 2.0): `keep` or `drop`"
     )
+    faulty: Literal["error", "drop", "repair"] = Field(
+        "error",
+        description="invalid questions, such as one whose answer is not at its `answer_start`: `error` stops and lists "
+        "them, `drop` leaves them out, `repair` moves their answers to the nearest place with the same text and leaves "
+        "out the rest",
+    )
     seed: int = Field(0, ge=0, lt=2**63, description="with `synthetic`: seed of the corpus")
 
     @model_validator(mode="after")

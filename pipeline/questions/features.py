@@ -35,7 +35,8 @@ class Features:
             -1 for other tokens.
         context: (N, 2) int32, first and past-the-last position of the context's tokens in the window.
         labels: (N, 2) int32, first and last position of the answer in the window; (0, 0), which is [CLS], if the window
-            does not contain it or the record is unanswerable; `UNLABELLED` if the record has no answer otherwise.
+            does not contain it or the record is unanswerable; `UNLABELLED` if the record has no answer otherwise, or
+            none with a token.
         record: (N,) int32, index of the question record.
         keys: (N, 16) uint8, `window_key` of each window.
     """
