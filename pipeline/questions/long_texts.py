@@ -1,7 +1,7 @@
 """Windows of questions about texts of any length: the windows of `windows.windows`, in much less memory.
 
-A long text is tokenized in pieces, so that the work has progress and can be interrupted, and its windows are made one at
-a time. Short texts go to `windows.windows`, which holds all windows of a text at once.
+A long text is tokenized in pieces, so that the work has progress and can be interrupted, and its windows are made one
+at a time. Short texts go to `windows.windows`, which holds all windows of a text at once.
 """
 
 import re

@@ -133,7 +133,13 @@ def test_tokens_are_those_of_the_whole_text(named, short_pieces):
 @pytest.mark.parametrize("name", ["WordPiece", "byte level, prefix space"])
 def test_windows_are_those_of_the_whole_text(name, max_length, stride, monkeypatch):
     tokenizer = TOKENIZERS[name]()
-    contexts = [TEA, *(nasty(seed, length) for seed, length in enumerate([90, 700, 1500])), "\n " * 400, MILL, "x" * 900]
+    contexts = [
+        TEA,
+        *(nasty(seed, length) for seed, length in enumerate([90, 700, 1500])),
+        "\n " * 400,
+        MILL,
+        "x" * 900,
+    ]
     questions = [(question, context) for context in contexts for question in QUESTIONS]
     records = [
         {"id": str(i), "question": question, "context": context, "answers": NO_ANSWERS}
@@ -145,7 +151,12 @@ def test_windows_are_those_of_the_whole_text(name, max_length, stride, monkeypat
     found = list(long_windows(questions, tokenizer, max_length, stride, tokenized.append))
     assert len(found) == len(expected) > 40
     for ours, theirs in zip(found, expected, strict=True):
-        assert (ours.record, ours.context, ours.label, ours.key) == (theirs.record, theirs.context, theirs.label, theirs.key)
+        assert (ours.record, ours.context, ours.label, ours.key) == (
+            theirs.record,
+            theirs.context,
+            theirs.label,
+            theirs.key,
+        )
         for values, others in ((ours.offset_mapping, theirs.offset_mapping), (ours.input_ids, theirs.input_ids)):
             assert values.dtype == others.dtype and np.array_equal(values, others)
         assert ours.token_type_ids.dtype == theirs.token_type_ids.dtype
