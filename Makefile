@@ -25,19 +25,19 @@ help:
 
 repro: .venv/installed
 	$(RUN) python -m dvc repro
-	$(RUN) python -m pipeline.commands.show
+	$(RUN) python -m pipeline show
 
 sweep: .venv/installed
-	$(RUN) python -m pipeline.commands.sweep $(if $(HEADS),--heads $(HEADS)) $(if $(SEEDS),--seeds $(SEEDS)) $(addprefix -S ,$(SET))
+	$(RUN) python -m pipeline sweep $(if $(HEADS),--heads $(HEADS)) $(if $(SEEDS),--seeds $(SEEDS)) $(addprefix -S ,$(SET))
 
 report: .venv/installed
-	$(RUN) python -m pipeline.commands.report $(REVS)
+	$(RUN) python -m pipeline report $(REVS)
 
 plots: .venv/installed
-	$(RUN) python -m pipeline.commands.plots $(REVS)
+	$(RUN) python -m pipeline plots $(REVS)
 
 serve: .venv/installed
-	$(RUN) python -m pipeline.commands.serve data/student $(if $(wildcard data/teacher/large),--teacher data/teacher/large)
+	$(RUN) python -m pipeline serve data/student $(if $(wildcard data/teacher/large),--teacher data/teacher/large)
 
 test: .venv/installed
 	$(RUN) $(PYTEST)
@@ -61,8 +61,9 @@ hooks:
 	printf '#!/bin/sh\nexec make --silent lint\n' > "$$(git rev-parse --git-path hooks)/pre-commit"
 	chmod +x "$$(git rev-parse --git-path hooks)/pre-commit"
 
-.venv/installed: requirements.txt constraints.txt
+.venv/installed: requirements.txt constraints.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; make PYTHON=...")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@

@@ -7,9 +7,9 @@ from typing import Any
 import vl_convert
 
 from pipeline import cli, paths
-from pipeline.commands.experiments import Run, read_run
 from pipeline.commands.report import read_curve
 from pipeline.errors import InputError
+from pipeline.experiments.run import Run, read_run
 
 LABELS, LOGITS = "labels", "logits"
 COLORS = {LABELS: "#b45309", LOGITS: "#1d4ed8"}

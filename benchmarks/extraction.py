@@ -14,11 +14,13 @@ from torch import nn
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from benchmarks import common, packing
-from pipeline.logits.cache import RowCache, chunks
+from pipeline.logits.cache import RowCache
 from pipeline.logits.extraction import as_rows, teacher_rows
 from pipeline.logits.shards import Identity, Rows
+from pipeline.logits.store import chunks
 from pipeline.models import encoders
-from pipeline.models.hardware import batch_tokens, device, linear_mode
+from pipeline.models.cpu import linear_mode
+from pipeline.models.hardware import batch_tokens, device
 from pipeline.questions.features import Features, write_features
 
 SHARD_SIZE = 4096

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.cli import report_errors
-from pipeline.logits import teaching
+from pipeline.logits.targets import read_teacher
 from pipeline.models import encoders, inference
 from pipeline.models.batching import pad, pad_flat, token_budget_batches
 from pipeline.models.hardware import device
@@ -30,7 +30,7 @@ def main() -> None:
 
 def report(name: str, records: list[dict], longest: int) -> dict:
     """Compare with float32: a teacher's stored logits, and logits computed in bfloat16 and stored as float16."""
-    features, stored = teaching.read(*paths.teacher_paths(name, "validation"), records)
+    features, stored = read_teacher(*paths.teacher_paths(name, "validation"), records)
     pad_token_id = tokenization.load(paths.tokenizer(name)).pad_token_id
     teacher = encoders.load_qa_model(paths.TEACHER / name).to(device())
     float32 = inference.predict(teacher, features, pad_token_id)

@@ -12,8 +12,9 @@ import numpy as np
 import psutil
 
 from benchmarks import common
-from pipeline.logits.cache import RowCache, chunks
+from pipeline.logits.cache import RowCache
 from pipeline.logits.shards import Identity, Rows
+from pipeline.logits.store import chunks
 
 SHARD_SIZE = 4096
 IDENTITY = Identity("benchmark", "benchmark", "float16")

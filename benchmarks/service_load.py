@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("serve", nargs="*", metavar="OPTION", help="options of `serve`, after --")
     args = parser.parse_args()
     source, records = common.questions(args.squad, "validation", 1000)
-    command = [sys.executable, "-m", "pipeline.commands.serve", args.folder, "--port", "0", *args.serve]
+    command = [sys.executable, "-m", "pipeline", "serve", args.folder, "--port", "0", *args.serve]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout

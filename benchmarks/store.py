@@ -10,9 +10,9 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from benchmarks import common
-from pipeline.logits.cache import RowCache, chunks, write_store
+from pipeline.logits.cache import RowCache
 from pipeline.logits.shards import Identity, Rows
-from pipeline.logits.store import LogitStore
+from pipeline.logits.store import LogitStore, chunks, write_store
 from pipeline.questions.features import Features, key_list, write_features
 
 SHARD_SIZE = 4096
@@ -103,7 +103,7 @@ def write_ours(features: Features, start_logits, end_logits, max_length: int, ou
                 precision=("float32",),
             )
         )
-    write_store(out, cache, {"train": key_list(features.keys)}, SHARD_SIZE)
+    write_store(out, IDENTITY, cache.rows, {"train": key_list(features.keys)}, SHARD_SIZE)
 
 
 WRITERS = {"ours": write_ours, "padded": write_padded, "pickle": write_pickle}

@@ -17,23 +17,26 @@ from pipeline.locks import hold
 RESUME_HINT = "what was finished is cached, the same command resumes from there"
 
 
-def parser(module: str, description: str) -> argparse.ArgumentParser:
+Formatter = argparse.RawDescriptionHelpFormatter
+
+
+def parser(prog: str, description: str) -> argparse.ArgumentParser:
     """An argument parser that shows `description` unwrapped and accepts no abbreviated options.
 
     Args:
-        module: dotted name, as in `python -m`.
+        prog: what the user types before the arguments.
         description: text of `--help`; the module's docstring.
     """
-    return argparse.ArgumentParser(
-        prog=f"python -m {module}",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    return argparse.ArgumentParser(prog=prog, description=description, formatter_class=Formatter, allow_abbrev=False)
+
+
+def stage_parser(name: str, docstring: str | None) -> argparse.ArgumentParser:
+    """The argument parser of a stage."""
+    return parser(f"python -m pipeline.stages.{name}", docstring or "")
 
 
 def output_file(text: str) -> Path:
-    """An option's path of a file to write; it is known before any work that a file can be there."""
+    """argparse type: an output file, checked before any work starts."""
     path = Path(text)
     if not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")

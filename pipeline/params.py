@@ -28,8 +28,8 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import ScalarNode
 
 from pipeline.errors import InputError
+from pipeline.names import HEADS, METRICS
 
-HEADS = ("linear", "lstm768", "lstm64", "lstm64x2", "cnn3", "cnn357", "cnn357_stacked", "mlp", "mlp_dropout")
 RESERVED = ("student", "mean")
 HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -49,6 +49,12 @@ def _head(value: Any) -> Any:
     return value
 
 
+def _metric(value: Any) -> Any:
+    if value not in tuple(METRICS):  # a list is not hashable
+        raise ValueError(f"unknown metric; the metrics are {', '.join(METRICS)}")
+    return value
+
+
 def _teacher_name(value: Any) -> Any:
     if not isinstance(value, str) or not re.fullmatch(r"[a-z0-9_][a-z0-9_-]*", value) or value in RESERVED:
         raise ValueError(
@@ -58,6 +64,7 @@ def _teacher_name(value: Any) -> Any:
 
 
 Head = Annotated[str, BeforeValidator(_head)]
+Metric = Annotated[str, BeforeValidator(_metric)]
 TeacherName = Annotated[str, BeforeValidator(_teacher_name)]
 
 
@@ -291,11 +298,8 @@ class Prune(Section):
 class Evaluate(Section):
     n_best: int = Field(20, ge=1, description="answers per question in nbest.jsonl")
     max_answer_length: int = Field(ge=1, description="maximum tokens of an answer")
-    metric: Literal[
-        "squad", "cmrc2018", "mlqa-ar", "mlqa-de", "mlqa-en", "mlqa-es", "mlqa-hi", "mlqa-vi", "mlqa-zh"
-    ] = Field(
-        description="exact match and F1: `squad` (English), `cmrc2018` (Chinese), or MLQA's, `mlqa-` and `ar`, `de`, "
-        "`en`, `es`, `hi`, `vi` or `zh`"
+    metric: Metric = Field(
+        description="exact match and F1: " + ", ".join(f"`{name}` ({language})" for name, language in METRICS.items())
     )
 
 

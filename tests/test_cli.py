@@ -44,7 +44,7 @@ def stage(tmp_path, monkeypatch):
     events = []
 
     def stage():
-        cli.run_stage(lambda: events.append("works"), cli.parser("pipeline.stages.stage", "A stage."))
+        cli.run_stage(lambda: events.append("works"), cli.stage_parser("stage", "A stage."))
         return events
 
     return stage
@@ -95,7 +95,7 @@ def test_a_stage_leaves_no_lock_file(stage, tmp_path):
 )
 def test_a_file_that_cannot_be_written_is_refused_before_any_work(name, message, tmp_path, capsys):
     (tmp_path / "folder").mkdir()
-    parser = cli.parser("pipeline.commands.compare", "")
+    parser = cli.parser("compare", "")
     parser.add_argument("--out", type=cli.output_file)
     assert parser.parse_args(["--out", str(tmp_path / "new.md")]).out == tmp_path / "new.md"
     with pytest.raises(SystemExit, match="2"):

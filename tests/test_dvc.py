@@ -16,7 +16,9 @@ PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 # a foreach stage has its definition under `do`
 STAGES = {name: stage.get("do", stage) for name, stage in PIPELINE["stages"].items()}
 # not deps, because they do not affect results: DVC tracks the values of parameters and the outputs themselves
-UNTRACKED = {f"pipeline/{name}.py" for name in ("cli", "errors", "locks", "memory", "params", "paths", "progress")}
+UNTRACKED = {
+    f"pipeline/{name}.py" for name in ("cli", "errors", "locks", "memory", "names", "params", "paths", "progress")
+}
 # stages that can run with several processes
 DISTRIBUTED = {"teacher", "logits", "train"}
 

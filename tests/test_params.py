@@ -8,7 +8,8 @@ from dvc.utils.serialize import parse_yaml
 
 from pipeline import params
 from pipeline.errors import InputError
-from pipeline.params import HEADS, load
+from pipeline.names import HEADS, METRICS
+from pipeline.params import load
 
 ROOT = Path(__file__).parents[1]
 FILES = [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]
@@ -189,6 +190,14 @@ def test_an_unknown_head_lists_the_heads(refusal):
     assert "params.yaml: head: " in message
     assert ", ".join(HEADS) in message
     assert "'cnn9'" in message
+
+
+@pytest.mark.parametrize("value", ["bleu", ["squad"]])
+def test_an_unknown_metric_lists_the_metrics(refusal, value):
+    message = refusal(**{"evaluate.metric": value})
+    assert "params.yaml: evaluate.metric: " in message
+    assert ", ".join(METRICS) in message
+    assert repr(value) in message
 
 
 def test_one_error_lists_all_faults(refusal):

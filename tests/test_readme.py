@@ -2,7 +2,7 @@ from pathlib import Path
 
 import yaml
 
-from pipeline import params
+from pipeline import names, params
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -13,7 +13,7 @@ def test_the_parameter_table_is_the_output_of_params_py():
 
 
 def test_every_head_and_preset_has_a_row():
-    for name in (*params.HEADS, *(path.stem for path in (ROOT / "presets").glob("*.yaml"))):
+    for name in (*names.HEADS, *(path.stem for path in (ROOT / "presets").glob("*.yaml"))):
         assert f"\n| `{name}` | " in README
 
 

@@ -6,11 +6,11 @@ import itertools
 import numpy as np
 import pytest
 
-from pipeline.logits.transport import transport
+from pipeline.logits.alignment import align
 from pipeline.questions.offsets import IS_BLANK
 from pipeline.questions.windows import pack, windows
 from pipeline.scores.spans import answers
-from pipeline.scores.squad_metric import normalize_answer, score
+from pipeline.scores.squad_metric import METRIC, normalize_answer, score_each
 from tests import scripts
 from tests.logits.rows import one_hot
 
@@ -58,9 +58,10 @@ def check(features, records):
     for one, answer in zip(records, found, strict=True):
         assert (answer.text, answer.start) == (one["answers"]["text"][0], one["answers"]["answer_start"][0])
         assert answer.text == one["context"][answer.start : answer.end]
-    scores = score({one["id"]: answer.text for one, answer in zip(records, found, strict=True)}, records)
-    with_words = sum(bool(normalize_answer(answer.text)) for answer in found)
-    assert scores == {"exact_match": 100, "f1": pytest.approx(100 * with_words / len(found))}
+    predictions = {one["id"]: answer.text for one, answer in zip(records, found, strict=True)}
+    exact, overlaps = (score_each(metric, predictions, records) for metric in METRIC)
+    assert exact == [1] * len(found)
+    assert overlaps == [bool(normalize_answer(answer.text)) for answer in found]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -79,7 +80,7 @@ def features_of_all(name):
 def test_a_label_is_aligned_with_the_label_of_every_other_tokenizer(teacher):
     source = features_of_all(teacher)
     for target in (features_of_all(name) for name in NAMES if name != teacher):
-        aligned, unaligned = transport(source, one_hot(source), target)
+        aligned, unaligned = align(source, one_hot(source), target)
         assert unaligned == 0
         for i in np.flatnonzero(target.labels[:, 1] > 0):
             assert [end[target.tokens(i)].argmax() for end in aligned] == target.labels[i].tolist()

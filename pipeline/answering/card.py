@@ -20,11 +20,11 @@ answer and says how sure it is:
 """
 WITH_THIS_PACKAGE = """\
 The `{head}` head is not part of transformers. span-distill loads it, divides long texts into windows, chooses the
-answer and says how sure it is. `python -m pipeline.commands.export` writes it as ONNX, which needs no Python.
+answer and says how sure it is. `span-distill export` writes it as ONNX, which needs no Python.
 """
 ASK = """\
 ```
-python -m pipeline.commands.ask "Who wrote it?" --context text.txt --student {name}
+span-distill ask "Who wrote it?" --context text.txt --student {name}
 ```
 """
 
@@ -42,7 +42,7 @@ class Facts:
         teachers: of metrics/teacher.json, F1 and exact match by teacher.
         calibration: of data/predictions/calibration.json.
         answering: of the student's config.
-        cost: of `pipeline.commands.cost`; None if it was not measured.
+        cost: of `span-distill cost`; None if it was not measured.
         as_own_class: whether transformers loads it without this package.
         licence: an id of the hub, such as `mit`; None if it is not stated.
         language: a code, such as `en`; None if it is not stated.

@@ -1,15 +1,14 @@
 """ask: answer questions about a text with a trained student.
 
-    python -m pipeline.commands.ask "Who wrote it?" "When?" --context FILE
-    cat FILE | python -m pipeline.commands.ask "Who wrote it?"
-    python -m pipeline.commands.ask --batch questions.jsonl --out answers.jsonl
+    span-distill ask "Who wrote it?" "When?" --context FILE
+    cat FILE | span-distill ask "Who wrote it?"
+    span-distill ask --batch questions.jsonl --out answers.jsonl
 
 Prints each answer with its confidence, its characters in the text and the sentence around it. A text of any length is
 read in windows. With --batch, each line is a JSON object with `question`, `context` and, if you like, `id`; so is each
 line of the result, in the same order.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TextIO
 
-from pipeline import cli, paths
+from pipeline import paths
 from pipeline.answering.answerer import Answerer, Reply, sentence
 from pipeline.errors import InputError
 from pipeline.files import atomic_write
@@ -31,22 +30,6 @@ from pipeline.scores.confidence import CANDIDATES
 STDIN = Path("-")
 QUESTIONS_PER_BATCH = 64
 LONG = 100_000  # characters whose reading is worth a progress bar
-
-
-def arguments() -> argparse.ArgumentParser:
-    parser = cli.parser("pipeline.commands.ask", __doc__)
-    parser.add_argument("questions", nargs="*", metavar="QUESTION")
-    parser.add_argument("--context", type=Path, metavar="FILE", help="the text; by default, or with -, standard input")
-    parser.add_argument("--batch", type=Path, metavar="FILE", help="questions and contexts as JSON Lines; - is stdin")
-    parser.add_argument("--out", type=cli.output_file, metavar="FILE", help="write there, not to standard output")
-    parser.add_argument(
-        "--student", default=str(paths.STUDENT), metavar="FOLDER|REV|EXP", help="by default %(default)s"
-    )
-    parser.add_argument(
-        "--n-best", type=int, default=1, metavar="N", help=f"answers to each question, at most {CANDIDATES}"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON Lines")
-    return parser
 
 
 def main(
@@ -83,7 +66,7 @@ def loaded(student: str) -> Iterator[Answerer]:
         return
     if student == str(paths.STUDENT) or Path(student).is_absolute():
         raise InputError(f"{student} is missing; `dvc repro` trains a student into {paths.STUDENT}")
-    from pipeline.commands.experiments import fetch, read_run  # DVC takes seconds to import
+    from pipeline.experiments.run import fetch, read_run  # DVC takes seconds to import
 
     with TemporaryDirectory() as folder:
         yield Answerer.from_pretrained(fetch(read_run(student), paths.STUDENT, Path(folder)))
@@ -215,7 +198,3 @@ def as_text(row: dict[str, Any]) -> str:
         else:
             lines.append(f"  {share}  no answer in this text")
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    cli.run(main, arguments())

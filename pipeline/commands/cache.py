@@ -1,16 +1,15 @@
-"""cache: list, verify and prune the user's cache of teachers' logits and training checkpoints.
+"""cache: list, verify and prune cached logits and checkpoints.
 
 Reads the cache folder, which SPAN_DISTILL_CACHE sets; `verify` also reads data/logits.
 `list` and `verify` change nothing. `prune` deletes from the cache, never from data.
 """
 
-import argparse
 import shutil
 import sys
 import time
 from pathlib import Path
 
-from pipeline import cli, paths
+from pipeline import paths
 from pipeline.errors import InputError
 from pipeline.locks import Held, hold_if_free
 from pipeline.logits.manifest import read_description, stores
@@ -19,24 +18,6 @@ from pipeline.logits.verify import problems
 from pipeline.progress import Progress
 
 DAY = 86400
-
-
-def arguments() -> argparse.ArgumentParser:
-    parser = cli.parser("pipeline.commands.cache", __doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="print each teacher's windows, size and days since last use, and the checkpoints")
-    verify = commands.add_parser("verify", help="read every row and print all problems; exit code 1 if there are any")
-    verify.add_argument(
-        "folders", nargs="*", metavar="FOLDER", type=Path, help="folder of shards; default: the cache and data/logits"
-    )
-    prune = commands.add_parser("prune", help="delete cached logits and checkpoints; data/ does not change")
-    choice = prune.add_mutually_exclusive_group(required=True)
-    choice.add_argument(
-        "--teacher", metavar="NAME", help="one teacher's logits; NAME is the beginning of its name in `list`"
-    )
-    choice.add_argument("--unused-days", metavar="DAYS", type=days, help="everything unused for this many days")
-    choice.add_argument("--all", action="store_true", help="everything")
-    return parser
 
 
 def main(
@@ -55,18 +36,6 @@ def main(
         delete(select_teachers(teacher, unused_days))
         if teacher is None:
             delete([run for run in checkpoints() if days_unused(run) >= (unused_days or 0)])
-
-
-def days(text: str) -> float:
-    """Parse a number of days, for argparse.
-
-    Raises:
-        ValueError: the text is not a number, or is negative.
-    """
-    number = float(text)
-    if not number >= 0:
-        raise ValueError
-    return number
 
 
 def teachers() -> list[Path]:
@@ -141,7 +110,3 @@ def delete(folders: list[Path]) -> None:
                 print(f"deleted {folder}")
         except Held as held:
             print(f"skipped {folder}: {held} is using it")
-
-
-if __name__ == "__main__":
-    cli.run(main, arguments())

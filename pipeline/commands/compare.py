@@ -1,12 +1,11 @@
-"""compare: print a leaderboard of students, with intervals, paired differences and verdicts.
+"""compare: print a leaderboard of students with intervals and verdicts.
 
 Reads the scores of each question of the runs named: revisions, DVC experiments, or `workspace`.
 Runs whose params differ in the seed alone are one student. With --slices, prints their scores on slices of the
 questions, by question word, lengths, place of the answer and windows, and where they differ most from the baseline.
-Costs are shown where `pipeline.commands.cost` measured them. Computes nothing on a device; writes only --out.
+Costs are shown where `span-distill cost` measured them. Computes nothing on a device; writes only --out.
 """
 
-import argparse
 import csv
 import io
 import json
@@ -19,9 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import cli
 from pipeline.commands import cost
-from pipeline.commands.experiments import (
+from pipeline.comparison.leaderboard import Row, Student, as_dict, leaderboard
+from pipeline.comparison.settings import labels
+from pipeline.comparison.slices import SliceRow, slice_rows
+from pipeline.comparison.slices import slices as labels_of_slices
+from pipeline.comparison.tables import markdown, markdown_slices
+from pipeline.errors import InputError
+from pipeline.experiments.run import (
     Run,
     read_questions,
     read_run,
@@ -29,29 +33,6 @@ from pipeline.commands.experiments import (
     scored_runs,
     with_defaults,
 )
-from pipeline.comparison.leaderboard import Row, Student, as_dict, leaderboard
-from pipeline.comparison.settings import labels
-from pipeline.comparison.slices import SliceRow, slice_rows
-from pipeline.comparison.slices import slices as labels_of_slices
-from pipeline.comparison.tables import markdown, markdown_slices
-from pipeline.errors import InputError
-
-FORMATS = ("markdown", "csv", "json")
-
-
-def arguments() -> argparse.ArgumentParser:
-    parser = cli.parser("pipeline.commands.compare", __doc__)
-    parser.add_argument(
-        "names",
-        nargs="*",
-        metavar="REV|EXP",
-        help="by default HEAD, the workspace, and every experiment of the repository",
-    )
-    parser.add_argument("--baseline", metavar="REV|EXP", help="by default the first run named or read")
-    parser.add_argument("--slices", action="store_true", help="scores on slices of the questions, not the leaderboard")
-    parser.add_argument("--format", choices=FORMATS, default="markdown")
-    parser.add_argument("--out", metavar="FILE", type=cli.output_file, help="write there, not to the terminal")
-    return parser
 
 
 def main(names: list[str], baseline: str | None, slices: bool, format: str, out: Path | None) -> None:
@@ -133,7 +114,7 @@ def _student(name: str, runs: Sequence[Run]) -> Student:
 
 
 def render(rows: list[Row], costs: dict[str, dict[str, Any]], format: str) -> str:
-    """The leaderboard in one of `FORMATS`."""
+    """The leaderboard in one of the formats."""
     if format == "markdown":
         return markdown(rows, costs)
     unknown = dict.fromkeys(cost.KEYS)
@@ -141,7 +122,7 @@ def render(rows: list[Row], costs: dict[str, dict[str, Any]], format: str) -> st
 
 
 def render_slices(rows: list[SliceRow], baseline: str, format: str) -> str:
-    """The slices in one of `FORMATS`."""
+    """The slices in one of the formats."""
     return markdown_slices(rows, baseline) if format == "markdown" else _values([asdict(row) for row in rows], format)
 
 
@@ -153,7 +134,3 @@ def _values(rows: list[dict[str, Any]], format: str) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return file.getvalue()
-
-
-if __name__ == "__main__":
-    cli.run(main, arguments())

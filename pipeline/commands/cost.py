@@ -1,11 +1,10 @@
-"""cost: measure what students cost on this machine: size, arithmetic, latency, throughput and memory.
+"""cost: measure the size, speed and memory of students on this machine.
 
 Reads data/student and data/features of the runs named: revisions, DVC experiments, or `workspace`.
-Writes to the cache folder, which SPAN_DISTILL_CACHE sets; `pipeline.commands.compare` shows it. Not a DVC metric, since
+Writes to the cache folder, which SPAN_DISTILL_CACHE sets; `span-distill compare` shows it. Not a DVC metric, since
 it differs from machine to machine and from day to day. Measure on a machine that does nothing else.
 """
 
-import argparse
 import hashlib
 import json
 import os
@@ -19,10 +18,10 @@ from typing import Any
 
 from dvc.exceptions import DvcException
 
-from pipeline import cli, paths
+from pipeline import paths
 from pipeline.checksums import SUMS
-from pipeline.commands.experiments import BUILD, Run, fetch, read_run, scored_runs
 from pipeline.errors import InputError
+from pipeline.experiments.run import BUILD, Run, fetch, read_run, scored_runs
 from pipeline.files import atomic_write
 
 KEYS = (
@@ -39,18 +38,6 @@ KEYS = (
     "device",
 )
 WEIGHTS = paths.STUDENT / "model.safetensors"
-
-
-def arguments() -> argparse.ArgumentParser:
-    parser = cli.parser("pipeline.commands.cost", __doc__)
-    parser.add_argument(
-        "names",
-        nargs="*",
-        metavar="REV|EXP",
-        help="by default HEAD, the workspace and every experiment, one seed of each setting",
-    )
-    parser.add_argument("--again", action="store_true", help="measure again what was measured on this machine")
-    return parser
 
 
 def main(names: list[str], again: bool) -> None:
@@ -80,7 +67,7 @@ def read(run: Run) -> dict[str, Any] | None:
     Returns:
         parameters, nonzero_parameters; bytes and compressed_bytes, of the weights; gflops_per_window; latency_ms_median
         and latency_ms_p95; windows_per_second; peak_memory_mb, resident, of a process with the student; threads;
-        device. See `comparison.cost.measure`.
+        device. See `answering.cost.measure`.
     """
     try:
         path = stored(run)
@@ -100,7 +87,7 @@ def measure(run: Run) -> dict[str, Any]:
         student = fetch(run, paths.STUDENT, Path(folder))
         windows = fetch(run, paths.features(paths.STUDENTS, "validation"), Path(folder))
         fetch(run, paths.features(paths.STUDENTS, "validation").with_name(SUMS), Path(folder))
-        command = [sys.executable, "-m", "pipeline.comparison.cost", str(student), str(windows)]
+        command = [sys.executable, "-m", "pipeline.answering.cost", str(student), str(windows)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
         if done.returncode:
             raise InputError(f"the cost of {run.name} could not be measured, see above")
@@ -147,7 +134,3 @@ def compressed_size(path: Path) -> int:
         while block := file.read(2**20):
             size += len(compressor.compress(block))
     return size + len(compressor.flush())
-
-
-if __name__ == "__main__":
-    cli.run(main, arguments())

@@ -1,11 +1,11 @@
-"""export: write a student as ONNX, for onnxruntime, transformers.js and others; no torch is needed to run it.
+"""export: write a student as ONNX, in float32 and int8.
 
+The files run in onnxruntime, transformers.js and others, without torch.
 Reads the student's folder, and with --score data/features and data/dataset. Writes only --out: onnx/model.onnx, with
 --quantize onnx/model_quantized.onnx, config.json and the tokenizer. Compares the logits of the files with the
 student's, and writes nothing if those of model.onnx differ. An earlier export is replaced.
 """
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import tabulate
 
-from pipeline import cli, paths, pretrained
+from pipeline import paths, pretrained
+from pipeline.answering import cost
 from pipeline.checksums import SUMS, verified
-from pipeline.comparison import cost
 from pipeline.comparison.statistics import compare
 from pipeline.errors import InputError
 from pipeline.models.inference import predict
@@ -28,24 +28,6 @@ from pipeline.questions.features import read_features
 from pipeline.questions.records import read_records
 from pipeline.scores import metrics
 from pipeline.scores.question_scores import question_scores
-
-EXPORT = Path("export")
-
-
-def arguments() -> argparse.ArgumentParser:
-    parser = cli.parser("pipeline.commands.export", __doc__)
-    parser.add_argument("student", metavar="FOLDER", type=Path, help=f"such as {paths.STUDENT}")
-    parser.add_argument("--format", choices=["onnx"], default="onnx")
-    parser.add_argument("--quantize", choices=["int8"], help="write this file too: a quarter of the size")
-    parser.add_argument(
-        "--reduce-range",
-        choices=["auto", "yes", "no"],
-        default="auto",
-        help="7-bit weights, for x86 CPUs without VNNI; auto: if this is one",
-    )
-    parser.add_argument("--out", metavar="FOLDER", type=Path, default=EXPORT, help=f"by default {EXPORT}")
-    parser.add_argument("--score", action="store_true", help="score and time the files on the validation questions")
-    return parser
 
 
 def main(student: Path, format: str, quantize: str | None, reduce_range: str, out: Path, score: bool) -> None:
@@ -120,7 +102,3 @@ def difference(table: pa.Table, first: pa.Table) -> str:
     except ValueError as error:
         raise InputError(f"the students cannot be compared: {error}") from None
     return f"{found.mean:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
-
-
-if __name__ == "__main__":
-    cli.run(main, arguments())

@@ -1,9 +1,8 @@
-"""plots: write the plots of `dvc plots diff` to one HTML page that needs no network.
+"""plots: write the plots of `dvc plots diff` as an HTML page.
 
 Reads what DVC reads: the plots of dvc.yaml, of the revisions and experiments named. Writes only --out.
 """
 
-import argparse
 import contextlib
 import io
 import tempfile
@@ -11,11 +10,9 @@ from pathlib import Path
 
 from dvc.cli import main as dvc
 
-from pipeline import cli
 from pipeline.errors import InputError
 from pipeline.report.page import vega
 
-PLOTS = Path("plots.html")
 # DVC's own page loads Vega from the web; DVC fills in {plot_divs}
 PAGE = """<!doctype html>
 <html lang="en">
@@ -33,13 +30,6 @@ PAGE = """<!doctype html>
 """
 
 
-def arguments() -> argparse.ArgumentParser:
-    parser = cli.parser("pipeline.commands.plots", __doc__)
-    parser.add_argument("names", nargs="*", metavar="REV|EXP", help="by default HEAD and the workspace")
-    parser.add_argument("--out", metavar="FILE", type=cli.output_file, default=PLOTS, help=f"by default {PLOTS}")
-    return parser
-
-
 def main(names: list[str], out: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         template = Path(folder) / "template.html"
@@ -50,7 +40,3 @@ def main(names: list[str], out: Path) -> None:
             raise InputError(f"`dvc plots diff {' '.join(names)}` failed, see above")
         out.write_bytes((Path(folder) / "index.html").read_bytes())
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
-
-
-if __name__ == "__main__":
-    cli.run(main, arguments())

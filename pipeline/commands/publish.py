@@ -1,14 +1,13 @@
-"""publish: write a trained student as a folder that is complete in itself, and push it to the Hugging Face hub.
+"""publish: write a student with a model card, and push it to the hub.
 
-    python -m pipeline.commands.publish OUT [--student REV|EXP]
-    python -m pipeline.commands.publish OUT --licence mit --language en --push USER/NAME --private
+    span-distill publish OUT [--student REV|EXP]
+    span-distill publish OUT --licence mit --language en --push USER/NAME --private
 
 The folder has the weights, the config with the settings for windows and no answer, the tokenizer, and a model card with
-scores and their intervals, size, latency where `pipeline.commands.cost` measured it, params and commit. --push needs
+scores and their intervals, size, latency where `span-distill cost` measured it, params and commit. --push needs
 the hub's token, as `hf auth login` stores it.
 """
 
-import argparse
 import json
 import shutil
 from pathlib import Path
@@ -17,30 +16,17 @@ from tempfile import TemporaryDirectory
 from huggingface_hub import HfApi
 from huggingface_hub.errors import LocalTokenNotFoundError
 
-from pipeline import cli, paths, pretrained
+from pipeline import paths, pretrained
 from pipeline.answering.card import Facts, model_card
 from pipeline.checksums import seal, sealed, verified
 from pipeline.commands import cost
-from pipeline.commands.experiments import WORKSPACE, Run, commit_of, fetch, read_run, with_defaults
 from pipeline.comparison.leaderboard import with_interval
 from pipeline.comparison.statistics import score_interval
 from pipeline.errors import InputError
+from pipeline.experiments.run import Run, commit_of, fetch, read_run, with_defaults
 from pipeline.files import replacing
 
 CARD = "README.md"
-
-
-def arguments() -> argparse.ArgumentParser:
-    parser = cli.parser("pipeline.commands.publish", __doc__)
-    parser.add_argument("out", type=Path, metavar="OUT", help="the folder to write")
-    parser.add_argument("--student", default=WORKSPACE, metavar="REV|EXP", help="by default %(default)s")
-    parser.add_argument(
-        "--licence", "--license", metavar="ID", help="of your student, as the hub names it: mit, cc-by-sa-4.0"
-    )
-    parser.add_argument("--language", metavar="CODE", help="such as en")
-    parser.add_argument("--push", metavar="USER/NAME", help="upload the folder to this model of the hub")
-    parser.add_argument("--private", action="store_true", help="with --push: a model that others do not see")
-    return parser
 
 
 def main(out: Path, student: str, licence: str | None, language: str | None, push: str | None, private: bool) -> None:
@@ -118,7 +104,3 @@ def upload(folder: Path, name: str, private: bool) -> str:
             f"cannot push to {name}: {pretrained.one_line(error)}; the folder {folder} is complete"
         ) from None
     return str(url)
-
-
-if __name__ == "__main__":
-    cli.run(main, arguments())

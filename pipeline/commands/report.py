@@ -1,10 +1,9 @@
-"""report: write one HTML page that compares students; it needs no network to be read.
+"""report: write an HTML page that compares students; it needs no network.
 
 Reads the scores, curves, params and costs of the runs named: revisions, DVC experiments, or `workspace`; and the
 questions and the teachers' answers of the baseline. Computes nothing on a device; writes only --out.
 """
 
-import argparse
 import io
 import sys
 from pathlib import Path
@@ -12,28 +11,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv
 
-from pipeline import cli, paths
+from pipeline import paths
 from pipeline.commands.compare import group, read_costs, read_runs
-from pipeline.commands.experiments import Run, read_questions, with_defaults
 from pipeline.errors import InputError
+from pipeline.experiments.run import Run, read_questions, with_defaults
 from pipeline.report.content import Entry, build
 from pipeline.report.page import render
 from pipeline.scores.question_scores import QUESTIONS
-
-REPORT = Path("report.html")
-
-
-def arguments() -> argparse.ArgumentParser:
-    parser = cli.parser("pipeline.commands.report", __doc__)
-    parser.add_argument(
-        "names",
-        nargs="*",
-        metavar="REV|EXP",
-        help="by default HEAD, the workspace, and every experiment of the repository",
-    )
-    parser.add_argument("--baseline", metavar="REV|EXP", help="by default the first run named or read")
-    parser.add_argument("--out", metavar="FILE", type=cli.output_file, default=REPORT, help=f"by default {REPORT}")
-    return parser
 
 
 def main(names: list[str], baseline: str | None, out: Path) -> None:
@@ -95,7 +79,3 @@ def read_teachers(run: Run) -> dict[str, pa.Table]:
         if (table.schema.metadata or {}).get(QUESTIONS) != run.questions:
             raise InputError(f"the teacher {name} of {run.name} was scored on other questions; `dvc repro` scores it")
     return tables
-
-
-if __name__ == "__main__":
-    cli.run(main, arguments())

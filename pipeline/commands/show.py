@@ -1,4 +1,4 @@
-"""show: print the scores of the teachers and of the student side by side.
+"""show: print the scores of the teachers and the student.
 
 With unanswerable questions, F1 of those with and without an answer too, and how many are answered with none.
 Reads metrics/teacher.json and metrics/eval.json, and says if they are not those of params.yaml, or a run was
@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipeline import cli, paths
-from pipeline.commands.lockfile import stale
+from pipeline import paths
 from pipeline.errors import InputError
+from pipeline.experiments.lockfile import stale
 from pipeline.params import read_yaml
 
 COLUMNS = {
@@ -52,7 +52,3 @@ def read(path: Path) -> dict[str, Any]:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path} is damaged: {error}; delete it, then `dvc repro` rebuilds it") from None
-
-
-if __name__ == "__main__":
-    cli.run(main, cli.parser("pipeline.commands.show", __doc__))

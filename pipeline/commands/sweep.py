@@ -1,17 +1,16 @@
-"""sweep: train and score a student for each head, seed and value of other params, as DVC experiments with names such
-as cnn3-alpha0-seed1.
+"""sweep: train and score a student for each head, seed and other value.
 
-An experiment, or HEAD, counts as finished if it has the params asked for, scores of its questions, and the workspace's
-code and data/raw. What is missing runs with `dvc exp run --temp`, one after the other, in a copy of the workspace: the
-workspace stays as it is. The same command resumes an interrupted sweep. Exit code 1 if any experiment failed.
+Each is a DVC experiment with a name such as cnn3-alpha0-seed1. An experiment, or HEAD, is finished if it has the params
+asked for, scores of its questions, and the code and data/raw of the workspace. Finished experiments are skipped; the
+others run with `dvc exp run --temp`, one after the other, in a copy of the workspace, which itself does not change. The
+same command resumes an interrupted sweep. Exit code 1 if any experiment failed.
 
-    python -m pipeline.commands.sweep --heads linear cnn3 --seeds 0 1 2 -S distill.alpha=0,1 -S prune.amount=0.0,0.3
+    span-distill sweep --heads linear cnn3 --seeds 0 1 2 -S distill.alpha=0,1 -S prune.amount=0.0,0.3
 
 DVC's queue is not used: `dvc exp run --run-all` exits with 0 even if all experiments failed, and can hang after one or
 two (DVC's issues 10398 and 10428).
 """
 
-import argparse
 import json
 import os
 import re
@@ -32,10 +31,10 @@ from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline import cli, paths
-from pipeline.commands.experiments import Run, experiments, read_params, read_run, with_defaults
+from pipeline import paths
 from pipeline.errors import InputError
-from pipeline.params import HEADS, check, load, parse
+from pipeline.experiments.run import Run, experiments, read_params, read_run, with_defaults
+from pipeline.params import check, load, parse
 
 PIPELINE = Path("dvc.yaml")
 
@@ -53,22 +52,6 @@ class Experiment:
     name: str
     overrides: tuple[str, ...]
     params: dict[str, Any]
-
-
-def arguments() -> argparse.ArgumentParser:
-    parser = cli.parser("pipeline.commands.sweep", __doc__)
-    parser.add_argument("--heads", nargs="+", choices=HEADS, default=list(HEADS), metavar="HEAD", help="default: all")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED", help="default: 0 1 2")
-    parser.add_argument(
-        "-S",
-        "--set-param",
-        action="append",
-        default=[],
-        dest="settings",
-        metavar="KEY=VALUE[,VALUE...]",
-        help="another parameter, as in `dvc exp run`, with each of its values; repeatable",
-    )
-    return parser
 
 
 def main(heads: list[str], seeds: list[int], settings: list[str]) -> None:
@@ -240,7 +223,3 @@ def git(*arguments: str) -> str:
     if done.returncode:
         raise InputError(f"git {' '.join(arguments)} failed: {' '.join(done.stderr.split())}")
     return done.stdout.strip()
-
-
-if __name__ == "__main__":
-    cli.run(main, arguments())

@@ -3,7 +3,7 @@
 Scores are arrays of shape (N,), one seed, or (S, N): S seeds of one setting on the same N questions. They may be 0-1 or
 0-100; means, intervals and errors are in the unit of the scores. `paragraphs` holds N labels. Questions about
 one paragraph are dependent, so paragraphs (clusters) are the unit of every error, resample and sign flip, except in
-`mcnemar` and `planned_detectable_difference`.
+`mcnemar`.
 
 The model behind the errors is a crossed one: score = mean + effect of the question + effect of the seed + interaction.
 
@@ -26,6 +26,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
+
+from pipeline.scores.standard_errors import clustered, paragraph_sums, question_variance
 
 FLIPS_PER_TEST = 100  # the smallest p is then 0.02 after a correction for any number of tests
 BATCH_VALUES = 2**20  # values a batch of resamples holds; bounds the memory, changes no result
@@ -75,19 +77,6 @@ class Comparison:
     detectable: float
 
 
-def clustered_error(scores: ArrayLike, paragraphs: ArrayLike) -> float:
-    """Standard error of a mean score: sqrt(sum over clusters of (sum of deviations)^2 * C / (C - 1)) / N.
-
-    Miller 2024, with the correction for few clusters, C / (C - 1), of cluster-robust regression. Seeds are averaged
-    first. Use it with a t distribution with C - 1 degrees of freedom.
-
-    Raises:
-        ValueError: as `score_interval`.
-    """
-    sums, counts = _paragraph_sums(scores, paragraphs)
-    return math.sqrt(_question_variance(sums.mean(axis=0), counts))
-
-
 def score_interval(
     scores: ArrayLike, paragraphs: ArrayLike, *, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> Estimate:
@@ -124,7 +113,7 @@ def score_interval(
         ValueError: no scores, NaN or infinity among them, another number of labels than of questions, a missing label,
             or fewer than two paragraphs.
     """
-    sums, counts = _paragraph_sums(scores, paragraphs)
+    sums, counts = paragraph_sums(scores, paragraphs)
     return _estimate(sums.mean(axis=0), counts, _seed_levels(counts, sums), confidence, resamples, seed)
 
 
@@ -176,7 +165,7 @@ def compare(
     ours, theirs = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     if ours.shape[-1:] != theirs.shape[-1:]:
         raise ValueError(f"scores of different questions: shapes {ours.shape} and {theirs.shape}")
-    (ours, counts), (theirs, _) = _paragraph_sums(ours, paragraphs), _paragraph_sums(theirs, paragraphs)
+    (ours, counts), (theirs, _) = paragraph_sums(ours, paragraphs), paragraph_sums(theirs, paragraphs)
     sums = ours.mean(axis=0) - theirs.mean(axis=0)
     sums[np.isclose(ours.mean(axis=0), theirs.mean(axis=0), rtol=1e-9, atol=1e-12)] = 0.0  # rounding is no difference
     estimate = _estimate(sums, counts, _seed_levels(counts, ours, -theirs), confidence, resamples, seed)
@@ -288,26 +277,6 @@ def detectable_difference(
     return float(quantiles.sum() * standard_error)
 
 
-def planned_detectable_difference(
-    discordant: float, questions: int, *, alpha: float = 0.05, power: float = 0.8
-) -> float:
-    """`detectable_difference` of exact match before there are any data; 0-1, clusters ignored.
-
-    The standard error is sqrt(discordant / questions): a difference is 1 or -1 on the discordant questions and 0 on
-    the others (Card et al. 2020). Paragraphs make the true figure larger.
-
-    Args:
-        discordant: share of the questions that exactly one of the two students answers right, 0-1.
-        questions: how many.
-
-    Raises:
-        ValueError: a share outside 0-1, or fewer than one question.
-    """
-    if not 0 <= discordant <= 1 or questions < 1:
-        raise ValueError(f"no such share of discordant answers and number of questions: {discordant}, {questions}")
-    return detectable_difference(math.sqrt(discordant / questions), alpha=alpha, power=power)
-
-
 def verdict(difference: Estimate, p_value: float, *, alpha: float = 0.05) -> Literal["better", "worse", "undecided"]:
     """Whether the first student is better or worse than the second.
 
@@ -346,38 +315,6 @@ class _SeedLevel:
         return sum(1 / number for number in self.seeds)
 
 
-def _paragraph_sums(scores: ArrayLike, paragraphs: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Sums of the scores (S, C) and numbers of questions (C,) of each paragraph, in the order of the labels."""
-    rows, labels = np.asarray(scores, dtype=float), np.asarray(paragraphs)
-    if rows.ndim not in (1, 2):
-        raise ValueError(f"scores must have the shape (questions,) or (seeds, questions), not {rows.shape}")
-    if not rows.size:
-        raise ValueError("no scores")
-    if labels.shape != rows.shape[-1:]:
-        raise ValueError(f"scores of {rows.shape[-1]} questions, but paragraph labels of shape {labels.shape}")
-    if not np.isfinite(rows).all():
-        raise ValueError("NaN or infinity among the scores")
-    if any(label is None or label != label for label in labels.tolist()):
-        raise ValueError("a paragraph label is missing")
-    names, codes = np.unique(labels, return_inverse=True)
-    if len(names) < 2:
-        raise ValueError("the scores need questions about at least two paragraphs, not one")
-    sums = np.stack([np.bincount(codes, row) for row in np.atleast_2d(rows)])
-    return sums, np.bincount(codes).astype(float)
-
-
-def _question_variance(sums: np.ndarray, counts: np.ndarray) -> float:
-    """Clustered variance of sums.sum() / counts.sum(), both (C,)."""
-    deviations = sums - counts * (sums.sum() / counts.sum())
-    return float(_clustered(deviations)) / float(counts.sum() ** 2)
-
-
-def _clustered(deviations: np.ndarray) -> float:
-    """Sum of squares of the clusters' sums of deviations (…, C), with the correction for few clusters."""
-    clusters = deviations.shape[-1]
-    return float(np.sum(deviations**2)) * clusters / (clusters - 1)
-
-
 def _seed_levels(counts: np.ndarray, *students: np.ndarray) -> list[_SeedLevel]:
     """The seed levels of the students' sums (S, C); those with one seed use the others'."""
     levels = [_seed_level(sums, counts) for sums in students if len(sums) > 1]
@@ -392,7 +329,7 @@ def _seed_level(sums: np.ndarray, counts: np.ndarray) -> _SeedLevel:
     seeds = len(sums)
     means = sums.sum(axis=1) / counts.sum()
     deviations = sums - counts * means[:, None]
-    interaction = _clustered(deviations - deviations.mean(axis=0)) / (seeds - 1) / counts.sum() ** 2
+    interaction = clustered(deviations - deviations.mean(axis=0)) / (seeds - 1) / counts.sum() ** 2
     spread = float(means.var(ddof=1))
     variance = max(spread - interaction, 0.0)
     scale = math.sqrt(variance / spread * seeds / (seeds - 1)) if spread else 0.0
@@ -405,7 +342,7 @@ def _estimate(
     """The mean sums.sum() / counts.sum(), both (C,), with the errors and the interval of `score_interval`."""
     clusters = len(counts)
     mean = float(sums.sum() / counts.sum())
-    questions = _question_variance(sums, counts)
+    questions = question_variance(sums, counts)
     seeds = sum(level.variance * level.share for level in levels)
     noise = questions**2 / (clusters - 1)
     noise += sum((level.spread * level.share) ** 2 / (len(level.effects) - 1) for level in levels)

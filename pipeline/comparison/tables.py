@@ -36,7 +36,7 @@ def markdown(rows: Sequence[Row], costs: Mapping[str, Mapping[str, Any]]) -> str
     """Tables of scores, differences and costs, and what to know about them.
 
     Args:
-        costs: by the student's name, what `pipeline.commands.cost` measured; of some students or none.
+        costs: by the student's name, what `span-distill cost` measured; of some students or none.
     """
     short, legend = _short_names([row.name for row in rows])
     scores = [

@@ -5,7 +5,7 @@ Every shard is added as soon as it is computed, and stays until it is pruned. da
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import asdict
@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.errors import InputError
 from pipeline.files import remove_unfinished
 from pipeline.locks import hold
-from pipeline.logits.manifest import IDENTITY, MANIFEST
+from pipeline.logits.manifest import IDENTITY
 from pipeline.logits.shards import (
     FORMAT,
     Identity,
@@ -130,27 +130,3 @@ def unique_keys(features: Features) -> dict[bytes, int]:
     for i, key in enumerate(key_list(features.keys)):
         keys.setdefault(key, i)
     return keys
-
-
-def chunks(items: list, size: int) -> Iterator[list]:
-    """Consecutive chunks of `size` items; the last may be shorter."""
-    for begin in range(0, len(items), size):
-        yield items[begin : begin + size]
-
-
-def write_store(folder: Path, cache: RowCache, splits: dict[str, list[bytes]], shard_size: int) -> None:
-    """Write the rows of `splits` from the cache to `folder`, as shards of up to `shard_size` rows and a manifest.
-
-    A shard holds rows of one split. A key in two splits is stored once, with the first. The bytes depend only on the
-    rows, their order and `shard_size`.
-    """
-    shards, seen = [], set()
-    for split, keys in splits.items():
-        new = [key for key in keys if key not in seen]
-        seen.update(new)
-        for chunk in chunks(new, shard_size):
-            rows = cache.rows(chunk)
-            name = write_shard(folder, cache.identity, rows)
-            shards.append({"file": name, "split": split, "rows": len(rows), "precision": rows.precision})
-    manifest = {"format": FORMAT, **asdict(cache.identity), "rows": len(seen), "shards": shards}
-    write_atomically(folder / MANIFEST, as_json(manifest))

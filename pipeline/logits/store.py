@@ -1,5 +1,7 @@
-"""Reads a teacher's folder in data/logits, which holds exactly the rows of the data set and a manifest."""
+"""Writes and reads a teacher's folder in data/logits, which holds exactly the rows of the data set and a manifest."""
 
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
@@ -7,10 +9,53 @@ import numpy as np
 
 from pipeline.errors import InputError, rebuild
 from pipeline.logits.manifest import MANIFEST, Manifest
-from pipeline.logits.shards import Rows, parse_description, read_shard
+from pipeline.logits.shards import (
+    FORMAT,
+    Identity,
+    Rows,
+    as_json,
+    parse_description,
+    read_shard,
+    write_atomically,
+    write_shard,
+)
 from pipeline.questions.features import Features, key_list
 
 NO_ROW = -1
+
+
+def chunks(items: list, size: int) -> Iterator[list]:
+    """Consecutive chunks of `size` items; the last may be shorter."""
+    for begin in range(0, len(items), size):
+        yield items[begin : begin + size]
+
+
+def write_store(
+    folder: Path,
+    identity: Identity,
+    rows: Callable[[list[bytes]], Rows],
+    splits: dict[str, list[bytes]],
+    shard_size: int,
+) -> None:
+    """Write the rows of `splits` to `folder`, as shards of up to `shard_size` rows and a manifest.
+
+    A shard holds rows of one split. A key in two splits is stored once, with the first. The bytes depend only on the
+    rows, their order and `shard_size`.
+
+    Args:
+        rows: returns the rows of some keys, in their order; `RowCache.rows`.
+        splits: the keys of each split's windows, by the split's name.
+    """
+    shards, seen = [], set()
+    for split, keys in splits.items():
+        new = [key for key in keys if key not in seen]
+        seen.update(new)
+        for chunk in chunks(new, shard_size):
+            shard = rows(chunk)
+            name = write_shard(folder, identity, shard)
+            shards.append({"file": name, "split": split, "rows": len(shard), "precision": shard.precision})
+    manifest = {"format": FORMAT, **asdict(identity), "rows": len(seen), "shards": shards}
+    write_atomically(folder / MANIFEST, as_json(manifest))
 
 
 class LogitStore:

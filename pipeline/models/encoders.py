@@ -19,27 +19,7 @@ from transformers.utils import ModelOutput, logging
 
 from pipeline import pretrained
 from pipeline.errors import InputError
-
-PADDING = "padding changes its logits"
-INPUTS = "it reads more than tokens"
-# question-answering models of transformers that the pipeline cannot use, with the reason; docs/models.md has the table
-REFUSED = {
-    "canine": PADDING,
-    "convbert": PADDING,
-    "fnet": PADDING,
-    "funnel": PADDING,
-    "layoutlmv2": f"{INPUTS}: the page's image and boxes",
-    "layoutlmv3": f"{INPUTS}: the page's image and boxes",
-    "lilt": f"{INPUTS}: the page's boxes",
-    "lxmert": f"{INPUTS}: an image",
-    "markuplm": f"{INPUTS}: the page's markup",
-    "mra": "its attention is 0 without a CUDA kernel",
-    "nystromformer": PADDING,
-    "reformer": "its attention hashes at random",
-    "roc_bert": f"{INPUTS}: shapes and pronunciations",
-    **dict.fromkeys(("t5", "mt5", "umt5"), "its encoder cannot be separated from its output layer"),
-    "yoso": PADDING,
-}
+from pipeline.models.architectures import NOT_BY_LAYER, REFUSED, computes_by_position
 
 # amplitude of new position embeddings, in units of the initializer's standard deviation
 POSITION_SCALE = 3
@@ -50,8 +30,6 @@ logging.disable_progress_bar()
 
 # keys that transformers writes into every config.json and that do not change what a model computes
 VOLATILE = {"transformers_version", "_name_or_path", "architectures", "dtype", "torch_dtype"}
-# lists of a config that can be as long as the encoder has layers, and are not about them
-NOT_BY_LAYER = VOLATILE | {"pos_att_type"}  # DeBERTa's kinds of attention
 
 
 def load_qa_model(
@@ -159,7 +137,7 @@ def keep_layers(encoder: PreTrainedModel, layers: list[int] | None) -> PreTraine
         raise InputError(f"backbone.layers: {kind} has no single list of layers; leave it null")
     if layers[-1] >= count:
         raise InputError(f"backbone.layers {layers}: the encoder has layers 0 to {count - 1}")
-    if layers != list(range(len(layers))) and _computes_by_position(encoder.config):
+    if layers != list(range(len(layers))) and computes_by_position(encoder.config):
         raise InputError(f"backbone.layers {layers}: a layer of {kind} computes by its position; keep the first layers")
     config = _cut_config(encoder.config, layers)
     stack: Any = encoder.get_submodule(stacks[0])
@@ -178,15 +156,10 @@ def _cut_config(config: PretrainedConfig, layers: list[int]) -> PretrainedConfig
     """The config of an encoder with only the given layers."""
     cut = copy.deepcopy(config)
     for key, values in config.to_dict().items():
-        if isinstance(values, list) and len(values) == config.num_hidden_layers and key not in NOT_BY_LAYER:
+        if isinstance(values, list) and len(values) == config.num_hidden_layers and key not in VOLATILE | NOT_BY_LAYER:
             setattr(cut, key, [values[i] for i in layers])
     cut.num_hidden_layers = len(layers)
     return pretrained.parse_config(type(config), cut.to_dict(), "backbone.layers")
-
-
-def _computes_by_position(config: PretrainedConfig) -> bool:
-    """Whether a layer's formula has its index: DiffLlama's attention, and GPT-2's with an option."""
-    return config.model_type == "diffllama" or getattr(config, "scale_attn_by_inverse_layer_idx", False)
 
 
 def bfloat16_encoder(model: PreTrainedModel) -> PreTrainedModel:
@@ -219,34 +192,6 @@ def checkpoint_activations(model: PreTrainedModel) -> None:
         model.activation_checkpointing_enable()
     except ValueError as error:
         raise InputError(f"train.gradient_checkpointing: {error}") from None
-
-
-def encoder_config(model: PreTrainedModel) -> PretrainedConfig:
-    """The config of the encoder of a student or another model."""
-    return getattr(model.config, "encoder_config", model.config)
-
-
-def uses_segments(model: PreTrainedModel) -> bool:
-    """Whether the model has embeddings for segment ids: BERT does, DistilBERT and RoBERTa do not.
-
-    BigBird has them, but makes the segment ids itself, since its tokenizer gives none.
-    """
-    config = encoder_config(model)
-    return getattr(config, "type_vocab_size", 0) > 1 and config.model_type != "big_bird"
-
-
-def made_inputs(config: PretrainedConfig, input_ids: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The inputs that a question-answering model of transformers makes for its encoder from (B, L) token ids.
-
-    Longformer's gives the question's tokens global attention, BigBird's the context's tokens segment 1.
-    """
-    if config.model_type not in ("big_bird", "longformer"):
-        return {}
-    is_separator = (input_ids == config.sep_token_id).long()
-    separators_before = is_separator.cumsum(1) - is_separator
-    if config.model_type == "big_bird":
-        return {"token_type_ids": (separators_before > 0).long()}
-    return {"global_attention_mask": (separators_before + is_separator == 0).long()}
 
 
 def fingerprint(folder: Path) -> str:

@@ -1,21 +1,17 @@
 """Settings that depend on the machine and not on the experiment: device, precision, tokens per batch."""
 
 import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
-from accelerate.utils import broadcast
 from torch import nn
-from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from pipeline.errors import InputError
-from pipeline.models import onednn
-from pipeline.models.encoders import encoder_config
+from pipeline.models.architectures import FLOAT32_ONLY, encoder_config
+from pipeline.models.cpu import FASTER, cpu_bfloat16_speed
 from pipeline.processes import processes
 
 # Tokens per batch, padding included. On a GPU, larger batches would have more than 3 % padding in a shard of 4,096
@@ -28,13 +24,9 @@ CPU_ACTIVATIONS = 3 * 2**19
 PRECISION_VARIABLE = "SPAN_DISTILL_PRECISION"
 PRECISIONS = ("float32", "bfloat16")
 M = TypeVar("M", bound=nn.Module)
-Product = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
-# encoders whose code in transformers fails where torch's autocast mixes precisions
-FLOAT32_ONLY = ("deberta", "xmod")
-# hidden size from which on a CPU gains from bfloat16, and the gain in speed that a product must show
+# hidden size from which on a CPU gains from bfloat16
 WIDE = 256
-FASTER = 1.3
 
 
 def device() -> torch.device:
@@ -53,66 +45,6 @@ def on_device(model: M) -> M:
 def has_bfloat16() -> bool:
     """Whether there is a GPU with native bfloat16 support."""
     return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
-
-
-@cache
-def cpu_bfloat16_speed() -> float:
-    """How many times as fast this CPU multiplies matrices in bfloat16 as in float32, measured on one thread.
-
-    It is 0 where torch says that the CPU has no instructions for it: emulating them would take seconds. The processes
-    of a run get the main process's value, so that they choose the same precision. All of them have to call this at the
-    same point the first time: it waits for the others.
-    """
-    speed = _measured_speed()
-    return broadcast(torch.tensor(speed)).item() if processes().num_processes > 1 else speed
-
-
-def _measured_speed() -> float:
-    if not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
-        return 0.0
-    float32 = onednn.linear if cpu_onednn_speed() >= FASTER else F.linear
-    return _speed((F.linear, torch.bfloat16), (float32, torch.float32))
-
-
-@cache
-def cpu_onednn_speed() -> float:
-    """How many times as fast oneDNN computes a linear layer in float32 as torch does, measured on one thread.
-
-    It is 0 where torch was built without oneDNN.
-    """
-    if not onednn.is_available():
-        return 0.0
-    return _speed((onednn.linear, torch.float32), (F.linear, torch.float32))
-
-
-@torch.inference_mode()
-def _speed(*products: tuple[Product, torch.dtype]) -> float:
-    """How many times as fast the first of two products in a dtype is as the second, on one thread.
-
-    It is that of the fastest of some runs, which alternate: another process slows both down.
-    """
-    rows, weight = torch.ones(256, 768), torch.ones(3072, 768)  # random numbers would change those of the caller
-    runs = [(product, rows.to(dtype), weight.to(dtype)) for product, dtype in products]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        seconds = [[_seconds(*run) for run in runs] for _ in range(6)]
-    finally:
-        torch.set_num_threads(threads)
-    first, second = (min(column) for column in zip(*seconds, strict=True))
-    return second / first
-
-
-def _seconds(product: Product, rows: torch.Tensor, weight: torch.Tensor) -> float:
-    began = time.perf_counter()
-    product(rows, weight)
-    return time.perf_counter() - began
-
-
-def linear_mode(model: nn.Module) -> type[AbstractContextManager[Any]]:
-    """The context of a model's inference: `LinearMode` on a CPU where oneDNN is faster, or else `nullcontext`."""
-    on_cpu = next(model.parameters()).device.type == "cpu"
-    return onednn.LinearMode if on_cpu and cpu_onednn_speed() >= FASTER else nullcontext
 
 
 def teacher_precision(model: PreTrainedModel) -> tuple[str, str]:

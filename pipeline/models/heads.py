@@ -4,7 +4,7 @@ Every head takes `hidden`, (B, L, H) float, and `mask`, (B, L), 1 for a token an
 (B, L, 2): start and end logits. The logits of a window do not depend on its padding or on its batch: convolutions
 and LSTMs see zeros or nothing past the end of a window.
 
-To add a head, write a class here and add its name to `HEADS` here and in params.py.
+To add a head, write a class here and add its name to `HEADS` here and in names.py.
 """
 
 import torch

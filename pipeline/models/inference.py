@@ -1,6 +1,5 @@
 """Inference: the logits of a question-answering model, teacher or student, for windows."""
 
-import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -11,15 +10,19 @@ from accelerate.utils import reduce
 from transformers import PreTrainedModel
 
 from pipeline.errors import InputError
+from pipeline.models.architectures import (
+    encoder_config,
+    max_length,
+    needed_separators,
+    use_full_attention,
+    uses_segments,
+)
 from pipeline.models.batching import Batch, pad, token_budget_batches
-from pipeline.models.encoders import encoder_config, uses_segments
-from pipeline.models.hardware import BATCH_TOKENS_VARIABLE, batch_tokens, is_out_of_memory, linear_mode
+from pipeline.models.cpu import linear_mode
+from pipeline.models.hardware import BATCH_TOKENS_VARIABLE, batch_tokens, is_out_of_memory
 from pipeline.pretrained import one_line
 from pipeline.processes import processes
 from pipeline.questions.features import Features
-
-# names of the modules that embed positions
-POSITIONS = {"position_embeddings", "embed_positions", "wpe"}
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -43,7 +46,7 @@ def check_windows(model: PreTrainedModel, features: Features, names: list[str], 
         InputError: a window has more tokens than the model has positions, a token outside the model's vocabulary, or
             other content that the model cannot process.
     """
-    kind, config = type(model).__name__, encoder_config(model)
+    kind = type(model).__name__
     longest = int(features.lengths.argmax())
     length, limit = int(features.lengths[longest]), max_length(model)
     if length > limit:
@@ -58,12 +61,12 @@ def check_windows(model: PreTrainedModel, features: Features, names: list[str], 
             f"a window has token {highest}, the vocabulary of {kind} has {vocabulary}; the tokenizer belongs to "
             "another model"
         )
-    if kind == "LongformerForQuestionAnswering":
-        separators = np.add.reduceat(features.input_ids == config.sep_token_id, features.starts[:-1])
-        if (separators != 3).any():
+    if needed := needed_separators(model):
+        separators = np.add.reduceat(features.input_ids == encoder_config(model).sep_token_id, features.starts[:-1])
+        if (separators != needed).any():
             raise InputError(
-                f"question {names[int((separators != 3).argmax())]}: {kind} needs windows with three separators, from "
-                "the tokenizer; its text must not contain the separator, `</s>`"
+                f"question {names[int((separators != needed).argmax())]}: {kind} needs windows with {needed} "
+                "separators, from the tokenizer; its text must not contain the separator, `</s>`"
             )
     try:
         predict(model, features, pad_token_id, np.array([longest]))
@@ -73,24 +76,6 @@ def check_windows(model: PreTrainedModel, features: Features, names: list[str], 
         raise InputError(
             f"{kind} cannot process a window of question {names[longest]} ({length} tokens): {one_line(error)}"
         ) from None
-
-
-def max_length(model: PreTrainedModel) -> float:
-    """The highest number of tokens of a window, by the model's table of positions; infinite if it has none.
-
-    BigBird's sparse attention pads windows to whole blocks. Shorter windows than this function allows get full
-    attention, and only their logits do not depend on the batch.
-    """
-    config = encoder_config(model)
-    limits = [math.inf]
-    tables: list[Any] = [module for name, module in model.named_modules() if name.split(".")[-1] in POSITIONS]
-    for table in tables:
-        # RoBERTa's positions start after the padding id, BART's after an offset
-        first = 0 if table.padding_idx is None else table.padding_idx + 1
-        limits.append(len(table.weight) - getattr(table, "offset", first))
-    if getattr(config, "attention_type", None) == "block_sparse":
-        limits.append((5 + 2 * config.num_random_blocks) * config.block_size)
-    return min(limits)
 
 
 def predict(
@@ -118,10 +103,7 @@ def predict(
     end_logits = np.empty_like(start_logits)
     device = next(model.parameters()).device
     model.eval()
-    modules: list[Any] = list(model.modules())
-    for module in modules:  # else BigBird does this in its first batches, in several threads at once
-        if hasattr(module, "set_attention_type"):
-            module.set_attention_type("original_full")
+    use_full_attention(model)
     budget, mode = batch_tokens(model), linear_mode(model)
 
     @torch.inference_mode()

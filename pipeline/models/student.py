@@ -18,7 +18,8 @@ from transformers.modeling_outputs import QuestionAnsweringModelOutput
 
 from pipeline import pretrained
 from pipeline.errors import InputError
-from pipeline.models.encoders import made_inputs, qa_class
+from pipeline.models.architectures import made_inputs
+from pipeline.models.encoders import qa_class
 from pipeline.models.heads import HEADS
 
 

@@ -16,8 +16,7 @@ from transformers.exporters import OnnxConfig, OnnxExporter, OnnxRuntimeDynamicC
 from transformers.exporters.configs import ExportFormat
 
 from pipeline.errors import InputError
-from pipeline.models.encoders import uses_segments
-from pipeline.models.inference import max_length
+from pipeline.models.architectures import max_length, uses_segments
 from pipeline.models.student import Student
 from pipeline.onnx_export.lstm import exportable
 from pipeline.onnx_export.token_scales import with_token_scales

@@ -12,8 +12,9 @@ from transformers import PreTrainedTokenizerFast
 from pipeline import pretrained
 from pipeline.errors import InputError
 from pipeline.files import replacing
+from pipeline.models.architectures import max_length
 from pipeline.models.encoders import qa_class
-from pipeline.models.inference import max_length, predict
+from pipeline.models.inference import predict
 from pipeline.models.student import Student
 from pipeline.onnx_export.exporting import export, export_int8
 from pipeline.onnx_export.session import OnnxStudent

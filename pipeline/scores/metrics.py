@@ -12,7 +12,7 @@ from pipeline.questions.features import Features
 from pipeline.scores import cmrc_metric, mlqa_metric, null_threshold, spans, squad2_metric, squad_metric
 
 Logits = tuple[np.ndarray, np.ndarray]
-# the values of evaluate.metric
+# the values of evaluate.metric, listed in names.py
 METRICS = {
     "squad": squad_metric.METRIC,
     "cmrc2018": cmrc_metric.METRIC,

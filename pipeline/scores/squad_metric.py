@@ -48,25 +48,6 @@ def best(metric: Callable[[str, str], float], prediction: str, references: Seque
     return max(metric(prediction, reference) for reference in references)
 
 
-def score(
-    predictions: Mapping[str, str], records: Sequence[Mapping[str, Any]], metric: Metric = METRIC
-) -> dict[str, float]:
-    """Mean exact match and F1, 0-100, over all records; a record without a prediction counts as 0.
-
-    Args:
-        predictions: question id -> answer.
-
-    Raises:
-        ValueError: there are no records.
-    """
-    if not records:
-        raise ValueError("no questions to score")
-    return {
-        name: 100 * sum(score_each(function, predictions, records)) / len(records)
-        for name, function in metric._asdict().items()
-    }
-
-
 def score_each(
     metric: Callable[[str, str], float], predictions: Mapping[str, str], records: Sequence[Mapping[str, Any]]
 ) -> list[float]:

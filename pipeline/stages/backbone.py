@@ -23,4 +23,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run_stage(main, cli.parser("pipeline.stages.backbone", __doc__))
+    cli.run_stage(main, cli.stage_parser("backbone", __doc__))

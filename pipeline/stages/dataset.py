@@ -106,4 +106,4 @@ def warn_of_shared(splits: dict[str, list[squad.Record]]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run_stage(main, cli.parser("pipeline.stages.dataset", __doc__))
+    cli.run_stage(main, cli.stage_parser("dataset", __doc__))

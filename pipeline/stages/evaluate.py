@@ -14,8 +14,7 @@ from torch import nn
 
 from pipeline import cli, paths
 from pipeline.checksums import seal, verified
-from pipeline.comparison.standard_errors import with_errors
-from pipeline.logits import teaching
+from pipeline.logits.targets import read_teacher, student_targets
 from pipeline.models import inference
 from pipeline.models.batching import pad, pad_pair, token_budget_batches
 from pipeline.models.student import Student
@@ -25,9 +24,10 @@ from pipeline.questions import tokenization
 from pipeline.questions.features import Features, read_features
 from pipeline.questions.records import read_records
 from pipeline.scores import confidence, metrics
-from pipeline.scores.floor import warn_below_floor
+from pipeline.scores.baseline import warn_below_floor
 from pipeline.scores.question_scores import question_scores, write_question_scores
 from pipeline.scores.spans import Answer
+from pipeline.scores.standard_errors import with_errors
 from pipeline.training.losses import span_cross_entropy, span_divergence
 
 
@@ -37,8 +37,8 @@ def main() -> None:
     features = read_features(paths.features(paths.STUDENTS, "validation"))
     records = read_records(paths.DATASET / "validation.parquet")
     names = sorted(params.teacher.models)
-    outputs = [teaching.read(*paths.teacher_paths(name, "validation"), records) for name in names]
-    teacher = teaching.targets(outputs, features)
+    outputs = [read_teacher(*paths.teacher_paths(name, "validation"), records) for name in names]
+    teacher = student_targets(outputs, features)
     student = Student.load(verified(paths.STUDENT, "train"))
 
     with Progress("scoring", "window", len(features)) as progress:
@@ -129,4 +129,4 @@ def write_predictions(records: list[dict], answers: list[list[Answer]], folder: 
 
 
 if __name__ == "__main__":
-    cli.run_stage(main, cli.parser("pipeline.stages.evaluate", __doc__))
+    cli.run_stage(main, cli.stage_parser("evaluate", __doc__))

@@ -13,14 +13,15 @@ import numpy as np
 
 from pipeline import cli, paths
 from pipeline.checksums import verified
-from pipeline.comparison.standard_errors import with_errors
 from pipeline.errors import InputError
-from pipeline.logits import teaching
-from pipeline.logits.cache import RowCache, chunks, locked, unique_keys, write_store
+from pipeline.logits.cache import RowCache, locked, unique_keys
 from pipeline.logits.extraction import Logits, Shard, add_shards
 from pipeline.logits.manifest import read_description, stores
 from pipeline.logits.shards import Identity, shard_files
+from pipeline.logits.store import chunks, write_store
+from pipeline.logits.targets import read_teacher, student_targets
 from pipeline.models import encoders, hardware, inference
+from pipeline.models.cpu import cpu_bfloat16_speed
 from pipeline.params import Evaluate, load
 from pipeline.params import Logits as Settings
 from pipeline.processes import processes
@@ -29,8 +30,9 @@ from pipeline.questions import tokenization
 from pipeline.questions.features import Features, read_features
 from pipeline.questions.records import read_records
 from pipeline.scores import metrics
-from pipeline.scores.floor import warn_below_floor
+from pipeline.scores.baseline import warn_below_floor
 from pipeline.scores.question_scores import question_scores, write_question_scores
+from pipeline.scores.standard_errors import with_errors
 
 Records = dict[str, list[dict[str, Any]]]
 
@@ -85,7 +87,7 @@ def extract(name: str, records: Records, settings: Settings) -> None:
             if state.num_processes > 1:
                 cache = RowCache(paths.logits_cache(), identity)
             keys = {split: list(unique_keys(features)) for split, features in splits.items()}
-            write_store(paths.empty_folder(paths.LOGITS / name), cache, keys, settings.shard_size)
+            write_store(paths.empty_folder(paths.LOGITS / name), identity, cache.rows, keys, settings.shard_size)
 
 
 def compute(
@@ -108,7 +110,7 @@ def compute(
     if state.is_main_process:
         print(f"{name}: {len(known)} different windows: {cached} from the cache, {new} to compute", flush=True)
     if state.num_processes > 1 and hardware.device().type == "cpu":
-        hardware.cpu_bfloat16_speed()  # before the processes without a shard leave the others
+        cpu_bfloat16_speed()  # before the processes without a shard leave the others
     mine = missing_shards[state.process_index :: state.num_processes]
     if not mine:
         return
@@ -154,11 +156,11 @@ def score_teachers(names: list[str], records: list[dict[str, Any]], settings: Ev
 
     With several teachers, `mean` has the scores of their mean on the student's windows.
     """
-    outputs = [teaching.read(*paths.teacher_paths(name, "validation"), records) for name in names]
+    outputs = [read_teacher(*paths.teacher_paths(name, "validation"), records) for name in names]
     by_name = dict(zip(names, outputs, strict=True))
     if len(names) > 1:
         students = read_features(paths.features(paths.STUDENTS, "validation"))
-        by_name["mean"] = students, teaching.targets(outputs, students)
+        by_name["mean"] = students, student_targets(outputs, students)
     folder = paths.empty_folder(paths.TEACHER_PREDICTIONS)
     return {
         name: score_teacher(*output, records, settings, paths.question_scores(folder / name))
@@ -177,4 +179,4 @@ def score_teacher(
 
 
 if __name__ == "__main__":
-    cli.run_stage(main, cli.parser("pipeline.stages.logits", __doc__))
+    cli.run_stage(main, cli.stage_parser("logits", __doc__))

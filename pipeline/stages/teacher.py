@@ -88,6 +88,6 @@ def initial_model(params: Teacher, name: str, vocab_size: int) -> encoders.PreTr
 
 
 if __name__ == "__main__":
-    arguments = cli.parser("pipeline.stages.teacher", __doc__)
+    arguments = cli.stage_parser("teacher", __doc__)
     arguments.add_argument("name", metavar="NAME", help="a key of teacher.models in params.yaml")
     cli.run_stage(main, arguments)

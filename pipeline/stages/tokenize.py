@@ -94,4 +94,4 @@ def counted(found: Iterator[Window], progress: Progress) -> Iterator[Window]:
 
 
 if __name__ == "__main__":
-    cli.run_stage(main, cli.parser("pipeline.stages.tokenize", __doc__))
+    cli.run_stage(main, cli.stage_parser("tokenize", __doc__))

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from pipeline import cli, paths
 from pipeline.checksums import seal, verified
 from pipeline.errors import InputError
-from pipeline.logits import teaching
+from pipeline.logits.targets import read_teacher, student_targets
 from pipeline.models import encoders, inference
 from pipeline.models.batching import Batch, pad_pair, to_device
 from pipeline.models.hardware import on_device, run_environment
@@ -47,8 +47,8 @@ def main() -> None:
     teacher = None
     if params.distill.alpha:
         names = sorted(params.teacher.models)
-        outputs = [teaching.read(*paths.teacher_paths(name, "train"), records["train"]) for name in names]
-        teacher = teaching.targets(outputs, features["train"])
+        outputs = [read_teacher(*paths.teacher_paths(name, "train"), records["train"]) for name in names]
+        teacher = student_targets(outputs, features["train"])
     else:
         features["train"] = with_labels(features["train"])
 
@@ -193,4 +193,4 @@ def student_loss(
 
 
 if __name__ == "__main__":
-    cli.run_stage(main, cli.parser("pipeline.stages.train", __doc__))
+    cli.run_stage(main, cli.stage_parser("train", __doc__))

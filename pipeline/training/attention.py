@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from pipeline.models.encoders import encoder_config
+from pipeline.models.architectures import encoder_config
 from pipeline.training.dropout import ATTENTION
 
 

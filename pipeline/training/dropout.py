@@ -3,9 +3,10 @@
 import copy
 
 from torch import nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from pipeline.errors import InputError
+from pipeline.models.architectures import own_config
 
 ACTIVATION = "activation_dropout"
 # the names that the configs of transformers' question-answering models give it
@@ -46,7 +47,7 @@ def with_dropout(model: PreTrainedModel, dropout: float | None, attention_dropou
         return model
     config = copy.deepcopy(model.config)
     for name, value in changes.items():
-        setattr(_encoder_config(config), name, value)
+        setattr(own_config(config), name, value)
     changed = type(model)(config)
     changed.load_state_dict(model.state_dict())
     nn.Module.to(changed, model.device, model.dtype)
@@ -54,15 +55,10 @@ def with_dropout(model: PreTrainedModel, dropout: float | None, attention_dropou
 
 
 def _named(model: PreTrainedModel, names: tuple[str, ...], value: float, key: str) -> dict[str, float]:
-    config = _encoder_config(model.config)
+    config = own_config(model.config)
     found = [name for name in names if hasattr(config, name)]
     if not getattr(config, ACTIVATION, None) and ACTIVATION in found:  # most encoders that can have it do not
         found.remove(ACTIVATION)
     if not found:
         raise InputError(f"{key}: the config of {type(model).__name__} has none of {', '.join(names)}; leave it null")
     return dict.fromkeys(found, value)
-
-
-def _encoder_config(config: PreTrainedConfig) -> PreTrainedConfig:
-    """The config that the encoder reads; a student's is inside its own."""
-    return getattr(config, "encoder_config", config)

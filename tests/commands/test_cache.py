@@ -12,6 +12,7 @@ from pipeline.locks import hold
 from pipeline.logits.cache import RowCache
 from pipeline.logits.shards import Identity, Rows
 from pipeline.training.checkpoints import Checkpoint
+from tests.commands.command_line import options
 
 
 def rows(n):
@@ -45,7 +46,7 @@ def folders(tmp_path, monkeypatch):
 @pytest.fixture
 def command(capsys):
     def command(*arguments):
-        cache.main(**vars(cache.arguments().parse_args(arguments)))
+        cache.main(**options("cache", *arguments))
         return capsys.readouterr().out
 
     return command

@@ -8,10 +8,11 @@ import pytest
 
 from pipeline.commands import compare, cost
 from pipeline.commands.compare import group
-from pipeline.commands.experiments import Run
 from pipeline.errors import InputError
-from pipeline.params import HEADS
+from pipeline.experiments.run import Run
+from pipeline.names import HEADS
 from tests.commands import scored
+from tests.commands.command_line import options
 
 COST = {
     "parameters": 1000,
@@ -37,7 +38,7 @@ def run(name, head="linear", seed=0, share=0.5, sample=0, **sections):
 @pytest.fixture
 def command(repository, capsys):
     def command(*arguments):
-        compare.main(**vars(compare.arguments().parse_args(arguments)))
+        compare.main(**options("compare", *arguments))
         return capsys.readouterr().out
 
     return command

@@ -8,10 +8,11 @@ import pytest
 from pipeline import paths
 from pipeline.checksums import seal, verified
 from pipeline.commands import cost
-from pipeline.commands.experiments import read_run
 from pipeline.errors import InputError
+from pipeline.experiments.run import read_run
 from tests import tiny
 from tests.commands import scored
+from tests.commands.command_line import options
 
 MEASURED = {key: 1 for key in cost.KEYS if not key.endswith("bytes")} | {"device": "cpu"}
 
@@ -39,7 +40,7 @@ def measurements(monkeypatch):
     run_other = subprocess.run
 
     def run(command, **options):
-        if command[1:3] != ["-m", "pipeline.comparison.cost"]:
+        if command[1:3] != ["-m", "pipeline.answering.cost"]:
             return run_other(command, **options)
         measured.append(command[3])
         verified(Path(command[4]), "tokenize")  # as the process does
@@ -81,7 +82,7 @@ def test_one_seed_of_each_setting_is_measured_once(weights, measurements, capsys
         scored.save_experiment(f"mlp-seed{seed}")
     names = [run.name for run in cost.one_of_each_setting()]
     assert names[0] == "HEAD" and len({"mlp-seed3", "mlp-seed4"} & set(names)) == 1
-    command = vars(cost.arguments().parse_args(["mlp-seed3", "mlp-seed4", "HEAD"]))
+    command = options("cost", "mlp-seed3", "mlp-seed4", "HEAD")
     cost.main(**command)
     cost.main(**command)
     assert len(measurements) == 3

@@ -3,6 +3,7 @@ import pytest
 from pipeline import cli
 from pipeline.commands import page
 from pipeline.web.page import runtime
+from tests.commands.command_line import options
 
 
 def test_it_writes_one_file(tmp_path, monkeypatch, capsys):
@@ -18,6 +19,6 @@ def test_it_writes_one_file(tmp_path, monkeypatch, capsys):
 
 def test_a_missing_folder_is_one_line_before_anything_is_downloaded(tmp_path, monkeypatch):
     monkeypatch.setattr(runtime, "load", None)
-    arguments = vars(page.arguments().parse_args([str(tmp_path / "nowhere")]))
-    with pytest.raises(SystemExit, match=r"^error: .*nowhere is missing; .*commands.export"):
+    arguments = options("page", tmp_path / "nowhere")
+    with pytest.raises(SystemExit, match=r"^error: .*nowhere is missing; .*span-distill export"):
         cli.report_errors(page.main, **arguments)

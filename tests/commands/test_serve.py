@@ -16,6 +16,7 @@ from pipeline.stages import train
 from pipeline.web.service.app import build
 from pipeline.web.service.limits import Limits
 from tests import tiny
+from tests.commands.command_line import options
 
 TEACHER = paths.TEACHER / "large"
 
@@ -66,15 +67,14 @@ def test_another_host_than_loopback_is_warned_of(served, monkeypatch, capsys):
 
 
 def test_each_limit_is_an_option(capsys):
-    parser = serve.arguments()
-    options = vars(parser.parse_args(["student"]))
-    assert options["host"] == "127.0.0.1"
-    limits = {name: value for name, value in options.items() if name in asdict(Limits())}
+    given = options("serve", "student")
+    assert given["host"] == "127.0.0.1"
+    limits = {name: value for name, value in given.items() if name in asdict(Limits())}
     assert Limits(**limits) == Limits()
-    assert parser.parse_args(["student", "--batch-ms", "0.5", "--queue", "3"]).batch_ms == 0.5
+    assert options("serve", "student", "--batch-ms", "0.5", "--queue", "3")["batch_ms"] == 0.5
     for wrong in (["--queue", "0"], ["--queue", "1.5"], ["--timeout", "inf"], ["--timeout", "nan"]):
         with pytest.raises(SystemExit):
-            parser.parse_args(["student", *wrong])
+            options("serve", "student", *wrong)
         assert "invalid positive" in capsys.readouterr().err
 
 

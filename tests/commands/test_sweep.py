@@ -7,16 +7,17 @@ import yaml
 
 from pipeline import paths
 from pipeline.commands import sweep
-from pipeline.commands.experiments import experiments, read_run
 from pipeline.commands.sweep import experiment_name, free_name, run_interruptible
 from pipeline.errors import InputError
+from pipeline.experiments.run import experiments, read_run
 from tests.commands import scored
+from tests.commands.command_line import options
 
 
 @pytest.fixture
 def command(repository):
     def command(*arguments):
-        sweep.main(**vars(sweep.arguments().parse_args(arguments)))
+        sweep.main(**options("sweep", *arguments))
 
     return command
 

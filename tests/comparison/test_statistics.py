@@ -7,16 +7,15 @@ from scipy import stats
 
 from pipeline.comparison.statistics import (
     Estimate,
-    clustered_error,
     compare,
     detectable_difference,
     holm,
     mcnemar,
-    planned_detectable_difference,
     score_interval,
     sign_flip,
     verdict,
 )
+from pipeline.scores.standard_errors import clustered_error
 
 
 def paragraphs_of_unequal_size(rng, number=60):
@@ -36,29 +35,6 @@ def seeds_of_a_setting(rng, paragraphs, questions, seeds, between_seeds):
 
 
 # Errors and intervals of a mean
-
-
-def test_the_clustered_error_by_hand():
-    # mean 0.5; deviations sum to 0.5 - 0.5 = 0, 0.5 and -0.5: sqrt((0 + 0.25 + 0.25) * 3 / 2) / 4
-    assert clustered_error([1, 0, 1, 0], ["a", "a", "b", "c"]) == pytest.approx(math.sqrt(0.75) / 4)
-
-
-def test_with_one_question_a_paragraph_the_clustered_error_is_the_plain_one():
-    scores = np.random.default_rng(0).random(40)
-    assert clustered_error(scores, np.arange(40)) == pytest.approx(stats.sem(scores))
-
-
-def test_the_clustered_error_agrees_with_statsmodels():
-    linear_model = pytest.importorskip("statsmodels.regression.linear_model")
-    rng = np.random.default_rng(1)
-    paragraphs = paragraphs_of_unequal_size(rng)
-    scores = clustered_noise(rng, paragraphs)[0]
-    fit = linear_model.OLS(scores, np.ones(len(scores))).fit(
-        cov_type="cluster", cov_kwds={"groups": paragraphs, "use_correction": False}
-    )
-    expected = fit.bse[0] * math.sqrt(60 / 59)  # statsmodels' own correction has a factor more, (N - 1) / (N - K)
-    assert clustered_error(scores, paragraphs) == pytest.approx(expected)
-    assert score_interval(scores, paragraphs, resamples=100).standard_error == pytest.approx(expected)
 
 
 def test_resampling_agrees_with_all_resamples_of_a_tiny_case():
@@ -288,11 +264,6 @@ def test_holm_agrees_with_statsmodels():
     assert holm(p_values) == pytest.approx(multitest.multipletests(p_values, method="holm")[1])
 
 
-@pytest.mark.parametrize("questions, points", [(10_570, 0.86), (1_000, 2.8)])
-def test_published_detectable_differences(questions, points):
-    assert 100 * planned_detectable_difference(0.1, questions) == pytest.approx(points, abs=0.005)
-
-
 def test_detectable_differences_agree_with_statsmodels():
     power = pytest.importorskip("statsmodels.stats.power")
     effect = power.TTestPower().solve_power(nobs=50, alpha=0.05, power=0.8)
@@ -388,9 +359,6 @@ def test_bad_plans():
             detectable_difference(*arguments)
     with pytest.raises(ValueError, match="alpha and power"):
         detectable_difference(1.0, power=1.0)
-    for discordant, questions in [(1.5, 100), (0.1, 0)]:
-        with pytest.raises(ValueError, match="discordant"):
-            planned_detectable_difference(discordant, questions)
 
 
 def test_the_largest_difference_is_significant_after_a_correction_for_many_tests():

@@ -1,6 +1,7 @@
 import pytest
 
-from pipeline.logits.cache import RowCache, write_store
+from pipeline.logits.cache import RowCache
+from pipeline.logits.store import write_store
 from tests.logits.rows import IDENTITY, keys, rows
 
 
@@ -11,5 +12,5 @@ def store(tmp_path):
     cache.add(rows("fedcba"))
     folder = tmp_path / "logits"
     folder.mkdir()
-    write_store(folder, cache, {"train": keys("abcd"), "validation": keys("ef")}, shard_size=3)
+    write_store(folder, IDENTITY, cache.rows, {"train": keys("abcd"), "validation": keys("ef")}, shard_size=3)
     return folder

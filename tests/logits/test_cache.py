@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from pipeline import files
-from pipeline.logits.cache import RowCache, write_store
+from pipeline.logits.cache import RowCache
 from pipeline.logits.shards import Identity, count_rows, write_shard
-from pipeline.logits.store import LogitStore
+from pipeline.logits.store import LogitStore, write_store
 from tests.logits.rows import IDENTITY, content, keys, rows
 
 
@@ -43,14 +43,14 @@ def test_stored_bytes_do_not_depend_on_how_the_rows_were_computed(store, tmp_pat
         cache.add(rows(part))
     again = tmp_path / "again"
     again.mkdir()
-    write_store(again, cache, {"train": keys("abcd"), "validation": keys("ef")}, shard_size=3)
+    write_store(again, IDENTITY, cache.rows, {"train": keys("abcd"), "validation": keys("ef")}, shard_size=3)
     assert content(again) == content(store)
 
 
 def test_a_key_in_both_splits_is_stored_once(tmp_path):
     cache = RowCache(tmp_path / "cache", IDENTITY)
     cache.add(rows("ab"))
-    write_store(tmp_path, cache, {"train": keys("aba"), "validation": keys("b")}, shard_size=9)
+    write_store(tmp_path, IDENTITY, cache.rows, {"train": keys("aba"), "validation": keys("b")}, shard_size=9)
     assert len(LogitStore(tmp_path, "k" * 64)) == 2
     assert len(list(tmp_path.glob("*.safetensors"))) == 1
 
@@ -61,7 +61,7 @@ def test_full_shards_do_not_change_when_a_split_grows(tmp_path):
     folders = [tmp_path / name for name in ("small", "large")]
     for folder, train in zip(folders, ("abc", "abcdef"), strict=True):
         folder.mkdir()
-        write_store(folder, cache, {"train": keys(train), "validation": keys("g")}, shard_size=2)
+        write_store(folder, IDENTITY, cache.rows, {"train": keys(train), "validation": keys("g")}, shard_size=2)
     small, large = ({path.name for path in folder.glob("*.safetensors")} for folder in folders)
     assert len(small & large) == 2  # ab, and the validation shard
 

@@ -1,12 +1,10 @@
-from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
-import torch
 from torch import nn
 
 from pipeline.errors import InputError
-from pipeline.models import hardware, onednn
+from pipeline.models import hardware
 from pipeline.models.hardware import (
     BATCH_TOKENS_VARIABLE,
     PRECISION_VARIABLE,
@@ -62,64 +60,3 @@ def test_the_environment_decides_the_precision(model, monkeypatch):
     monkeypatch.setenv(PRECISION_VARIABLE, "half")
     with pytest.raises(InputError, match="SPAN_DISTILL_PRECISION is 'half'; it must be float32 or bfloat16"):
         teacher_precision(model)
-
-
-@pytest.fixture
-def fresh_speeds():
-    speeds = hardware.cpu_bfloat16_speed, hardware.cpu_onednn_speed
-    for speed in speeds:
-        speed.cache_clear()
-    yield
-    for speed in speeds:
-        speed.cache_clear()
-
-
-def seconds_of(times):
-    """A stand-in for a measurement: the time of a product by who computes it and in which dtype."""
-    return lambda product, rows, weight: times["onednn" if product is onednn.linear else "torch", rows.dtype]
-
-
-@pytest.mark.parametrize(
-    ("instructions", "onednn_seconds", "speed"), [(False, 1.0, 0), (True, 3.0, 2), (True, 1.8, 1.2)]
-)
-def test_bfloat16_is_measured_against_the_faster_float32(
-    monkeypatch, fresh_speeds, instructions, onednn_seconds, speed
-):
-    times = {
-        ("torch", torch.float32): 3.0,
-        ("onednn", torch.float32): onednn_seconds,
-        ("torch", torch.bfloat16): 1.5,
-    }
-    monkeypatch.setattr(hardware, "_seconds", seconds_of(times))
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: instructions)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    assert hardware.cpu_bfloat16_speed() == pytest.approx(speed)
-
-
-@pytest.mark.parametrize(
-    ("available", "seconds", "mode"),
-    [(True, 1.0, onednn.LinearMode), (True, 2.8, nullcontext), (False, 1.0, nullcontext)],
-)
-def test_inference_takes_onednn_where_it_is_faster(monkeypatch, fresh_speeds, available, seconds, mode):
-    monkeypatch.setattr(onednn, "is_available", lambda: available)
-    monkeypatch.setattr(
-        hardware, "_seconds", seconds_of({("torch", torch.float32): 3.0, ("onednn", torch.float32): seconds})
-    )
-    assert hardware.linear_mode(nn.Linear(2, 2)) is mode
-    assert hardware.linear_mode(nn.Linear(2, 2, device="meta")) is nullcontext
-
-
-def test_a_measurement_leaves_the_number_of_threads(fresh_speeds):
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    try:
-        assert 0.01 < hardware.cpu_onednn_speed() < 100
-        assert torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(before)
-
-
-def test_a_measurement_takes_no_random_numbers(fresh_speeds):
-    before = torch.get_rng_state()
-    hardware.cpu_onednn_speed(), hardware.cpu_bfloat16_speed()
-    assert torch.equal(torch.get_rng_state(), before)

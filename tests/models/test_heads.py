@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline import params
+from pipeline import names
 from pipeline.models.heads import HEADS
 
 H = 12
@@ -26,8 +26,8 @@ def new(name, hidden_size=H):
     return HEADS[name](hidden_size)
 
 
-def test_the_names_match_those_in_params():
-    assert tuple(HEADS) == params.HEADS == tuple(COUNTS)
+def test_the_names_are_those_of_the_parameter():
+    assert tuple(HEADS) == names.HEADS == tuple(COUNTS)
 
 
 @pytest.mark.parametrize("name", HEADS)

@@ -15,6 +15,7 @@ from transformers import (
 
 from pipeline.errors import InputError
 from pipeline.models import encoders
+from pipeline.models.architectures import uses_segments
 from pipeline.models.heads import HEADS
 from pipeline.models.student import Student
 
@@ -145,10 +146,10 @@ def test_a_layer_out_of_range_raises():
 
 
 def test_only_models_with_segment_embeddings_use_segments():
-    assert encoders.uses_segments(bert())
-    assert encoders.uses_segments(Student.from_encoder(bert().base_model, "linear", 0))
-    assert not encoders.uses_segments(distilbert())
-    assert not encoders.uses_segments(bert(type_vocab_size=1))
+    assert uses_segments(bert())
+    assert uses_segments(Student.from_encoder(bert().base_model, "linear", 0))
+    assert not uses_segments(distilbert())
+    assert not uses_segments(bert(type_vocab_size=1))
 
 
 def test_the_fingerprint_depends_on_weights_and_config_but_not_on_files(tmp_path):

@@ -11,9 +11,9 @@ import torch
 from tokenizers import Tokenizer
 
 from pipeline import paths, pretrained
+from pipeline.answering import cost
 from pipeline.checksums import seal
 from pipeline.commands import export
-from pipeline.comparison import cost
 from pipeline.errors import InputError
 from pipeline.models.inference import predict
 from pipeline.models.student import Student
@@ -23,6 +23,7 @@ from pipeline.questions.features import write_features
 from pipeline.questions.records import write_records
 from pipeline.questions.windows import pack, windows
 from pipeline.scores.spans import answers
+from tests.commands.command_line import options
 from tests.onnx_export import students
 from tests.tiny import content
 
@@ -30,7 +31,7 @@ FILES = {"config.json", "tokenizer.json", "tokenizer_config.json", "onnx/model.o
 
 
 def run(*arguments):
-    export.main(**vars(export.arguments().parse_args([str(argument) for argument in arguments])))
+    export.main(**options("export", *arguments))
 
 
 @pytest.fixture(scope="module")

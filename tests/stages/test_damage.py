@@ -9,8 +9,8 @@ import pytest
 
 from pipeline import paths
 from pipeline.checksums import SUMS
-from pipeline.commands.experiments import WORKSPACE, read_run
 from pipeline.errors import InputError
+from pipeline.experiments.run import WORKSPACE, read_run
 from pipeline.stages import backbone, evaluate, logits, teacher, tokenize, train
 from tests.damage import flip_bit
 from tests.test_dvc import STAGES

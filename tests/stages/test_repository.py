@@ -49,8 +49,8 @@ def test_git_status_shows_only_what_is_to_be_committed(repository):
     for command in (
         ["dvc", "plots", "diff"],
         ["dvc", "exp", "show"],
-        ["python", "-m", "pipeline.commands.show"],
-        ["python", "-m", "pipeline.commands.cache", "list"],
+        ["python", "-m", "pipeline", "show"],
+        ["python", "-m", "pipeline", "cache", "list"],
     ):
         repository(*command)
         assert changed() == set(), command

@@ -25,7 +25,7 @@ from pipeline.logits.verify import problems
 from pipeline.models import encoders
 from pipeline.questions import tokenization
 from pipeline.questions.records import read_records, write_records
-from pipeline.scores import floor as scores_floor
+from pipeline.scores import baseline
 from pipeline.stages import backbone, dataset, evaluate, logits, tokenize, train
 from tests.tiny import ALL_STAGES, byte_level, content, run_all, write_params
 
@@ -232,7 +232,7 @@ def test_a_read_only_cache_raises_with_its_path(with_logits, mount, monkeypatch)
 
 
 def test_a_teacher_and_a_student_that_have_learnt_nothing_are_warned_about(with_logits, monkeypatch, capsys):
-    monkeypatch.setattr(scores_floor, "floor", lambda *_: 100.0)
+    monkeypatch.setattr(baseline, "floor", lambda *_: 100.0)
     write_params(train={"epochs": 8, "learning_rate": 1e-9})
     capsys.readouterr()
     run_all(logits, train, evaluate)

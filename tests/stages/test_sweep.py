@@ -8,7 +8,7 @@ import pytest
 from tests.repositories import ran
 
 pytestmark = pytest.mark.slow
-SWEEP = ("python", "-m", "pipeline.commands.sweep", "--heads", "linear", "cnn3", "--seeds", "0")
+SWEEP = ("python", "-m", "pipeline", "sweep", "--heads", "linear", "cnn3", "--seeds", "0")
 
 
 def rows(path):
@@ -33,7 +33,7 @@ def test_a_sweep_runs_what_is_missing_and_leaves_the_workspace_alone(repository)
     assert repository("git", "status", "--short") == ""
     assert ran(repository(*SWEEP)) == []
 
-    board = repository("python", "-m", "pipeline.commands.compare")
+    board = repository("python", "-m", "pipeline", "compare")
     assert "| cnn3 " in board and "Less linear, the baseline:" in board
 
 

@@ -18,8 +18,8 @@ from pipeline import paths
 from pipeline.checksums import seal
 from pipeline.commands import cache
 from pipeline.errors import InputError
-from pipeline.logits import teaching
 from pipeline.logits.cache import unique_keys
+from pipeline.logits.targets import read_teacher, student_targets
 from pipeline.logits.verify import problems
 from pipeline.models import encoders
 from pipeline.models.hardware import PRECISION_VARIABLE
@@ -138,8 +138,8 @@ def test_windows_have_segments_only_for_models_that_take_them(with_logits, monke
     out = capsys.readouterr().out
     assert "has the tokenizer of" not in out and "could not be aligned" not in out
     assert windows("large").token_type_ids.any() and not windows("student").token_type_ids.any()
-    output = teaching.read(*paths.teacher_paths("large", "train"), read_records(paths.DATASET / "train.parquet"))
-    assert teaching.targets([output], windows("student")) is output[1]
+    output = read_teacher(*paths.teacher_paths("large", "train"), read_records(paths.DATASET / "train.parquet"))
+    assert student_targets([output], windows("student")) is output[1]
 
 
 def test_a_teacher_that_is_not_in_the_parameters_raises(with_logits):

@@ -9,7 +9,7 @@ from transformers import (
     FalconForQuestionAnswering,
 )
 
-from pipeline.models.encoders import encoder_config
+from pipeline.models.architectures import encoder_config
 from pipeline.models.student import Student
 from pipeline.training.attention import attention, training_attention
 from pipeline.training.dropout import with_dropout

@@ -317,11 +317,11 @@ def test_two_processes_compute_the_same_bytes_of_logits_as_one(without_logits, l
 # a CPU of which the processes have to agree whether it multiplies bfloat16 faster
 MEASURED = """
 from pipeline.cli import report_errors
-from pipeline.models import hardware
+from pipeline.models import cpu, hardware
 from pipeline.processes import processes
 from pipeline.stages import logits
 
-hardware.WIDE, hardware._measured_speed = 1, lambda: 1.0 if processes().is_main_process else 4.0
+hardware.WIDE, cpu._measured_speed = 1, lambda: 1.0 if processes().is_main_process else 4.0
 report_errors(logits.main)
 """
 

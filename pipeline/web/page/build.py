@@ -54,7 +54,7 @@ def read(folder: Path, precision: str | None) -> Exported:
         InputError: there is none, a file is damaged, or the page cannot run it.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder} is missing; `python -m pipeline.commands.export` writes such a folder")
+        raise InputError(f"{folder} is missing; `span-distill export` writes such a folder")
     precision, model = read_model(folder, precision)
     config = pretrained.read_json(folder / pretrained.CONFIG)
     setup = {"settings": _settings(config, folder), "tokenizer": describe(tokenization.load(folder), folder)}
@@ -99,7 +99,7 @@ def read_model(folder: Path, precision: str | None) -> tuple[str, bytes]:
     found = [name for name, path in MODELS.items() if (folder / path).is_file()]
     if (precision or "float32") not in found and not (precision is None and found):
         path = folder / MODELS[precision or "float32"]
-        raise InputError(f"{path} is missing; `python -m pipeline.commands.export` writes it")
+        raise InputError(f"{path} is missing; `span-distill export` writes it")
     precision = precision or found[0]
     pretrained.check_file(folder / MODELS[precision])
     return precision, (folder / MODELS[precision]).read_bytes()
@@ -112,9 +112,7 @@ def _settings(config: dict[str, Any], folder: Path) -> dict[str, Any]:
         answering = {}
     missing = [name for name in SETTINGS if name not in answering]
     if missing:
-        raise InputError(
-            f"{folder / pretrained.CONFIG} has no answering.{missing[0]}; `python -m pipeline.commands.export` adds it"
-        )
+        raise InputError(f"{folder / pretrained.CONFIG} has no answering.{missing[0]}; `span-distill export` adds it")
     return {name: answering[name] for name in SETTINGS}
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.logits.transport import NO_MASS, transport
+from pipeline.logits.alignment import NO_MASS, align
 from pipeline.questions.features import Features
 from pipeline.questions.windows import NO_OFFSET, pack, windows
 from tests.conftest import MILL
@@ -63,7 +63,7 @@ def test_the_fixtures_have_different_windows(features, bpe_features):
 
 def test_a_peak_at_the_answer_is_mapped_to_the_label(pair):
     source, target = pair
-    aligned, unaligned = transport(source, one_hot(source), target)
+    aligned, unaligned = align(source, one_hot(source), target)
     answered = has_answer(target)
     assert answered.any()
     assert not answered.all()
@@ -76,13 +76,13 @@ def test_a_peak_is_mapped_to_the_label_for_all_window_sizes(records, tokenizer, 
     source = pack(windows(records, tokenizer, max_length=26, stride=8))
     target = pack(windows(records, bpe, max_length=max_length, stride=6))
     for one, other in ((source, target), (target, source)):
-        aligned, _ = transport(one, one_hot(one), other)
+        aligned, _ = align(one, one_hot(one), other)
         assert argmax(other, aligned)[has_answer(other)].tolist() == other.labels[has_answer(other)].tolist()
 
 
 def test_mass_sums_to_one_over_answer_positions(pair):
     source, target = pair
-    (start, end), unaligned = transport(source, noise(source), target)
+    (start, end), unaligned = align(source, noise(source), target)
     assert start.dtype == end.dtype == np.float32
     assert start.shape == end.shape == target.input_ids.shape
     assert np.isfinite(start).all()
@@ -98,7 +98,7 @@ def test_mass_sums_to_one_over_answer_positions(pair):
 def test_equal_windows_keep_their_probabilities(features, bpe_features):
     for same in (features, bpe_features):
         logits = noise(same)
-        aligned, unaligned = transport(same, logits, same)
+        aligned, unaligned = align(same, logits, same)
         assert unaligned == 0
         for i in range(len(same)):
             np.testing.assert_allclose(
@@ -131,7 +131,7 @@ def flat_logits(*masses):
 
 def aligned_masses(source, start, end, target):
     """Start and end masses of [CLS] and the context for each target window, and the unaligned fraction."""
-    aligned, unaligned = transport(source, (flat_logits(*start), flat_logits(*end)), target)
+    aligned, unaligned = align(source, (flat_logits(*start), flat_logits(*end)), target)
     return [probabilities(target, aligned, i) for i in range(len(target))], unaligned
 
 
@@ -242,7 +242,7 @@ def test_characters_without_a_token_go_to_a_neighbour_or_are_unaligned():
 
 def test_without_aligned_mass_cls_gets_all():
     source, target = make_windows([(0, 1)]), make_windows([])
-    aligned, unaligned = transport(source, (np.array([-PEAK, 0.0, 0.0, 0.0]),) * 2, target)
+    aligned, unaligned = align(source, (np.array([-PEAK, 0.0, 0.0, 0.0]),) * 2, target)
     assert unaligned == 1
     assert argmax(target, aligned).tolist() == [[0, 0]]
     assert aligned[0].max() == 0
@@ -251,6 +251,6 @@ def test_without_aligned_mass_cls_gets_all():
 def test_invalid_input_raises(features, bpe_features):
     start, end = noise(features)
     with pytest.raises(ValueError, match="logits of shape"):
-        transport(features, (start[:-1], end), bpe_features)
+        align(features, (start[:-1], end), bpe_features)
     with pytest.raises(ValueError, match="record 1 has windows"):
-        transport(make_windows([(0, 4)]), (np.zeros(4),) * 2, bpe_features)
+        align(make_windows([(0, 4)]), (np.zeros(4),) * 2, bpe_features)

@@ -1,8 +1,8 @@
 """What a student costs on this machine: arithmetic, latency, throughput and memory.
 
-`pipeline.commands.cost` runs this module as a process of its own, so that the peak memory is that of a student alone:
+`span-distill cost` runs this module as a process of its own, so that the peak memory is that of a student alone:
 
-    python -m pipeline.comparison.cost data/student data/features/student/validation.safetensors
+    python -m pipeline.answering.cost data/student data/features/student/validation.safetensors
 """
 
 import json

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.checksums import verified
+from pipeline.logits.alignment import NO_MASS, align
 from pipeline.logits.store import LogitStore
-from pipeline.logits.transport import NO_MASS, transport
 from pipeline.questions import tokenization
 from pipeline.questions.features import Features, read_features
 from pipeline.scores.metrics import Logits
@@ -18,7 +18,7 @@ TeacherOutput = tuple[Features, Logits]
 LAYOUT = ("starts", "record", "context", "offset_mapping")
 
 
-def read(logits: Path, tokenizer: Path, features: Path, records: list[dict[str, Any]]) -> TeacherOutput:
+def read_teacher(logits: Path, tokenizer: Path, features: Path, records: list[dict[str, Any]]) -> TeacherOutput:
     """A teacher's windows and stored logits for the records.
 
     Args:
@@ -36,7 +36,7 @@ def read(logits: Path, tokenizer: Path, features: Path, records: list[dict[str, 
     return windows, store.aligned(windows, [records[i]["id"] for i in windows.record])
 
 
-def targets(outputs: list[TeacherOutput], student: Features) -> Logits:
+def student_targets(outputs: list[TeacherOutput], student: Features) -> Logits:
     """Start and end logits over the student's tokens, each (T,): those of one teacher, or the mean of several.
 
     Prints the share of each teacher's probability that could not be aligned.
@@ -49,7 +49,7 @@ def _align(teacher: Features, logits: Logits, student: Features) -> Logits:
     """The logits over the student's tokens: unchanged if teacher and student have the same tokens in all windows."""
     if all(np.array_equal(getattr(teacher, name), getattr(student, name)) for name in LAYOUT):
         return logits
-    aligned, unaligned = transport(teacher, logits, student)
+    aligned, unaligned = align(teacher, logits, student)
     print(f"{100 * unaligned:.3f} % of the teacher's probability could not be aligned with the student's tokens")
     return aligned
 

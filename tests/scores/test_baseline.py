@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.scores.floor import floor, warn_below_floor
+from pipeline.scores.baseline import floor, warn_below_floor
 
 CONTEXT = "It opened in 1899 " + "and sold tea " * 20
 

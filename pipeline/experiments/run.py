@@ -18,8 +18,8 @@ from dvc.scm import NoSCMError, RevError
 
 from pipeline import paths
 from pipeline.checksums import SUMS, matches
-from pipeline.commands.lockfile import stale, training_inputs
 from pipeline.errors import InputError, rebuild
+from pipeline.experiments.lockfile import stale, training_inputs
 from pipeline.params import check, parse
 from pipeline.scores.question_scores import QUESTIONS, fingerprint
 

@@ -3,7 +3,8 @@ import json
 import pytest
 
 from pipeline import paths
-from pipeline.commands.experiments import (
+from pipeline.errors import InputError
+from pipeline.experiments.run import (
     Run,
     experiments,
     read_params,
@@ -12,7 +13,6 @@ from pipeline.commands.experiments import (
     refuse_other_questions,
     scored_runs,
 )
-from pipeline.errors import InputError
 from pipeline.scores.question_scores import write_question_scores
 from tests.commands import scored
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from pipeline.commands.lockfile import stale, training_inputs
+from pipeline.experiments.lockfile import stale, training_inputs
 from tests.commands import scored
 
 

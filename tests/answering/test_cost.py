@@ -3,7 +3,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertForQuestionAnswering
 
-from pipeline.comparison.cost import flops, measure, peak_memory_mb, timings
+from pipeline.answering.cost import flops, measure, peak_memory_mb, timings
 from pipeline.models.student import Student
 
 HIDDEN, LAYERS, INTERMEDIATE = 16, 2, 32

@@ -35,7 +35,7 @@ NO_MASS = -1e30
 Pair = tuple[np.ndarray, np.ndarray]
 
 
-def transport(source: Features, logits: Pair, target: Features) -> tuple[Pair, float]:
+def align(source: Features, logits: Pair, target: Features) -> tuple[Pair, float]:
     """Start and end logits over the target's tokens, from the source's logits over its own tokens.
 
     Args:

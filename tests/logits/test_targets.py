@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.logits import teaching
-from pipeline.logits.transport import NO_MASS
+from pipeline.logits.alignment import NO_MASS
+from pipeline.logits.targets import mean, student_targets
 from pipeline.models.batching import pad, pad_flat
 from pipeline.training.losses import span_divergence
 
@@ -25,7 +25,7 @@ def probabilities(logits, features, i):
 
 def test_the_mean_of_distributions_matches_the_formula(features):
     several = [random_logits(features, seed) for seed in range(3)]
-    for end, found in enumerate(teaching.mean(several, features)):
+    for end, found in enumerate(mean(several, features)):
         for i in range(len(features)):
             parts = [probabilities(logits[end], features, i) for logits in several]
             expected = [sum(position) / 3 for position in zip(*parts, strict=True)]
@@ -37,7 +37,7 @@ def test_a_teacher_with_larger_logits_has_no_more_weight(features):
     """The mean of logits would follow the teacher with the larger scale; the mean of probabilities does not."""
     one = random_logits(features, 0)
     large, small = (tuple(end.astype(np.float32) * scale for end in one) for scale in (1, 1e-3))
-    start, _ = teaching.mean([large, small], features)
+    start, _ = mean([large, small], features)
     for i in range(len(features)):
         uniform = 1 / len(probabilities(start, features, i))
         expected = [(p + uniform) / 2 for p in probabilities(large[0], features, i)]
@@ -46,7 +46,7 @@ def test_a_teacher_with_larger_logits_has_no_more_weight(features):
 
 def test_two_equal_teachers_give_the_targets_of_one(features):
     one = random_logits(features, 0)
-    both = teaching.mean([one, one], features)
+    both = mean([one, one], features)
     windows = np.arange(len(features))
     batch = pad(features, windows, pad_token_id=0)
     pairs = [tuple(pad_flat(end, features, windows) for end in logits) for logits in (one, both)]
@@ -55,11 +55,11 @@ def test_two_equal_teachers_give_the_targets_of_one(features):
 
 def test_the_logits_of_one_teacher_are_unchanged(features):
     one = random_logits(features, 0)
-    assert teaching.targets([(features, one)], features) is one
+    assert student_targets([(features, one)], features) is one
 
 
 def test_the_order_of_teachers_does_not_matter(features):
     several = [(features, random_logits(features, seed)) for seed in range(2)]
-    forward, backward = teaching.targets(several, features), teaching.targets(several[::-1], features)
+    forward, backward = student_targets(several, features), student_targets(several[::-1], features)
     for one, other in zip(forward, backward, strict=True):
         np.testing.assert_array_equal(one, other)
