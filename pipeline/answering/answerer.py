@@ -1,25 +1,27 @@
 """Answers to questions about texts, by a trained student: the same windows, logits and decoding as in `evaluate`."""
 
+import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from pipeline.models.hardware import on_device
 from pipeline.models.inference import predict
 from pipeline.models.student import Answering, Student, answering
 from pipeline.questions import tokenization
-from pipeline.questions.squad import NO_ANSWERS
-from pipeline.questions.windows import Window, pack, windows
+from pipeline.questions.long_texts import long_windows
+from pipeline.questions.windows import Window, pack
 from pipeline.scores.confidence import CANDIDATES, confidences, ranked
 from pipeline.scores.spans import Answer, answers, null_scores
 
-# windows that are in memory at a time; those of one question are never divided
-MOST_WINDOWS = 4096
+MOST_WINDOWS = 4096  # in memory at a time
+FAR = 5000  # characters
 # ASCII ends before white space; full stops of Chinese and Japanese and of Hindi; lines
 SENTENCE_END = re.compile(r"[.!?]+[\"')\]\u2019\u201d]*\s|[\u3002\uff01\uff1f\u0964]|\n")
 
@@ -71,79 +73,110 @@ class Answerer:
         questions: Sequence[tuple[str, str]],
         n_best: int = 1,
         progress: Callable[[int], Any] = lambda characters: None,
+        tokenized: Callable[[int], Any] = lambda characters: None,
     ) -> list[list[Reply]]:
         """The best answers to each question, best first.
 
         No answer is among them if the student may say so. A question has no replies if its context has no words. A
-        context that several questions in succession share is tokenized once.
+        context that several questions in succession share is tokenized once. Either callback may raise, to stop the
+        work.
 
         Args:
             questions: pairs of a question and its context.
             n_best: at most this many for each question.
             progress: called after each batch of windows with the number of characters of contexts that were read; the
-                sum over a whole call is that of the contexts' lengths.
+                sum over a whole call is the sum of the contexts' lengths.
+            tokenized: called after each piece of a long context with its number of characters.
 
         Raises:
             InputError: a question is too long for the student's windows.
         """
-        records = [_record(i, *pair) for i, pair in enumerate(questions)]
-        replies: list[list[Reply]] = [[] for _ in records]
-        settings = self.settings
-        for group in _groups(windows(records, self.tokenizer, settings.max_length, settings.stride)):
-            first, last = group[0].record, group[-1].record
-            found = self._candidates(group, [record["context"] for record in records[first : last + 1]], progress)
-            replies[first : last + 1] = [self._replies(candidates)[:n_best] for candidates in found]
-        return replies
+        contexts = [context for _, context in questions]
+        pools = [_Pool() for _ in questions]
+        bounds = np.cumsum([0, *map(len, contexts)])
+        settings, read = self.settings, 0
+        for group in _groups(
+            long_windows(questions, self.tokenizer, settings.max_length, settings.stride, tokenized), MOST_WINDOWS
+        ):
+            past = int(bounds[group[-1].record]) + _end(group[-1])
+            self._read(group, contexts, pools, _shared(progress, past - read, len(group)))
+            read = past
+        progress(int(bounds[-1]) - read)
+        return [self._replies(pool)[:n_best] for pool in pools]
 
-    def _candidates(
-        self, group: list[Window], contexts: list[str], progress: Callable[[int], Any]
-    ) -> list[list[Answer]]:
-        """The candidates of some questions, given all of their windows."""
+    def _read(
+        self, group: list[Window], contexts: list[str], pools: list["_Pool"], progress: Callable[[int, int], Any]
+    ) -> None:
+        """Add what some windows say to the pools of their questions."""
+        first, last = group[0].record, group[-1].record
         features = pack(group)
-        features.record[:] -= group[0].record
-        total, windows_read = sum(map(len, contexts)), 0
+        features.record[:] -= first
+        logits = predict(self.model, features, self.tokenizer.pad_token_id, progress=progress)
+        found = answers(features, contexts[first : last + 1], *logits, CANDIDATES, self.settings.max_answer_length)
+        null = null_scores(features, *logits, last + 1 - first).tolist()
+        for pool, spans, score in zip(pools[first : last + 1], found, null, strict=True):
+            pool.add(spans, score)
 
-        def report(count: int, tokens: int) -> None:
-            nonlocal windows_read
-            before, windows_read = windows_read, windows_read + count
-            progress(total * windows_read // len(features) - total * before // len(features))
-
-        logits = predict(self.model, features, self.tokenizer.pad_token_id, progress=report)
-        found = answers(features, contexts, *logits, CANDIDATES, self.settings.max_answer_length)
-        if self.settings.null_threshold is None:
-            return found
-        null = null_scores(features, *logits, len(contexts)).tolist()
-        return [[*spans, Answer("", 0, 0, score)] if spans else [] for spans, score in zip(found, null, strict=True)]
-
-    def _replies(self, candidates: list[Answer]) -> list[Reply]:
-        best = ranked(candidates, self.settings.null_threshold)
-        shares = confidences(best, self.settings.null_threshold, self.settings.confidence_temperature)
+    def _replies(self, pool: "_Pool") -> list[Reply]:
+        settings = self.settings
+        best = ranked(pool.candidates(settings.null_threshold is not None), settings.null_threshold)
+        shares = confidences(best, settings.null_threshold, settings.confidence_temperature)
         return [Reply(**vars(answer), confidence=share) for answer, share in zip(best, shares.tolist(), strict=True)]
 
 
-def _record(index: int, question: str, context: str) -> dict[str, Any]:
-    return {"id": str(index), "question": question, "context": context, "answers": NO_ANSWERS}
+class _Pool:
+    """The best spans of a question and the score of no answer, over the windows read so far."""
+
+    def __init__(self) -> None:
+        self.spans: dict[tuple[int, int], Answer] = {}
+        self.null = math.inf
+
+    def add(self, spans: list[Answer], null: float) -> None:
+        """Add the best spans of more windows, best first. A span counts once, with its highest score."""
+        for span in spans:
+            known = self.spans.get((span.start, span.end), span)
+            self.spans[span.start, span.end] = max(known, span, key=lambda answer: answer.score)
+        best = sorted(self.spans.items(), key=lambda item: -item[1].score)[:CANDIDATES]
+        self.spans, self.null = dict(best), min(self.null, null)
+
+    def candidates(self, with_no_answer: bool) -> list[Answer]:
+        """The best spans, best first, and no answer; none if the context has no words."""
+        spans = list(self.spans.values())
+        return [*spans, Answer("", 0, 0, self.null)] if spans and with_no_answer else spans
 
 
-def _groups(found: Iterable[Window]) -> Iterator[list[Window]]:
-    """Consecutive questions' windows together, `MOST_WINDOWS` or a little more at a time."""
-    group: list[Window] = []
-    for _, of_record in groupby(found, key=lambda window: window.record):
-        group += of_record
-        if len(group) >= MOST_WINDOWS:
-            yield group
-            group = []
-    if group:
+def _groups(windows: Iterator[Window], size: int) -> Iterator[list[Window]]:
+    while group := list(islice(windows, size)):
         yield group
+
+
+def _end(window: Window) -> int:
+    """Past the last character of the context that a window holds; 0 if it holds none."""
+    first, past = window.context
+    return int(window.offset_mapping[past - 1, 1]) if past > first else 0
+
+
+def _shared(progress: Callable[[int], Any], characters: int, windows: int) -> Callable[[int, int], Any]:
+    """A callback of `predict` that reports some characters, shared out among some windows."""
+    done = 0
+
+    def report(count: int, tokens: int) -> None:
+        nonlocal done
+        before, done = done, done + count
+        progress(characters * done // windows - characters * before // windows)
+
+    return report
 
 
 def sentence(context: str, start: int, end: int) -> tuple[int, int]:
     """First and past-the-last character of the sentence, or the sentences, around a span of a text.
 
-    A sentence ends at a full stop, question or exclamation mark before white space, and at the end of a line.
+    A sentence ends at a full stop, question or exclamation mark before white space, and at the end of a line. It is cut
+    `FAR` characters from the span.
     """
-    ends = [match.end() for match in SENTENCE_END.finditer(context)]
-    first = max((place for place in ends if place <= start), default=0)
-    last = min((place for place in ends if place >= end), default=len(context))
+    begin, stop = max(0, start - FAR), end + FAR
+    ends = [match.end() for match in SENTENCE_END.finditer(context, begin, stop)]
+    first = max((place for place in ends if place <= start), default=begin)
+    last = min((place for place in ends if place >= end), default=min(stop, len(context)))
     text = context[first:last]
     return first + len(text) - len(text.lstrip()), first + len(text.rstrip())

@@ -23,6 +23,7 @@ from pipeline.answering.answerer import Answerer, Reply, sentence
 from pipeline.errors import InputError
 from pipeline.files import atomic_write
 from pipeline.progress import Progress
+from pipeline.questions.long_texts import is_long
 from pipeline.questions.squad import SURROGATE
 from pipeline.scores.confidence import CANDIDATES
 
@@ -85,8 +86,11 @@ def answer(answerer: Answerer, questions: list[str], context: str, file: TextIO,
     """Answer questions about one text."""
     pairs = [(check_question(question, "a question"), context) for question in questions]
     total = len(context) * len(questions)
-    with Progress("reading", "character", total, shown=total >= LONG) as progress:
-        found = answerer.answers(pairs, n_best, progress.update)
+    with (
+        Progress("tokenizing", "character", len(context), shown=is_long(context)) as tokenizing,
+        Progress("reading", "character", total, shown=total >= LONG) as reading,
+    ):
+        found = answerer.answers(pairs, n_best, reading.update, tokenizing.update)
     for question, replies in zip(questions, found, strict=True):
         row = {"question": question, "answers": as_rows(replies, context)}
         file.write(json.dumps(row, ensure_ascii=False) + "\n" if as_json else as_text(row))

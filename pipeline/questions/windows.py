@@ -66,10 +66,10 @@ def windows(
     """
     for begin in range(0, len(records), RECORDS_PER_BATCH):
         batch = records[begin : begin + RECORDS_PER_BATCH]
-        questions = _encode([record["question"].strip() for record in batch], tokenizer)
+        questions = encode([record["question"].strip() for record in batch], tokenizer)
         _check_question_lengths(batch, [len(question) for question in questions], tokenizer, max_length, stride)
         texts = list(dict.fromkeys(record["context"] for record in batch))  # each is tokenized once
-        contexts = dict(zip(texts, _encode(texts, tokenizer), strict=True))
+        contexts = dict(zip(texts, encode(texts, tokenizer), strict=True))
         for index, (record, question) in enumerate(zip(batch, questions, strict=True), begin):
             encodings = _joined(question, contexts[record["context"]], tokenizer, max_length, stride)
             yield from _windows_of(encodings, index, record, tokenizer)
@@ -90,7 +90,7 @@ def question_lengths(records: list[dict[str, Any]], tokenizer: PreTrainedTokeniz
     return np.array(lengths)
 
 
-def _encode(texts: list[str], tokenizer: PreTrainedTokenizerFast) -> list[Encoding]:
+def encode(texts: list[str], tokenizer: PreTrainedTokenizerFast) -> list[Encoding]:
     """The tokens of each text, whole, as they are before the tokenizer's post-processor, which `_joined` applies."""
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()

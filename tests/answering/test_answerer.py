@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ from pipeline.answering import answerer
 from pipeline.answering.answerer import Answerer, sentence
 from pipeline.errors import InputError
 from pipeline.models.student import Answering, Student
+from pipeline.questions import long_texts
 from pipeline.questions.records import read_records
 from pipeline.stages import evaluate, train
 from tests import tiny
+from tests.conftest import MILL, TEA
 
 SETTINGS = Answering(max_length=26, stride=6, max_answer_length=30, null_threshold=None, confidence_temperature=2.0)
 
@@ -71,11 +74,43 @@ def test_a_context_is_tokenized_once_and_answered_in_groups(model, tokenizer, re
     predict = answerer.predict
     monkeypatch.setattr(answerer, "predict", lambda m, f, *a, **o: counts.append(len(f)) or predict(m, f, *a, **o))
     found = Answerer(model, tokenizer, SETTINGS).answers(asked, progress=done.append)
-    assert len(counts) > 3
-    assert max(counts) < 3 + 8
+    assert len(counts) > 3 and max(counts) == 3  # a question is divided
     assert sum(done) == sum(len(context) for _, context in asked)
     for a, b in zip(found, expected, strict=True):
         assert [reply.text for reply in a] == [reply.text for reply in b]
+
+
+@pytest.mark.parametrize("threshold", [None, 0.5])
+def test_a_long_text_is_answered_as_in_one_piece(model, tokenizer, monkeypatch, threshold):
+    asked = [(question, f"{TEA}\n{MILL} " * 30) for question in ("Who owned the café?", "Where?")] + [("When?", MILL)]
+    long = Answerer(model, tokenizer, replace(SETTINGS, null_threshold=threshold))
+    expected = long.answers(asked, n_best=21)
+    monkeypatch.setattr(answerer, "MOST_WINDOWS", 50)
+    monkeypatch.setattr(long_texts, "PIECE", 500)
+    read, tokenized = [], []
+    found = long.answers(asked, 21, read.append, tokenized.append)
+    assert sum(read) == sum(len(context) for _, context in asked) and min(read) >= 0
+    assert len(tokenized) > 5 and sum(tokenized) == len(asked[0][1])
+    for ours, theirs in zip(found, expected, strict=True):
+        assert [(reply.text, reply.start) for reply in ours] == [(reply.text, reply.start) for reply in theirs]
+        scores = [
+            [getattr(reply, name) for reply in both] for both in (ours, theirs) for name in ("score", "confidence")
+        ]
+        np.testing.assert_allclose(scores[:2], scores[2:], atol=1e-4)
+
+
+@pytest.mark.parametrize("callback", ["progress", "tokenized"])
+def test_a_callback_can_stop_the_work(model, tokenizer, monkeypatch, callback):
+    monkeypatch.setattr(long_texts, "PIECE", 500)
+    calls = []
+
+    def stop(characters):
+        calls.append(characters)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Answerer(model, tokenizer, SETTINGS).answers([("Who?", TEA * 300)], **{callback: stop})
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize(
@@ -113,6 +148,12 @@ def test_the_sentence_around_an_answer(span, expected):
     start = text.index(span)
     first, last = sentence(text, start, start + len(span))
     assert text[first:last] == expected
+
+
+def test_a_sentence_without_end_is_cut(monkeypatch):
+    monkeypatch.setattr(answerer, "FAR", 10)
+    text = "words " * 10 + "answer" + " words" * 10
+    assert text[slice(*sentence(text, 60, 66))] == "rds words answer words wor"
 
 
 def test_offsets_are_characters_of_the_context(model, tokenizer):
