@@ -57,7 +57,7 @@ def test_scored_runs_says_what_it_leaves_out(capsys):
     assert names[:2] == ["HEAD", "workspace"]
     assert sorted(names[2:]) == ["cnn3-seed0", "cnn3-seed1", "linear-seed1", "other-questions"]
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("left out: unscored has no scores of its questions; run `dvc repro` there")
+    assert line.startswith("warning: left out: unscored has no scores of its questions; run `dvc repro` there")
 
 
 def test_settings_are_equal_where_the_seed_alone_differs():

@@ -239,7 +239,7 @@ def test_a_teacher_and_a_student_that_have_learnt_nothing_are_warned_about(with_
     warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
     expected = [
         r"warning: teacher large has F1 \d+\.\d\d, less than the 100\.00 of ",
-        r"warning: the student's loss was (\d\.\d\d)\d at the first step and is \1\d at the end; ",
+        r"warning: the student's loss was (\d\.\d\d)\d at the first step and is \1\d at the end: ",
         r"warning: the student has F1 \d+\.\d\d, less than the 100\.00 of ",
     ]
     assert [bool(re.match(*pair)) for pair in zip(expected, warnings, strict=True)] == [True] * 3

@@ -93,10 +93,10 @@ def test_float32_is_taken_by_option_or_if_there_is_no_int8(folder):
     assert read_model(folder, "float32") == float32
     (folder / MODELS["int8"]).unlink()
     assert read_model(folder, None) == float32
-    with pytest.raises(InputError, match=r"model_quantized.onnx is missing; .*commands.export"):
+    with pytest.raises(InputError, match=r"model_quantized.onnx is missing; .*span-distill export"):
         read_model(folder, "int8")
     (folder / MODELS["float32"]).unlink()
-    with pytest.raises(InputError, match=r"model.onnx is missing; .*commands.export"):
+    with pytest.raises(InputError, match=r"model.onnx is missing; .*span-distill export"):
         read_model(folder, None)
 
 
@@ -106,9 +106,9 @@ def test_a_folder_that_is_no_export_is_refused_in_one_line(folder):
             read(where, None)
         assert "\n" not in str(error.value)
 
-    refused("nowhere is missing; .*commands.export", folder / "nowhere")
+    refused("nowhere is missing; .*span-distill export", folder / "nowhere")
     (folder / "config.json").write_text(json.dumps({**CONFIG, "answering": ANSWERING}))
-    refused("config.json has no answering.confidence_temperature; .*commands.export")
+    refused("config.json has no answering.confidence_temperature; .*span-distill export")
     (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
     refused("config.json has no answering.max_length; ")
     (folder / "config.json").write_text("{")
