@@ -8,7 +8,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 PYTEST := python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(if $(FAST),-m "not slow") \
 	tests/stages tests/training tests/web tests
 
-.PHONY: help repro sweep report plots serve test lint format bench hooks
+.PHONY: help repro sweep report plots serve test lint format docs bench hooks
 
 help:
 	@echo "make repro        run the pipeline, print the scores"
@@ -20,6 +20,7 @@ help:
 	@echo "make test         run the tests; FAST=1 leaves out the slow ones"
 	@echo "make lint         ruff, formatting and types"
 	@echo "make format       format the code"
+	@echo "make docs         write docs/parameters.md"
 	@echo "make bench        run four benchmarks at a small size"
 	@echo "make hooks        have git run 'make lint' before each commit"
 
@@ -50,6 +51,9 @@ lint: .venv/installed
 format: .venv/installed
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
+
+docs: .venv/installed
+	$(RUN) python -m pipeline.params > docs/parameters.md
 
 bench: .venv/installed
 	$(RUN) python -m benchmarks.store --windows 2000

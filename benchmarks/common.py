@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 from pipeline.models import encoders
 from pipeline.models.hardware import device
 from pipeline.questions import squad, synthetic, tokenization
+from pipeline.questions.checks import checked
 from pipeline.questions.features import Features, read_features
 from pipeline.questions.windows import pack, windows
 
@@ -73,7 +74,7 @@ def questions(file: Path | None, split: str, size: int | None) -> tuple[str, lis
     file = file or (SQUAD[split] if SQUAD[split].exists() else None)
     if file is None:
         return "synthetic corpus", list(synthetic.corpus(split, size or 1000, seed=0))
-    records = squad.checked(squad.read_json(file), file.name)
+    records = checked(squad.read_json(file), file.name).records
     random.Random(0).shuffle(records)
     return file.name, records[:size]
 

@@ -44,7 +44,7 @@ def evaluations(run: Run) -> Rows:
         raise InputError(f"{run.name} has train.max_steps or train.time_limit_minutes; the picture is of whole epochs")
     if train.get("keep", "best") != "last":
         raise InputError(f"{run.name} has train.keep best; the picture is of the last weights")
-    curve = read_curve(run, "validation").to_pylist()
+    curve = read_curve(run, "validation").to_dict("records")
     if not curve:
         raise InputError(f"{run.name} has no {paths.CURVES / 'validation.tsv'}")
     rows = [

@@ -20,7 +20,7 @@ from pipeline.models.batching import Batch, pad
 from pipeline.models.inference import model_inputs
 from pipeline.models.student import Student
 from pipeline.params import Distill, Train
-from pipeline.questions.features import Features, write_features
+from pipeline.questions.features import Features, SpanLogits, write_features
 from pipeline.questions.records import read_records, write_records
 from pipeline.scores import metrics
 from pipeline.stages.train import student_loss
@@ -120,7 +120,7 @@ def labels_only(args: argparse.Namespace, student: Student, features: Features):
 def cached_logits(args: argparse.Namespace, student: Student, features: Features):
     """The loss on logits in the form of `LogitStore.aligned`; they are random, since only time is measured."""
     rng = np.random.default_rng(SEED)
-    cached = tuple(rng.standard_normal((2, len(features.input_ids)), dtype=np.float32).astype(np.float16))
+    cached = SpanLogits(*rng.standard_normal((2, len(features.input_ids)), dtype=np.float32).astype(np.float16))
     return lambda logits, batch: student_loss(logits, batch, features, cached, DISTILLED)
 
 

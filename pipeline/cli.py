@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from pipeline import paths
 from pipeline.errors import InputError, is_lost_process
 from pipeline.locks import hold
+from pipeline.log import show_log
 
 RESUME_HINT = "what was finished is cached, the same command resumes from there"
 
@@ -51,7 +52,7 @@ def run(main: Callable[..., None], arguments: argparse.ArgumentParser) -> None:
 
 
 def run_stage(main: Callable[..., None], arguments: argparse.ArgumentParser) -> None:
-    """As `run`, for a stage: only one stage at a time writes in a workspace.
+    """Like `run`, for a stage: only one stage at a time writes in a workspace.
 
     DVC locks the workspace too, but a stage can outlive DVC. Of several processes of a stage, the main one waits; the
     others wait for it.
@@ -71,6 +72,7 @@ def report_errors(main: Callable[..., None], **options: Any) -> None:
     SIGTERM is handled like Ctrl-C. Other exceptions, which are bugs, are raised with their traceback.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    show_log()
     try:
         main(**options)
     except InputError as error:

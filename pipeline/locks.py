@@ -9,6 +9,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from pipeline.log import log
+
 POLL_SECONDS = 0.2
 
 
@@ -18,17 +20,17 @@ class Held(Exception):
 
 @contextmanager
 def hold(folder: Path, reason: str) -> Iterator[None]:
-    """Hold the lock of a folder, which need not exist. If another process holds it, print which one, and wait.
+    """Hold the lock of a folder, which need not exist. If another process holds it, log which one, and wait.
 
     The operating system releases the lock of a process that ends, however it ends.
 
     Args:
-        reason: printed after the other process.
+        reason: logged after the other process.
     """
     try:
         lock = _acquired(folder)
     except Held as held:
-        print(f"waiting for {held}: {reason}", flush=True)
+        log.info("waiting for %s: %s", held, reason)
         lock = FileLock(_lock_file(folder))
         lock.acquire(poll_interval=POLL_SECONDS)
     with _released(lock):
@@ -37,7 +39,7 @@ def hold(folder: Path, reason: str) -> Iterator[None]:
 
 @contextmanager
 def hold_if_free(folder: Path) -> Iterator[None]:
-    """As `hold`, without waiting.
+    """Like `hold`, but does not wait.
 
     Raises:
         Held: another process holds the lock.

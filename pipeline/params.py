@@ -1,6 +1,6 @@
 """The parameters: a class for each section of params.yaml, with the meaning, unit and range of every key.
 
-`python -m pipeline.params` prints the table in the README.
+`python -m pipeline.params` prints docs/parameters.md; `make docs` writes it.
 """
 
 import json
@@ -35,6 +35,17 @@ HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 # placeholder in the table for a name that the user chooses
 NAME = "NAME"
+PAGE = """\
+# Parameters
+
+`params.yaml` has all parameters. `cp presets/NAME.yaml params.yaml` selects a preset. `dvc exp run -S KEY=VALUE`
+changes a parameter for an experiment; a key that is not in the file needs `-S +KEY=VALUE`. An error in the file stops
+every stage before any work starts; the message names the key and the values it accepts.
+
+{table}
+
+This page is the output of `python -m pipeline.params`; `make docs` writes it.
+"""
 # defaults of BertConfig's max_position_embeddings and num_hidden_layers
 BERT_POSITIONS = 512
 BERT_LAYERS = 12
@@ -129,7 +140,13 @@ class Dataset(Section):
         None, ge=1, description="number of validation questions, from the first; null: all"
     )
     unanswerable: Literal["keep", "drop"] = Field(
-        "keep", description="questions that their context does not answer (SQuAD 2.0): `keep` or `drop`"
+        "keep", description="questions without an answer in their context (SQuAD 2.0): `keep` or `drop`"
+    )
+    faulty: Literal["error", "drop", "repair"] = Field(
+        "error",
+        description="invalid questions, such as one whose answer is not at its `answer_start`: `error` stops and lists "
+        "them, `drop` leaves them out, `repair` moves their answers to the nearest place with the same text and leaves "
+        "out the rest",
     )
     seed: int = Field(0, ge=0, lt=2**63, description="with `synthetic`: seed of the corpus")
 
@@ -176,8 +193,8 @@ class Train(Section):
     time_limit_minutes: float | None = Field(
         None,
         gt=0,
-        description="maximum minutes of training, evaluation not counted; the linear schedule takes no account of it; "
-        "null: no limit",
+        description="maximum minutes of training, evaluation not counted; the linear schedule ignores it; null: no "
+        "limit",
     )
     evaluate_minutes: float | None = Field(
         None, gt=0, description="minutes of training between evaluations; null: evaluate after each epoch"
@@ -192,7 +209,7 @@ class Train(Section):
         None,
         ge=1,
         description="windows per forward pass on a device; gradients are accumulated over a step; null: all of them on "
-        "a GPU, as many as suit the processor's caches on a CPU",
+        "a GPU, as many as fit the processor's caches on a CPU",
     )
     shuffle: bool = Field(True, description="new order in each epoch, from the seed; false: the data set's order")
     optimizer: Literal["adam", "adamw"] = Field("adamw", description="`adam` or `adamw`")
@@ -207,8 +224,8 @@ class Train(Section):
     max_grad_norm: float | None = Field(1.0, gt=0, description="gradients are clipped to this norm; null: no clipping")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
-        description="precision of matrix products; `auto`: bfloat16 where it is faster, on a GPU that has it or a CPU "
-        "that shows it, else float32",
+        description="precision of matrix products; `auto`: bfloat16 on a GPU that supports it and on a CPU where it is "
+        "measured to be faster, else float32",
     )
     dropout: float | None = Field(
         None, ge=0, lt=1, description="dropout of the encoder's hidden states; null: the model's own"
@@ -268,7 +285,7 @@ class Logits(Section):
 
 
 class Backbone(Section):
-    model: str = Field(description="a teacher's name (its encoder), a model folder in data/raw, or a hub id")
+    model: str = Field(description="a teacher's name, for its encoder; a model folder in data/raw; or a hub id")
     revision: str | None = Field(description="commit of the hub model, 40 hexadecimal digits; else null")
     layers: list[int] | None = Field(None, min_length=1, description="encoder layers to use, counted from 0; null: all")
 
@@ -428,13 +445,13 @@ def _section(location: list[str]) -> type[Section]:
     return kind
 
 
-def table() -> str:
-    """All parameters as a Markdown table: key, type, default, meaning."""
+def page() -> str:
+    """docs/parameters.md: all parameters as a Markdown table of key, type, default and meaning."""
     rows = ["| parameter | type | default | meaning |", "|---|---|---|---|"]
     for name, section in [("", Params), *((n, f.annotation) for n, f in Params.model_fields.items())]:
         if isinstance(section, type) and issubclass(section, Section):
             rows += _rows(section, f"{name}." if name else "")
-    return "\n".join(rows)
+    return PAGE.format(table="\n".join(rows))
 
 
 def _rows(section: type[Section], prefix: str) -> list[str]:
@@ -468,4 +485,4 @@ def _type(annotation: Any) -> str:
 
 
 if __name__ == "__main__":
-    print(table())
+    print(page(), end="")

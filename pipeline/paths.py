@@ -27,7 +27,7 @@ PREDICTIONS = Path("data/predictions")
 TEACHER_PREDICTIONS = Path("data/teacher_predictions")
 
 # the student's name in TOKENIZER and FEATURES; teachers are there under their own names
-STUDENTS = "student"
+STUDENT_NAME = "student"
 
 TEACHER_METRICS = Path("metrics/teacher.json")
 EVAL_METRICS = Path("metrics/eval.json")
@@ -90,12 +90,12 @@ def costs() -> Path:
 
 
 def tokenizer(model: str) -> Path:
-    """The tokenizer folder of a model: a teacher's name, or `STUDENTS`."""
+    """The tokenizer folder of a model: a teacher's name, or `STUDENT_NAME`."""
     return TOKENIZER / model
 
 
 def features(model: str, split: str) -> Path:
-    """The tokenized windows of a split for a model: a teacher's name, or `STUDENTS`."""
+    """The tokenized windows of a split for a model: a teacher's name, or `STUDENT_NAME`."""
     return FEATURES / model / f"{split}.safetensors"
 
 

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import CONFIG_MAPPING, AutoTokenizer, PretrainedConfig
 
 from pipeline.errors import InputError
+from pipeline.log import log
 
 if TYPE_CHECKING:  # its import takes two seconds, and stages without a model do not need it
     from transformers import PreTrainedModel
@@ -138,9 +139,7 @@ def load_tokenizer(folder: Path) -> Any:
     Raises:
         InputError: it cannot be loaded.
     """
-    config = PretrainedConfig()  # given, so that transformers does not read config.json
-    if (folder / CONFIG).exists() and _is_known(read_config(folder).get("model_type")):
-        config = load_config(folder)
+    config = _known_config(folder)  # given, so that transformers does not read config.json
     for name in ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"):
         if (folder / name).exists():
             read_json(folder / name)
@@ -148,6 +147,26 @@ def load_tokenizer(folder: Path) -> Any:
         return AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False)
     except Exception as error:  # the library raises many types of exceptions
         raise InputError(f"cannot load a tokenizer from {folder}: {one_line(error)}") from None
+
+
+def _known_config(folder: Path) -> PretrainedConfig:
+    """The config of a model folder; an empty one if there is none, or transformers does not know its model type."""
+    if (folder / CONFIG).exists() and _is_known(read_config(folder).get("model_type")):
+        return load_config(folder)
+    return PretrainedConfig()
+
+
+def segment_embeddings(folder: Path) -> int:
+    """The number of segment embeddings of the model in a folder; 0 if it takes no segment ids, or is not known."""
+    return segment_count(_known_config(folder))
+
+
+def segment_count(config: PretrainedConfig) -> int:
+    """The number of segment embeddings of a model; 0 if it takes no segment ids.
+
+    BigBird has two, but its question-answering model makes the segment ids itself.
+    """
+    return 0 if config.model_type == "big_bird" else getattr(config, "type_vocab_size", 0)
 
 
 def load_model(kind: type[Model], config: PretrainedConfig, folder: Path) -> tuple[Model, list[str]]:
@@ -186,7 +205,7 @@ def load_model(kind: type[Model], config: PretrainedConfig, folder: Path) -> tup
     if layers:
         raise InputError(f"{folder} has weights of more layers than its {CONFIG} says: {listed(layers)}")
     if surplus:
-        print(f"{folder}: {kind.__name__} has no use for the weights {listed(surplus)}", flush=True)
+        log.info("%s: %s ignores the unexpected weights %s", folder, kind.__name__, listed(surplus))
     return model, sorted(info["missing_keys"])
 
 

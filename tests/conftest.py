@@ -11,10 +11,13 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(
 import pytest
 
 from pipeline import paths
+from pipeline.log import show_log
 from pipeline.questions import tokenization
 from pipeline.questions.windows import pack, windows
 from tests import tiny
 from tests.browser import CHROMIUM, Browser
+
+show_log()
 
 TEA = "The café on Oak Lane opened in 1899. Its owner, Zoë Grün, sold tea and 12-inch cakes to the quiet people there."
 MILL = "An old mill stands by the river; in winter the mill and the river sleep. Two millers keep it warm."

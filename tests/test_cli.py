@@ -59,7 +59,7 @@ def other(stage, monkeypatch):
         assert line.startswith("waiting for process ") and line.endswith(": one stage at a time writes to data")
         ends.set()
 
-    monkeypatch.setattr(locks, "print", said, raising=False)
+    monkeypatch.setattr(locks.log, "info", lambda line, *values: said(line % values))
 
     def work():
         with hold(paths.DATA, "it writes"):

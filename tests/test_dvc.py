@@ -1,6 +1,6 @@
 """dvc.yaml is consistent with the code."""
 
-import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,46 +9,14 @@ import pytest
 import yaml
 
 from pipeline import params
+from pipeline.imports import ROOT, code
 from pipeline.stages import train
 
-ROOT = Path(__file__).parents[1]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 # a foreach stage has its definition under `do`
 STAGES = {name: stage.get("do", stage) for name, stage in PIPELINE["stages"].items()}
-# not deps, because they do not affect results: DVC tracks the values of parameters and the outputs themselves
-UNTRACKED = {
-    f"pipeline/{name}.py" for name in ("cli", "errors", "locks", "memory", "names", "params", "paths", "progress")
-}
 # stages that can run with several processes
 DISTRIBUTED = {"teacher", "logits", "train"}
-
-
-def source(module):
-    path = ROOT / (module.replace(".", "/") + ".py")
-    return path if path.exists() else None
-
-
-def imported(path):
-    """Yield the modules of this package that a file imports, inside functions too."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} has a relative import, which this test does not support"
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        yield from (name for name in names if name.startswith("pipeline.") and source(name))
-
-
-def closure(module):
-    """The files that a module imports, directly or indirectly, and its own."""
-    found, remaining = set(), [module]
-    while remaining:
-        path = source(remaining.pop())
-        if path not in found:
-            found.add(path)
-            remaining += imported(path)
-    return {str(path.relative_to(ROOT)) for path in found}
 
 
 def modules(dep):
@@ -61,7 +29,7 @@ def modules(dep):
 def test_the_deps_of_a_stage_are_its_imports(stage):
     listed = [file for dep in STAGES[stage]["deps"] if dep.startswith("pipeline/") for file in modules(dep)]
     assert len(listed) == len(set(listed))
-    assert set(listed) == closure(f"pipeline.stages.{stage}") - UNTRACKED
+    assert sorted(map(Path, listed)) == code(f"pipeline.stages.{stage}")
 
 
 def test_a_stage_whose_output_holds_the_dep_of_another_is_not_restored_from_the_run_cache():
@@ -86,6 +54,12 @@ def test_the_dataset_stage_does_not_import_torch():
     """torch and transformers take seconds to import."""
     code = "import sys, pipeline.stages.dataset; sys.exit(bool({'torch', 'transformers'} & sys.modules.keys()))"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_no_stage_imports_pandas():
+    """It takes half a second to import, and only comparisons of students use it."""
+    for file in set().union(*(code(f"pipeline.stages.{stage}") for stage in STAGES)):
+        assert not re.search(r"^\s*(import|from) pandas\b", (ROOT / file).read_text(encoding="utf-8"), re.M), file
 
 
 def test_stages_and_modules_correspond():

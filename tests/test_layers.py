@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_dvc import ROOT, imported
+from pipeline.imports import ROOT, imported
 
 # from bottom to top; folders of one layer do not import each other
 LAYERS = [

@@ -104,6 +104,17 @@ def test_committed_files_load_or_name_the_revision_to_fill_in(path):
         assert re.search(rf"{path.name}: {section}: .*needs revision", message)
 
 
+def test_the_committed_parameters_are_the_default_preset():
+    default = (ROOT / "presets/default.yaml").read_text(encoding="utf-8")
+    assert (ROOT / "params.yaml").read_text(encoding="utf-8") == default
+    assert load(ROOT / "params.yaml").dataset.source == "synthetic"
+
+
+def test_every_preset_has_all_sections():
+    for path in (ROOT / "presets").glob("*.yaml"):
+        assert yaml.safe_load(path.read_text(encoding="utf-8")).keys() == params.Params.model_fields.keys(), path
+
+
 @pytest.mark.parametrize("section", [name for name, value in MINIMAL.items() if isinstance(value, dict)])
 def test_an_unknown_key_of_a_section_is_refused(refusal, section):
     message = refusal(**{f"{section}.sise": 3})

@@ -6,22 +6,20 @@ questions, by question word, lengths, place of the answer and windows, and where
 Costs are shown where `span-distill cost` measured them. Computes nothing on a device; writes only --out.
 """
 
-import csv
-import io
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pandas as pd
 
 from pipeline.commands import cost
-from pipeline.comparison.leaderboard import Row, Student, as_dict, leaderboard
+from pipeline.comparison import frames
+from pipeline.comparison.leaderboard import Candidate, leaderboard
 from pipeline.comparison.settings import labels
-from pipeline.comparison.slices import SliceRow, slice_rows
+from pipeline.comparison.slices import slice_rows
 from pipeline.comparison.slices import slices as labels_of_slices
 from pipeline.comparison.tables import markdown, markdown_slices
 from pipeline.errors import InputError
@@ -34,20 +32,23 @@ from pipeline.experiments.run import (
     with_defaults,
 )
 
+SIZES = ("parameters", "nonzero_parameters", "bytes")  # in metrics/eval.json
+
 
 def main(names: list[str], baseline: str | None, slices: bool, format: str, out: Path | None) -> None:
     runs = read_runs(names, baseline)
-    students = group(runs)
-    base = next(student.name for student in students if runs[0].name in student.runs)
-    paragraphs = runs[0].scores["paragraph"].to_numpy(zero_copy_only=False)
+    candidates = group(runs)
+    base = next(candidate.name for candidate in candidates if runs[0].name in candidate.runs)
+    scores = frames.from_table(runs[0].scores)
+    paragraphs = scores["paragraph"].to_numpy()
     try:
         if slices:
-            kinds = labels_of_slices(runs[0].scores, read_questions(runs[0]))
-            text = render_slices(slice_rows(students, paragraphs, base, kinds), base, format)
+            rows = slice_rows(candidates, paragraphs, base, labels_of_slices(scores, read_questions(runs[0])))
         else:
-            text = render(leaderboard(students, paragraphs, base), read_costs(students, runs), format)
+            rows = leaderboard(candidates, paragraphs, base).join(read_costs(candidates, runs), on="name")
     except ValueError as error:
         raise InputError(f"the students cannot be compared: {error}") from None
+    text = render(rows, base, format)
     if out:
         out.write_text(text, encoding="utf-8")
     else:
@@ -66,15 +67,24 @@ def read_runs(names: list[str], baseline: str | None) -> list[Run]:
     return runs
 
 
-def read_costs(students: Sequence[Student], runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
-    """The cost of each student by its name: of its first run whose cost was measured, if there is one."""
+def read_costs(candidates: Sequence[Candidate], runs: Sequence[Run]) -> pd.DataFrame:
+    """The costs of the candidates by name, of the first run whose cost was measured; without those that sizes are.
+
+    A candidate without a measured run has no row.
+    """
     by_name = {run.name: run for run in runs}
-    known = {student.name: [cost.read(by_name[name]) for name in student.runs] for student in students}
-    return {name: values for name, of_runs in known.items() for values in list(filter(None, of_runs))[:1]}
+    measured = {}
+    for candidate in candidates:
+        costs = filter(None, (cost.read(by_name[name]) for name in candidate.runs))
+        if first := next(costs, None):
+            measured[candidate.name] = first
+    columns = [key for key in cost.KEYS if key not in SIZES]
+    found = pd.DataFrame.from_dict(measured, orient="index").reindex(columns=columns)
+    return found.astype({"compressed_bytes": "Int64", "threads": "Int64"})
 
 
-def group(runs: Sequence[Run]) -> list[Student]:
-    """Students from runs: those whose params differ in the seed alone are one.
+def group(runs: Sequence[Run]) -> list[Candidate]:
+    """Candidates from runs: those whose params differ in the seed alone are one.
 
     Of several runs with equal params, the first is taken: an experiment that was applied to the workspace, say. One
     that has other scores, since it is of other code or data, is named. So is a run that had other questions, logits or
@@ -86,8 +96,8 @@ def group(runs: Sequence[Run]) -> list[Student]:
         taken = settings.setdefault(run.setting, {}).setdefault(run.params.get("seed"), run)
         if not taken.scores.equals(run.scores):
             print(f"left out: {run.name} has the params of {taken.name}, but other scores", file=sys.stderr)
-    students = [list(seeds.values()) for seeds in settings.values()]
-    for run in chain(*students):
+    grouped = [list(seeds.values()) for seeds in settings.values()]
+    for run in chain(*grouped):
         first = first_with.setdefault(run.input_setting, run)
         if run.inputs != first.inputs:
             print(
@@ -95,42 +105,23 @@ def group(runs: Sequence[Run]) -> list[Student]:
                 "params of these; their difference is also one of these",
                 file=sys.stderr,
             )
-    names = labels([with_defaults(seeds[0].params) for seeds in students])
-    return [_student(name, seeds) for name, seeds in zip(names, students, strict=True)]
+    names = labels([with_defaults(seeds[0].params) for seeds in grouped])
+    return [_candidate(name, seeds) for name, seeds in zip(names, grouped, strict=True)]
 
 
-def _student(name: str, runs: Sequence[Run]) -> Student:
-    def stacked(column: str) -> np.ndarray:
-        return np.stack([run.scores[column].to_numpy() for run in runs])
-
-    return Student(
-        name,
-        tuple(run.name for run in runs),
-        stacked("exact_match"),
-        stacked("f1"),
-        stacked("agreement"),
-        *(runs[0].metrics[key] for key in ("parameters", "nonzero_parameters", "bytes")),
-    )
+def _candidate(name: str, runs: Sequence[Run]) -> Candidate:
+    scores = {run.name: frames.from_table(run.scores) for run in runs}
+    return Candidate(name, scores, *(runs[0].metrics[key] for key in SIZES))
 
 
-def render(rows: list[Row], costs: dict[str, dict[str, Any]], format: str) -> str:
-    """The leaderboard in one of the formats."""
-    if format == "markdown":
-        return markdown(rows, costs)
-    unknown = dict.fromkeys(cost.KEYS)
-    return _values([{**unknown, **costs.get(row.name, {}), **as_dict(row)} for row in rows], format)
-
-
-def render_slices(rows: list[SliceRow], baseline: str, format: str) -> str:
-    """The slices in one of the formats."""
-    return markdown_slices(rows, baseline) if format == "markdown" else _values([asdict(row) for row in rows], format)
-
-
-def _values(rows: list[dict[str, Any]], format: str) -> str:
+def render(rows: pd.DataFrame, baseline: str, format: str) -> str:
+    """A leaderboard, or rows of slices, in one of the formats."""
+    if format == "csv":
+        return rows.to_csv(index=False)
     if format == "json":
-        return json.dumps(rows, indent=2) + "\n"
-    file = io.StringIO()
-    writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return file.getvalue()
+        return (
+            json.dumps(frames.records(rows), indent=2)
+            + "\
+"
+        )
+    return markdown_slices(rows, baseline) if "kind" in rows else markdown(rows)

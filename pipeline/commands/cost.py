@@ -85,8 +85,8 @@ def measure(run: Run) -> dict[str, Any]:
     path = stored(run)
     with TemporaryDirectory() as folder:
         student = fetch(run, paths.STUDENT, Path(folder))
-        windows = fetch(run, paths.features(paths.STUDENTS, "validation"), Path(folder))
-        fetch(run, paths.features(paths.STUDENTS, "validation").with_name(SUMS), Path(folder))
+        windows = fetch(run, paths.features(paths.STUDENT_NAME, "validation"), Path(folder))
+        fetch(run, paths.features(paths.STUDENT_NAME, "validation").with_name(SUMS), Path(folder))
         command = [sys.executable, "-m", "pipeline.answering.cost", str(student), str(windows)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
         if done.returncode:
@@ -108,7 +108,7 @@ def stored(run: Run) -> Path:
     """
     machine = hashlib.blake2b(f"{platform.node()} {platform.machine()} {os.cpu_count()}".encode(), digest_size=4)
     weights = fingerprint(run, WEIGHTS)
-    windows = fingerprint(run, paths.features(paths.STUDENTS, "validation"))[
+    windows = fingerprint(run, paths.features(paths.STUDENT_NAME, "validation"))[
         :8
     ]  # a latency is that of their mean length
     return paths.costs() / f"{weights}-{windows}-{machine.hexdigest()}.json"

@@ -57,10 +57,10 @@ def scores(models: dict[str, Any], tokenizer: Any) -> str:
     Raises:
         InputError: the workspace has no validation questions, or they were tokenized by another tokenizer.
     """
-    used = tokenization.load(verified(paths.tokenizer(paths.STUDENTS), "tokenize"))
+    used = tokenization.load(verified(paths.tokenizer(paths.STUDENT_NAME), "tokenize"))
     if tokenization.fingerprint(used) != tokenization.fingerprint(tokenizer):
         raise InputError(f"{paths.FEATURES} is of another tokenizer than the student's; run `dvc repro tokenize`")
-    features = read_features(paths.features(paths.STUDENTS, "validation"))
+    features = read_features(paths.features(paths.STUDENT_NAME, "validation"))
     records = read_records(paths.DATASET / "validation.parquet")
     settings = load_params(paths.PARAMS).evaluate
 

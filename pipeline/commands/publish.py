@@ -20,8 +20,7 @@ from pipeline import paths, pretrained
 from pipeline.answering.card import Facts, model_card
 from pipeline.checksums import seal, sealed, verified
 from pipeline.commands import cost
-from pipeline.comparison.leaderboard import with_interval
-from pipeline.comparison.statistics import score_interval
+from pipeline.comparison.statistics import score_interval, with_interval
 from pipeline.errors import InputError
 from pipeline.experiments.run import Run, commit_of, fetch, read_run, with_defaults
 from pipeline.files import replacing

@@ -8,11 +8,12 @@ import io
 import sys
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.csv
+import pandas as pd
 
 from pipeline import paths
 from pipeline.commands.compare import group, read_costs, read_runs
+from pipeline.comparison import frames
+from pipeline.comparison.leaderboard import Candidate
 from pipeline.errors import InputError
 from pipeline.experiments.run import Run, read_questions, with_defaults
 from pipeline.report.content import Entry, build
@@ -22,11 +23,13 @@ from pipeline.scores.question_scores import QUESTIONS
 
 def main(names: list[str], baseline: str | None, out: Path) -> None:
     runs = read_runs(names, baseline)
-    entries, questions, teachers = read_entries(runs), read_questions(runs[0]), read_teachers(runs[0])
-    base = next(entry.student.name for entry in entries if runs[0].name in entry.student.runs)
+    candidates = group(runs)
+    entries, costs = read_entries(candidates, runs), read_costs(candidates, runs)
+    questions, teachers = read_questions(runs[0]), read_teachers(runs[0])
+    base = next(candidate.name for candidate in candidates if runs[0].name in candidate.runs)
     print(f"{len(entries)} students, {len(questions)} questions: computing intervals", file=sys.stderr)
     try:
-        view, data = build(entries, base, questions, teachers)
+        view, data = build(entries, costs, base, questions, teachers)
     except ValueError as error:
         raise InputError(f"the students cannot be compared: {error}") from None
     page = render(view, data).encode()
@@ -34,21 +37,20 @@ def main(names: list[str], baseline: str | None, out: Path) -> None:
     print(f"{out}: {len(entries)} students, {view['questions']} questions, {len(page) / 1e6:.1f} MB")
 
 
-def read_entries(runs: list[Run]) -> list[Entry]:
-    """The students of the runs, with what DVC and the cache hold of each."""
+def read_entries(candidates: list[Candidate], runs: list[Run]) -> list[Entry]:
+    """The candidates with the params and curves of their runs."""
     by_name = {run.name: run for run in runs}
-    students = group(runs)
-    costs = read_costs(students, runs)
-    entries = []
-    for student in students:
-        seeds = [by_name[name] for name in student.runs]
-        curves = [(read_curve(run, "train"), read_curve(run, "validation")) for run in seeds]
-        scores = [run.scores for run in seeds]
-        entries.append(Entry(student, with_defaults(seeds[0].params), scores, curves, costs.get(student.name)))
-    return entries
+    return [
+        Entry(
+            candidate,
+            with_defaults(by_name[candidate.runs[0]].params),
+            [(read_curve(by_name[name], "train"), read_curve(by_name[name], "validation")) for name in candidate.runs],
+        )
+        for candidate in candidates
+    ]
 
 
-def read_curve(run: Run, name: str) -> pa.Table:
+def read_curve(run: Run, name: str) -> pd.DataFrame:
     """A curve of a run; without rows where it has none, since a run of few steps writes none.
 
     Raises:
@@ -58,14 +60,14 @@ def read_curve(run: Run, name: str) -> pa.Table:
     try:
         content = run.read(path)
     except InputError:
-        return pa.table({"step": []})
+        return pd.DataFrame(columns=["step"])
     try:
-        return pyarrow.csv.read_csv(io.BytesIO(content), parse_options=pyarrow.csv.ParseOptions(delimiter="\t"))
-    except pa.ArrowInvalid as error:
+        return pd.read_csv(io.BytesIO(content), sep="\t", engine="pyarrow")
+    except ValueError as error:
         raise InputError(f"{path} of {run.name} is damaged ({error}); `dvc repro train` rebuilds it") from None
 
 
-def read_teachers(run: Run) -> dict[str, pa.Table]:
+def read_teachers(run: Run) -> dict[str, pd.DataFrame]:
     """The scores of each question of each teacher; where there are several, `mean` is the last.
 
     Raises:
@@ -78,4 +80,4 @@ def read_teachers(run: Run) -> dict[str, pa.Table]:
     for name, table in tables.items():
         if (table.schema.metadata or {}).get(QUESTIONS) != run.questions:
             raise InputError(f"the teacher {name} of {run.name} was scored on other questions; `dvc repro` scores it")
-    return tables
+    return {name: frames.from_table(table) for name, table in tables.items()}

@@ -1,144 +1,124 @@
 """Students side by side: scores with intervals, and paired differences to a baseline with verdicts.
 
-Pure: takes the scores of each question, returns rows. A student is a setting with all its seeds.
+Pure: takes the scores of each question, returns a frame with a row for each candidate, a setting with all its seeds.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from pipeline.comparison.statistics import Estimate, compare, holm, mcnemar, score_interval, verdict
+from pipeline.comparison.statistics import compare, holm, mcnemar, score_interval, verdict, with_interval
+
+# of the difference to the baseline; missing in its own row
+DIFFERENCES = [
+    "f1_difference",
+    "f1_difference_low",
+    "f1_difference_high",
+    "f1_p",
+    "exact_match_difference",
+    "exact_match_p",
+    "mcnemar_p",
+    "detectable",
+    "verdict",
+]
 
 
-@dataclass(frozen=True)
-class Student:
+@dataclass(frozen=True, eq=False)
+class Candidate:
     """One setting, trained with one seed or several, and scored on N questions.
 
     Attributes:
         name: what tells it from the others.
-        runs: the names of its S runs.
-        exact_match, f1, agreement: (S, N), 0-100.
+        scores: by run, a row for each question; the columns are those of `scores.question_scores`.
         parameters, nonzero_parameters, bytes: of the first run.
     """
 
     name: str
-    runs: tuple[str, ...]
-    exact_match: np.ndarray
-    f1: np.ndarray
-    agreement: np.ndarray
+    scores: Mapping[str, pd.DataFrame]
     parameters: int
     nonzero_parameters: int
     bytes: int
 
+    @property
+    def runs(self) -> list[str]:
+        """The names of its S runs."""
+        return list(self.scores)
 
-@dataclass(frozen=True)
-class Row:
-    """One student of a leaderboard; 0-100, intervals of 95 %. The differences are to the baseline, None in its own row.
-
-    Attributes:
-        seed_deviation: standard deviation of F1 between seeds; None with one seed.
-        f1_p: of the F1 difference, Holm-corrected over the rows.
-        exact_match_p: of the exact match difference, likewise.
-        mcnemar_p: McNemar's exact test of exact match, uncorrected, which ignores paragraphs; None with several seeds.
-        detectable: smallest F1 difference to the baseline that one test, uncorrected, shows with a power of 80 %.
-        verdict: `better`, `worse` or `undecided`, by F1.
-    """
-
-    name: str
-    runs: tuple[str, ...]
-    exact_match: float
-    exact_match_low: float
-    exact_match_high: float
-    f1: float
-    f1_low: float
-    f1_high: float
-    question_error: float
-    seed_deviation: float | None
-    agreement: float
-    parameters: int
-    zeros: float
-    bytes: int
-    f1_difference: float | None = None
-    f1_difference_low: float | None = None
-    f1_difference_high: float | None = None
-    f1_p: float | None = None
-    exact_match_difference: float | None = None
-    exact_match_p: float | None = None
-    mcnemar_p: float | None = None
-    detectable: float | None = None
-    verdict: str | None = None
+    def by_run(self, column: str) -> np.ndarray:
+        """(S, N) one column of the scores."""
+        return np.stack([scores[column].to_numpy(dtype=float) for scores in self.scores.values()])
 
 
-def leaderboard(students: Sequence[Student], paragraphs: np.ndarray, baseline: str) -> list[Row]:
-    """A row for each student, highest F1 first.
+def leaderboard(candidates: Sequence[Candidate], paragraphs: np.ndarray, baseline: str) -> pd.DataFrame:
+    """A row for each candidate, highest F1 first. Scores are 0-100, intervals of 95 %.
+
+    Columns: `name`; `runs`, their names in one text; `seeds`, how many; `exact_match` and `f1` with `_low` and `_high`;
+    `question_error`, the standard error of F1 due to the questions; `seed_deviation`, the standard deviation of F1
+    between seeds, missing with one; `agreement`; `parameters`, `nonzero_parameters`, `zeros`, a share, and `bytes`; and
+    those of `DIFFERENCES`. `f1_p` and `exact_match_p` are Holm-corrected over the rows. `mcnemar_p` is that of
+    McNemar's exact test of exact match, uncorrected, which ignores paragraphs, and is missing with several seeds.
+    `detectable` is the smallest F1 difference that one test, uncorrected, shows with a power of 80 %. `verdict`, by F1,
+    is `better`, `worse` or `undecided`.
 
     Args:
         paragraphs: (N,) the paragraph of each question.
-        baseline: the name of the student that the others are compared with.
+        baseline: the name of the candidate that the others are compared with.
 
     Raises:
-        ValueError: there are fewer than two paragraphs, the students' questions differ in number, or two students have
-            one name.
+        ValueError: there are fewer than two paragraphs, the candidates' questions differ in number, or two candidates
+            have one name.
     """
-    if len({student.name for student in students}) < len(students):
+    if len({candidate.name for candidate in candidates}) < len(candidates):
         raise ValueError("two students have one name")
-    (base,) = (student for student in students if student.name == baseline)
-    others = [student for student in students if student is not base]
-    differences = dict(zip((s.name for s in others), _differences(others, base, paragraphs), strict=True))
-    rows = [Row(**_scores(student, paragraphs), **differences.get(student.name, {})) for student in students]
-    return sorted(rows, key=lambda row: -row.f1)
+    (base,) = (candidate for candidate in candidates if candidate.name == baseline)
+    others = [candidate for candidate in candidates if candidate is not base]
+    rows = pd.DataFrame([_scores(candidate, paragraphs) for candidate in candidates])
+    differences = pd.DataFrame([_difference(other, base, paragraphs, tests=len(others)) for other in others])
+    differences = differences.reindex(columns=["name", *DIFFERENCES])
+    for p_value in ("f1_p", "exact_match_p"):
+        differences[p_value] = holm(differences[p_value])
+    ends = (differences[name] for name in ("f1_difference_low", "f1_difference_high", "f1_p"))
+    differences["verdict"] = [verdict(*row) for row in zip(*ends, strict=True)]
+    return rows.merge(differences, on="name", how="left").sort_values("f1", ascending=False, kind="stable")
 
 
-def as_dict(row: Row) -> dict[str, Any]:
-    """The row's values by name, for CSV and JSON; runs as one text."""
-    return {**asdict(row), "runs": " ".join(row.runs)}
-
-
-def with_interval(name: str, score: Estimate) -> dict[str, float]:
-    """A score, 0-100, by its name, and the ends of its interval, which are no higher or lower than a score can be."""
-    return {name: score.mean, f"{name}_low": max(score.low, 0.0), f"{name}_high": min(score.high, 100.0)}
-
-
-def _scores(student: Student, paragraphs: np.ndarray) -> dict[str, Any]:
-    exact_match, f1 = (score_interval(scores, paragraphs) for scores in (student.exact_match, student.f1))
-    several = len(student.runs) > 1
+def _scores(candidate: Candidate, paragraphs: np.ndarray) -> dict[str, Any]:
+    exact_match, f1 = (score_interval(candidate.by_run(name), paragraphs) for name in ("exact_match", "f1"))
+    several = len(candidate.runs) > 1
     return {
-        "name": student.name,
-        "runs": student.runs,
+        "name": candidate.name,
+        "runs": " ".join(candidate.runs),
+        "seeds": len(candidate.runs),
         **with_interval("exact_match", exact_match),
         **with_interval("f1", f1),
         "question_error": f1.question_error,
-        "seed_deviation": float(student.f1.mean(axis=1).std(ddof=1)) if several else None,
-        "agreement": float(student.agreement.mean()),
-        "parameters": student.parameters,
-        "zeros": 1 - student.nonzero_parameters / student.parameters,
-        "bytes": student.bytes,
+        "seed_deviation": float(candidate.by_run("f1").mean(axis=1).std(ddof=1)) if several else math.nan,
+        "agreement": float(candidate.by_run("agreement").mean()),
+        "parameters": candidate.parameters,
+        "nonzero_parameters": candidate.nonzero_parameters,
+        "zeros": 1 - candidate.nonzero_parameters / candidate.parameters,
+        "bytes": candidate.bytes,
     }
 
 
-def _differences(others: Sequence[Student], base: Student, paragraphs: np.ndarray) -> list[dict[str, Any]]:
-    f1 = [compare(student.f1, base.f1, paragraphs, tests=len(others)) for student in others]
-    exact_match = [compare(student.exact_match, base.exact_match, paragraphs, tests=len(others)) for student in others]
-    f1_p, exact_match_p = (holm([found.p_value for found in several]) for several in (f1, exact_match))
-    return [
-        {
-            "f1_difference": f1[i].difference.mean,
-            "f1_difference_low": f1[i].difference.low,
-            "f1_difference_high": f1[i].difference.high,
-            "f1_p": f1_p[i],
-            "exact_match_difference": exact_match[i].difference.mean,
-            "exact_match_p": exact_match_p[i],
-            "mcnemar_p": _mcnemar(student, base),
-            "detectable": f1[i].detectable,
-            "verdict": verdict(f1[i].difference, f1_p[i]),
-        }
-        for i, student in enumerate(others)
-    ]
-
-
-def _mcnemar(student: Student, base: Student) -> float | None:
-    if len(student.runs) > 1 or len(base.runs) > 1:
-        return None
-    return mcnemar(student.exact_match[0], base.exact_match[0])
+def _difference(candidate: Candidate, base: Candidate, paragraphs: np.ndarray, tests: int) -> dict[str, Any]:
+    exact_match, f1 = (
+        compare(candidate.by_run(name), base.by_run(name), paragraphs, tests=tests) for name in ("exact_match", "f1")
+    )
+    one_each = len(candidate.runs) == len(base.runs) == 1
+    rights = (each.by_run("exact_match")[0] for each in (candidate, base))
+    return {
+        "name": candidate.name,
+        "f1_difference": f1.difference.mean,
+        "f1_difference_low": f1.difference.low,
+        "f1_difference_high": f1.difference.high,
+        "f1_p": f1.p_value,
+        "exact_match_difference": exact_match.difference.mean,
+        "exact_match_p": exact_match.p_value,
+        "mcnemar_p": mcnemar(*rights) if one_each else math.nan,
+        "detectable": f1.detectable,
+    }

@@ -1,60 +1,43 @@
 """Scores of slices of the questions, and where two students differ most.
 
-Pure: takes the scores of each question and the records, returns labels and rows.
+Pure: takes the scores of each question and the records, returns frames of labels and of rows.
 """
 
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
+import pandas as pd
 
-from pipeline.comparison.leaderboard import Student, with_interval
-from pipeline.comparison.statistics import compare, holm, score_interval, verdict
+from pipeline.comparison.leaderboard import Candidate
+from pipeline.comparison.statistics import compare, holm, score_interval, verdict, with_interval
 
 # English; the first of them in the question counts. `in which` is which, `whose` is who.
 QUESTION_WORD = re.compile(r"\b(how (?:many|much)|how|what|when|where|which|who(?:m|se)?|why)\b", re.IGNORECASE)
-ANSWER_WORDS = ((1, "1 word"), (3, "2-3 words"), (6, "4-6 words"), (math.inf, "7 or more words"))
 NO_ANSWER = "no answer"
-THIRDS = ("0-33 %", "33-67 %", "67-100 %")
+COLUMNS = [
+    "student",
+    "kind",
+    "label",
+    "questions",
+    "exact_match",
+    "f1",
+    "exact_match_low",
+    "exact_match_high",
+    "f1_low",
+    "f1_high",
+    "f1_difference",
+    "f1_difference_low",
+    "f1_difference_high",
+    "f1_p",
+    "verdict",
+]
 
 
-@dataclass(frozen=True)
-class SliceRow:
-    """The scores of a student on one slice; 0-100, intervals of 95 %.
-
-    The differences are to the baseline, None in its own rows. Where a slice has fewer than two paragraphs, intervals
-    and differences are None.
-
-    Attributes:
-        kind, label: a key of `slices` and one of its labels.
-        questions: how many the slice has.
-        f1_p: of the F1 difference, Holm-corrected over all rows.
-        verdict: `better`, `worse` or `undecided`, by F1.
-    """
-
-    student: str
-    kind: str
-    label: str
-    questions: int
-    exact_match: float
-    f1: float
-    exact_match_low: float | None = None
-    exact_match_high: float | None = None
-    f1_low: float | None = None
-    f1_high: float | None = None
-    f1_difference: float | None = None
-    f1_difference_low: float | None = None
-    f1_difference_high: float | None = None
-    f1_p: float | None = None
-    verdict: str | None = None
-
-
-def slices(table: pa.Table, records: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
-    """The label of each question, in order, for each kind of slice.
+def slices(scores: pd.DataFrame, records: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """The label of each of N questions in each kind of slice: N rows, a categorical column a kind, in order.
 
     - question word: the first English one in the question, in lower case; else "other".
     - answer length: words of the first reference, split at white space.
@@ -66,102 +49,118 @@ def slices(table: pa.Table, records: Sequence[dict[str, Any]]) -> dict[str, list
     A question without a reference has the label "no answer" for what depends on one.
 
     Args:
-        table: the scores of each question.
+        scores: the columns `windows` and `answerable` of `scores.question_scores`.
         records: the questions, in the same order.
     """
-    lengths = [len(record["context"].split()) for record in records]
-    return {
-        "question word": [question_word(record["question"]) for record in records],
-        "answer length": [_answer_length(record) for record in records],
-        "context length": _ranges(lengths),
-        "place of the answer": [_place(record) for record in records],
-        "windows": [str(n) if n < 3 else "3 or more" for n in table["windows"].to_pylist()],
-        "answerable": ["answerable" if value else "unanswerable" for value in table["answerable"].to_pylist()],
-    }
+    context_words = pd.Series([len(record["context"].split()) for record in records], dtype=int)
+    answerable = scores["answerable"].map({True: "answerable", False: "unanswerable"})
+    lengths, thirds = ["1 word", "2-3 words", "4-6 words", "7 or more words"], ["0-33 %", "33-67 %", "67-100 %"]
+    return pd.DataFrame(
+        {
+            "question word": question_words([record["question"] for record in records]).astype("category"),
+            "answer length": _cut([_answer_words(record) for record in records], [0, 2, 4, 7], lengths),
+            "context length": _thirds(context_words),
+            "place of the answer": _cut([_answer_place(record) for record in records], [0, 1 / 3, 2 / 3], thirds),
+            "windows": _cut(scores["windows"], [0, 1, 2, 3], ["0", "1", "2", "3 or more"]),
+            "answerable": answerable.astype("category"),
+        }
+    )
 
 
-def question_word(question: str) -> str:
+def question_words(questions: Sequence[str]) -> pd.Series:
     """`how many` for how many and how much, `who` for whom and whose, `other` if there is none."""
-    found = QUESTION_WORD.search(question)
-    if not found:
-        return "other"
-    word = found[0].lower()
-    return "who" if word.startswith("who") else word.replace("much", "many")
-
-
-def in_order(labels: Sequence[str]) -> list[str]:
-    """The different labels, by the first number in them, then by the alphabet."""
-    return sorted(set(labels), key=lambda label: (int((re.findall(r"\d+", label) or [0])[0]), label))
+    words = pd.Series(questions, dtype=str).str.extract(QUESTION_WORD, expand=False).str.lower()
+    return words.replace({"how much": "how many", "whom": "who", "whose": "who"}).fillna("other")
 
 
 def slice_rows(
-    students: Sequence[Student], paragraphs: np.ndarray, baseline: str, kinds: dict[str, list[str]]
-) -> list[SliceRow]:
-    """A row for each student, kind and label.
+    candidates: Sequence[Candidate], paragraphs: np.ndarray, baseline: str, labels: pd.DataFrame
+) -> pd.DataFrame:
+    """A row for each candidate, kind and label, with the columns `COLUMNS`. Scores are 0-100, intervals of 95 %.
+
+    The differences are to the baseline, and missing in its own rows. Where a slice has fewer than two paragraphs,
+    intervals and differences are missing. `f1_p` is Holm-corrected over all rows; `verdict` is by F1.
 
     Args:
         paragraphs: (N,) the paragraph of each question.
-        baseline: the name of the student that the others are compared with.
-        kinds: see `slices`.
+        baseline: the name of the candidate that the others are compared with.
+        labels: see `slices`.
     """
-    (base,) = (student for student in students if student.name == baseline)
-    masks = {(kind, label): np.array(of) == label for kind, of in kinds.items() for label in in_order(of)}
-    keys = [(student, *key) for student in students for key in masks]
-    compared = {
-        (student.name, kind, label): (student, mask)
-        for student in students
-        for (kind, label), mask in masks.items()
-        if student is not base and _comparable(paragraphs[mask])
-    }
-    differences = {
-        key: compare(student.f1[:, mask], base.f1[:, mask], paragraphs[mask], tests=len(compared))
-        for key, (student, mask) in compared.items()
-    }
-    p_values = dict(zip(differences, holm([found.p_value for found in differences.values()]), strict=True))
-    rows = []
-    for student, kind, label in keys:
-        mask, key = masks[kind, label], (student.name, kind, label)
-        values: dict[str, Any] = _scores(student, mask, paragraphs)
-        if key in differences:
-            difference = differences[key].difference
-            values |= {
-                "f1_difference": difference.mean,
-                "f1_difference_low": difference.low,
-                "f1_difference_high": difference.high,
-                "f1_p": p_values[key],
-                "verdict": verdict(difference, p_values[key]),
-            }
-        rows.append(SliceRow(*key, questions=int(mask.sum()), **values))
-    return rows
+    (base,) = (candidate for candidate in candidates if candidate.name == baseline)
+    parts = [
+        (kind, label, questions)
+        for kind in labels
+        for label, questions in labels.groupby(labels[kind], observed=True).indices.items()
+    ]
+    tests = (len(candidates) - 1) * sum(_comparable(paragraphs[questions]) for *_, questions in parts)
+    rows = [
+        {
+            "student": candidate.name,
+            "kind": kind,
+            "label": label,
+            "questions": len(questions),
+            **_scores(candidate, questions, paragraphs),
+            **({} if candidate is base else _difference(candidate, base, questions, paragraphs, tests)),
+        }
+        for candidate in candidates
+        for kind, label, questions in parts
+    ]
+    found = pd.DataFrame(rows).reindex(columns=COLUMNS)
+    tested = found["f1_p"].notna()
+    found.loc[tested, "f1_p"] = holm(found.loc[tested, "f1_p"])
+    ends = (found.loc[tested, name] for name in ("f1_difference_low", "f1_difference_high", "f1_p"))
+    found["verdict"] = pd.Series([verdict(*row) for row in zip(*ends, strict=True)], found.index[tested], dtype=str)
+    return found
 
 
-def _scores(student: Student, mask: np.ndarray, paragraphs: np.ndarray) -> dict[str, float]:
-    scores = {"exact_match": student.exact_match[:, mask], "f1": student.f1[:, mask]}
-    if not _comparable(paragraphs[mask]):
+def _scores(candidate: Candidate, questions: np.ndarray, paragraphs: np.ndarray) -> dict[str, float]:
+    scores = {name: candidate.by_run(name)[:, questions] for name in ("exact_match", "f1")}
+    if not _comparable(paragraphs[questions]):
         return {name: float(values.mean()) for name, values in scores.items()}
-    found = (with_interval(name, score_interval(values, paragraphs[mask])) for name, values in scores.items())
+    found = (with_interval(name, score_interval(values, paragraphs[questions])) for name, values in scores.items())
     return {name: value for values in found for name, value in values.items()}
+
+
+def _difference(
+    candidate: Candidate, base: Candidate, questions: np.ndarray, paragraphs: np.ndarray, tests: int
+) -> dict[str, float]:
+    if not _comparable(paragraphs[questions]):
+        return {}
+    ours, theirs = (each.by_run("f1")[:, questions] for each in (candidate, base))
+    found = compare(ours, theirs, paragraphs[questions], tests=tests)
+    return {
+        "f1_difference": found.difference.mean,
+        "f1_difference_low": found.difference.low,
+        "f1_difference_high": found.difference.high,
+        "f1_p": found.p_value,
+    }
 
 
 def _comparable(paragraphs: np.ndarray) -> bool:
     return len(np.unique(paragraphs)) > 1
 
 
-def _answer_length(record: dict[str, Any]) -> str:
-    if not record["answers"]["text"]:
-        return NO_ANSWER
-    words = len(record["answers"]["text"][0].split())
-    return next(label for most, label in ANSWER_WORDS if words <= most)
+def _answer_words(record: dict[str, Any]) -> float:
+    """Words of the first reference; NaN without one."""
+    texts = record["answers"]["text"]
+    return len(texts[0].split()) if texts else math.nan
 
 
-def _place(record: dict[str, Any]) -> str:
-    if not record["answers"]["text"]:
-        return NO_ANSWER
-    return THIRDS[3 * record["answers"]["answer_start"][0] // max(len(record["context"]), 1)]
+def _answer_place(record: dict[str, Any]) -> float:
+    """Start of the first reference, 0-1 of the context; NaN without one."""
+    starts = record["answers"]["answer_start"]
+    return starts[0] / len(record["context"]) if starts else math.nan
 
 
-def _ranges(lengths: Sequence[int]) -> list[str]:
+def _cut(values: Iterable[float], starts: Sequence[float], labels: Sequence[str]) -> pd.Series:
+    """The label of the interval, from one start to the next, that each value is in; "no answer" without a value."""
+    cut = pd.cut(pd.Series(list(values), dtype=float), [*starts, math.inf], right=False, labels=labels)
+    return cut.cat.add_categories(NO_ANSWER).fillna(NO_ANSWER)
+
+
+def _thirds(lengths: pd.Series) -> pd.Series:
     """`up to 98 words`, `99-131 words`, `132 or more words`: a third of the questions each, if no lengths are equal."""
-    first, second = np.quantile(lengths, [1 / 3, 2 / 3], method="lower").tolist() if lengths else (0, 0)
-    labels = (f"up to {first} words", f"{first + 1}-{second} words", f"{second + 1} or more words")
-    return [labels[(length > first) + (length > second)] for length in lengths]
+    first, second = lengths.quantile([1 / 3, 2 / 3], interpolation="lower").fillna(0).astype(int)
+    labels = [f"up to {first} words", f"{first + 1}-{second} words", f"{second + 1} or more words"]
+    third = (lengths > first).astype(int) + (lengths > second)
+    return third.map(dict(enumerate(labels))).astype(pd.CategoricalDtype(labels))

@@ -19,7 +19,6 @@ say little about a third.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -237,7 +236,7 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> float:
     return float(stats.binomtest(only_first, only_first + only_second).pvalue)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm(p_values: ArrayLike) -> list[float]:
     """P-values corrected for being several (Holm 1979), in the order given.
 
     The i-th smallest of m is multiplied by m - i + 1; none is smaller than those before it, none above 1. The chance of
@@ -277,20 +276,25 @@ def detectable_difference(
     return float(quantiles.sum() * standard_error)
 
 
-def verdict(difference: Estimate, p_value: float, *, alpha: float = 0.05) -> Literal["better", "worse", "undecided"]:
+def verdict(low: float, high: float, p_value: float, *, alpha: float = 0.05) -> Literal["better", "worse", "undecided"]:
     """Whether the first student is better or worse than the second.
 
-    Decided only where the p-value is below alpha *and* the interval leaves out 0, so that no row contradicts itself.
+    Decided only where the p-value is below alpha *and* the interval excludes 0, so that no row contradicts itself.
 
     Args:
-        difference: first less second.
+        low, high: the interval of the first less the second.
         p_value: `Comparison.p_value`, corrected where several comparisons are shown.
     """
-    if p_value < alpha and difference.low > 0:
+    if p_value < alpha and low > 0:
         return "better"
-    if p_value < alpha and difference.high < 0:
+    if p_value < alpha and high < 0:
         return "worse"
     return "undecided"
+
+
+def with_interval(name: str, score: Estimate) -> dict[str, float]:
+    """A score, 0-100, by its name, and the ends of its interval, which are no higher or lower than a score can be."""
+    return {name: score.mean, f"{name}_low": max(score.low, 0.0), f"{name}_high": min(score.high, 100.0)}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import io
 import json
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from pipeline import paths
 from pipeline.checksums import SUMS, matches
 from pipeline.errors import InputError, rebuild
 from pipeline.experiments.lockfile import stale, training_inputs
+from pipeline.log import log
 from pipeline.params import check, parse
 from pipeline.scores.question_scores import QUESTIONS, fingerprint
 
@@ -243,7 +243,7 @@ def scored_runs(first: list[str]) -> list[Run]:
         try:
             runs.append(read_run(name, revision))
         except InputError as error:
-            print(f"left out: {error}", file=sys.stderr)
+            log.warning("left out: %s", error)
     if not runs:
         raise InputError("no run has scores yet; `dvc repro` trains and scores a student")
     return runs

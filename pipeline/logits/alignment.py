@@ -25,17 +25,15 @@ Probabilities are those at temperature 1. A temperature in the loss is applied t
 
 import numpy as np
 
-from pipeline.questions.features import Features
+from pipeline.questions.features import Features, SpanLogits
 from pipeline.questions.offsets import NO_CHARACTER, all_tokens, nearest_covered
 
 # The logit of a token without mass; the losses use the same value for masked tokens. A small probability is not
 # enough: at temperature 4, 1e-6 gets 0.03 times the weight of 1, and 180 such tokens outweigh the answer.
 NO_MASS = -1e30
 
-Pair = tuple[np.ndarray, np.ndarray]
 
-
-def align(source: Features, logits: Pair, target: Features) -> tuple[Pair, float]:
+def align(source: Features, logits: SpanLogits[np.ndarray], target: Features) -> tuple[SpanLogits[np.ndarray], float]:
     """Start and end logits over the target's tokens, from the source's logits over its own tokens.
 
     Args:
@@ -76,7 +74,7 @@ def align(source: Features, logits: Pair, target: Features) -> tuple[Pair, float
             mass[:, :1] += remaining
             unaligned[i] = mass[:, -1].mean()
             aligned[:, _answer_positions(target, i)] = _log(mass[:, :-1])
-    return (aligned[0], aligned[1]), float(unaligned.mean())
+    return SpanLogits(aligned[0], aligned[1]), float(unaligned.mean())
 
 
 def _by_record(features: Features) -> dict[int, list[int]]:
@@ -98,7 +96,7 @@ def _answer_positions(features: Features, i: int) -> np.ndarray:
     return features.starts[i] + np.concatenate([[0], np.arange(first, end)])
 
 
-def _probabilities(features: Features, logits: Pair, i: int) -> np.ndarray:
+def _probabilities(features: Features, logits: SpanLogits[np.ndarray], i: int) -> np.ndarray:
     """(2, 1 + n) start and end probabilities of [CLS] and of each context token of window i."""
     positions = _answer_positions(features, i)
     scores = np.stack([one[positions] for one in logits]).astype(np.float64)

@@ -4,7 +4,6 @@ Every shard is added as soon as it is computed, and stays until it is pruned. da
 """
 
 import os
-import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -16,6 +15,7 @@ import numpy as np
 from pipeline.errors import InputError
 from pipeline.files import remove_unfinished
 from pipeline.locks import hold
+from pipeline.log import log
 from pipeline.logits.manifest import IDENTITY
 from pipeline.logits.shards import (
     FORMAT,
@@ -58,7 +58,7 @@ class RowCache:
             try:
                 self._index(read_shard(path, identity))
             except InputError as error:
-                print(f"warning: {error}; its rows will be recomputed", file=sys.stderr)
+                log.warning("%s; its rows will be recomputed", error)
                 path.unlink()
 
     def _index(self, rows: Rows) -> None:

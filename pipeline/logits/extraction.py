@@ -10,9 +10,8 @@ from pipeline.errors import InputError
 from pipeline.logits.cache import RowCache
 from pipeline.logits.shards import Rows
 from pipeline.models import inference
-from pipeline.questions.features import Features
+from pipeline.questions.features import Features, SpanLogits
 
-Logits = tuple[np.ndarray, np.ndarray]
 # the windows of a shard: features, indices into them, and the records that `features.record` points into
 Shard = tuple[Features, np.ndarray, list[dict[str, Any]]]
 
@@ -72,7 +71,9 @@ def teacher_rows(
     return as_rows(features, indices, logits, dtype, str(teacher.base_model.dtype).removeprefix("torch."))
 
 
-def as_rows(features: Features, indices: np.ndarray, logits: Logits, dtype: str, precision: str) -> Rows:
+def as_rows(
+    features: Features, indices: np.ndarray, logits: SpanLogits[np.ndarray], dtype: str, precision: str
+) -> Rows:
     """The rows of a shard, from the concatenated logits of the windows at `indices`.
 
     Logits that no loss and no score reads, outside the answer positions, are made finite: BigBird's are -1e6.

@@ -19,7 +19,7 @@ from pipeline.logits.shards import (
     write_atomically,
     write_shard,
 )
-from pipeline.questions.features import Features, key_list
+from pipeline.questions.features import Features, SpanLogits, key_list
 
 NO_ROW = -1
 
@@ -93,7 +93,7 @@ class LogitStore:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def aligned(self, features: Features, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    def aligned(self, features: Features, names: list[str]) -> SpanLogits[np.ndarray]:
         """Start and end logits of all windows, each (T,), in the order of the features' tokens.
 
         Args:
@@ -120,4 +120,4 @@ class LogitStore:
             source = slice(shard.starts[row], shard.starts[row + end - begin])
             start_logits[target] = shard.start_logits[source]
             end_logits[target] = shard.end_logits[source]
-        return start_logits, end_logits
+        return SpanLogits(start_logits, end_logits)

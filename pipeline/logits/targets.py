@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 
 from pipeline.checksums import verified
+from pipeline.log import log
 from pipeline.logits.alignment import NO_MASS, align
 from pipeline.logits.store import LogitStore
 from pipeline.questions import tokenization
-from pipeline.questions.features import Features, read_features
-from pipeline.scores.metrics import Logits
+from pipeline.questions.features import Features, SpanLogits, question_ids, read_features
 
 # a teacher's windows and its start and end logits, each (T,), in the order of the windows' tokens
-TeacherOutput = tuple[Features, Logits]
+TeacherOutput = tuple[Features, SpanLogits[np.ndarray]]
 # the fields that locate each token in the context; token type ids do not matter, and DistilBERT has none
 LAYOUT = ("starts", "record", "context", "offset_mapping")
 
@@ -33,28 +33,28 @@ def read_teacher(logits: Path, tokenizer: Path, features: Path, records: list[di
     loaded = tokenization.load(verified(tokenizer, "tokenize"))
     store = LogitStore(logits, tokenization.fingerprint(loaded))
     windows = read_features(features)
-    return windows, store.aligned(windows, [records[i]["id"] for i in windows.record])
+    return windows, store.aligned(windows, question_ids(windows, records))
 
 
-def student_targets(outputs: list[TeacherOutput], student: Features) -> Logits:
+def student_targets(outputs: list[TeacherOutput], student: Features) -> SpanLogits[np.ndarray]:
     """Start and end logits over the student's tokens, each (T,): those of one teacher, or the mean of several.
 
-    Prints the share of each teacher's probability that could not be aligned.
+    Logs the share of each teacher's probability that could not be aligned.
     """
     aligned = [_align(*output, student) for output in outputs]
     return aligned[0] if len(aligned) == 1 else mean(aligned, student)
 
 
-def _align(teacher: Features, logits: Logits, student: Features) -> Logits:
+def _align(teacher: Features, logits: SpanLogits[np.ndarray], student: Features) -> SpanLogits[np.ndarray]:
     """The logits over the student's tokens: unchanged if teacher and student have the same tokens in all windows."""
     if all(np.array_equal(getattr(teacher, name), getattr(student, name)) for name in LAYOUT):
         return logits
     aligned, unaligned = align(teacher, logits, student)
-    print(f"{100 * unaligned:.3f} % of the teacher's probability could not be aligned with the student's tokens")
+    log.info("%.3f %% of the teacher's probability could not be aligned with the student's tokens", 100 * unaligned)
     return aligned
 
 
-def mean(several: list[Logits], features: Features) -> Logits:
+def mean(several: list[SpanLogits[np.ndarray]], features: Features) -> SpanLogits[np.ndarray]:
     """Logarithm of the mean of several distributions over each window's answer positions, for starts and for ends.
 
     All distributions have the same weight, whatever the scale of their logits. The mean is taken at temperature 1; a
@@ -69,7 +69,7 @@ def mean(several: list[Logits], features: Features) -> Logits:
     mask = features.answer_mask
     total = sum(np.stack([_probabilities(end, features, mask) for end in pair]) for pair in several)
     start, end = np.log(total / len(several), out=np.full_like(total, NO_MASS), where=total > 0).astype(np.float32)
-    return start, end
+    return SpanLogits(start, end)
 
 
 def _probabilities(logits: np.ndarray, features: Features, mask: np.ndarray) -> np.ndarray:

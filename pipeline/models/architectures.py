@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
+from pipeline import pretrained
+
 PADDING = "padding changes its logits"
 INPUTS = "it reads more than tokens"
 # question-answering models of transformers that the pipeline cannot use, with the reason; docs/models.md has the table
@@ -49,12 +51,8 @@ def own_config(config: PretrainedConfig) -> PretrainedConfig:
 
 
 def uses_segments(model: PreTrainedModel) -> bool:
-    """Whether the model has embeddings for segment ids: BERT does, DistilBERT and RoBERTa do not.
-
-    BigBird has them, but makes the segment ids itself, since its tokenizer gives none.
-    """
-    config = encoder_config(model)
-    return getattr(config, "type_vocab_size", 0) > 1 and config.model_type != "big_bird"
+    """Whether the model takes segment ids: BERT does, DistilBERT and RoBERTa do not."""
+    return pretrained.segment_count(encoder_config(model)) > 1
 
 
 def made_inputs(config: PretrainedConfig, input_ids: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pipeline.questions.features import Features
+from pipeline.questions.features import Features, SpanLogits
 
 BUCKET_BATCHES = 50
 
@@ -114,12 +114,9 @@ def pad(features: Features, indices: np.ndarray, pad_token_id: int) -> Batch:
     )
 
 
-def pad_pair(
-    pair: tuple[np.ndarray, np.ndarray], features: Features, indices: np.ndarray
-) -> tuple[torch.Tensor, torch.Tensor]:
+def pad_pair(pair: SpanLogits[np.ndarray], features: Features, indices: np.ndarray) -> SpanLogits[torch.Tensor]:
     """Start and end values, each as `pad_flat` pads them."""
-    start, end = pair
-    return pad_flat(start, features, indices), pad_flat(end, features, indices)
+    return SpanLogits(pad_flat(pair.start, features, indices), pad_flat(pair.end, features, indices))
 
 
 def pad_flat(flat: np.ndarray, features: Features, indices: np.ndarray) -> torch.Tensor:

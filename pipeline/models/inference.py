@@ -22,7 +22,7 @@ from pipeline.models.cpu import linear_mode
 from pipeline.models.hardware import BATCH_TOKENS_VARIABLE, batch_tokens, is_out_of_memory
 from pipeline.pretrained import one_line
 from pipeline.processes import processes
-from pipeline.questions.features import Features
+from pipeline.questions.features import Features, SpanLogits
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -84,7 +84,7 @@ def predict(
     pad_token_id: int,
     indices: np.ndarray | None = None,
     progress: Callable[[int, int], None] = lambda windows, tokens: None,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> SpanLogits[np.ndarray]:
     """Start and end logits, each (T,) float32, of the windows at `indices`, concatenated in that order.
 
     The model is left in evaluation mode.
@@ -133,7 +133,7 @@ def predict(
             waiting.append(batch)
     for batch in waiting:  # last, because a copy from a GPU waits for all queued work
         store(*batch)
-    return start_logits, end_logits
+    return SpanLogits(start_logits, end_logits)
 
 
 def map_in_threads(compute: Callable[[T], R], items: list[T], device: torch.device) -> Iterator[R]:
@@ -153,8 +153,8 @@ def map_in_threads(compute: Callable[[T], R], items: list[T], device: torch.devi
         torch.set_num_threads(threads)
 
 
-def predict_distributed(model: PreTrainedModel, features: Features, pad_token_id: int) -> tuple[np.ndarray, np.ndarray]:
-    """As `predict` for all windows, split across the run's processes; every process returns all logits."""
+def predict_distributed(model: PreTrainedModel, features: Features, pad_token_id: int) -> SpanLogits[np.ndarray]:
+    """Like `predict` for all windows, but split across the run's processes; every process returns all logits."""
     state = processes()
     if state.num_processes == 1:
         return predict(model, features, pad_token_id)
@@ -162,4 +162,4 @@ def predict_distributed(model: PreTrainedModel, features: Features, pad_token_id
     flat = np.zeros((2, len(features.input_ids)), dtype=np.float32)
     flat[:, features.token_indices(mine)] = predict(model, features, pad_token_id, mine)
     start_logits, end_logits = reduce(torch.from_numpy(flat).to(state.device), "sum").cpu().numpy()
-    return start_logits, end_logits
+    return SpanLogits(start_logits, end_logits)

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
@@ -12,6 +13,14 @@ from pipeline.errors import InputError
 
 UNLABELLED = (-1, -1)
 KEY_BYTES = 16
+Values = TypeVar("Values")
+
+
+class SpanLogits(NamedTuple, Generic[Values]):
+    """A value for the start and one for the end of an answer, for example logits: two arrays of one shape."""
+
+    start: Values
+    end: Values
 
 
 @dataclass(frozen=True)
@@ -26,7 +35,8 @@ class Features:
             -1 for other tokens.
         context: (N, 2) int32, first and past-the-last position of the context's tokens in the window.
         labels: (N, 2) int32, first and last position of the answer in the window; (0, 0), which is [CLS], if the window
-            does not contain it or the record is unanswerable; `UNLABELLED` if the record has no answer otherwise.
+            does not contain it or the record is unanswerable; `UNLABELLED` if the record has no answer otherwise, or
+            none with a token.
         record: (N,) int32, index of the question record.
         keys: (N, 16) uint8, `window_key` of each window.
     """
@@ -89,6 +99,11 @@ def window_key(input_ids: np.ndarray, token_type_ids: np.ndarray) -> bytes:
     """Hash of a model's input: 16 bytes of BLAKE2b over the token ids and segment ids of a window, each (n,)."""
     content = input_ids.astype("<i4").tobytes() + token_type_ids.astype("u1").tobytes()
     return hashlib.blake2b(content, digest_size=KEY_BYTES).digest()
+
+
+def question_ids(features: Features, records: list[dict[str, Any]]) -> list[str]:
+    """The id of each window's question."""
+    return [records[i]["id"] for i in features.record]
 
 
 def key_list(keys: np.ndarray) -> list[bytes]:

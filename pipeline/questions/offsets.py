@@ -17,6 +17,7 @@ INVISIBLE = [0xAD, 0x61C, 0x200B, 0x200E, 0x200F, *range(0x202A, 0x202F), 0x2060
 # whether a character is white space or counts as such, by code point; none beyond these is
 IS_BLANK = np.array([chr(code).isspace() for code in range(0xFF01)])
 IS_BLANK[INVISIBLE] = True
+BLANK = "".join(map(chr, np.flatnonzero(IS_BLANK)))
 
 
 def complete(offsets: np.ndarray, context: str) -> np.ndarray:
@@ -45,6 +46,11 @@ def complete(offsets: np.ndarray, context: str) -> np.ndarray:
     before = _previous(~free)[begins]
     starts_word = (before == 0) | blank[before - 1]
     return np.stack([np.where(starts_word, before, begins), after], axis=1).astype(offsets.dtype)
+
+
+def trimmed(text: str) -> str:
+    """A text without the white space and the invisible characters at its edges, which no token's offsets include."""
+    return text.strip(BLANK)
 
 
 def _next(stop: np.ndarray) -> np.ndarray:

@@ -1,36 +1,37 @@
-"""Read questions from JSON files or a hub, and check them.
+"""Read questions from JSON files or a hub. `checks.checked` then checks them.
 
 A record is {"id", "title", "context", "question", "answers": {"text": [str], "answer_start": [int]}} as in the hub's
 `squad` data set, and "is_impossible"; `answer_start` is a character offset in the context. A question without an
 answer has empty lists. If it is impossible, its context does not answer it, as in SQuAD 2.0, and a model should say so.
-Else it is unlabelled: it can train a student, and cannot be scored.
+Else it is unlabelled: it can train a student, and cannot be scored. Where a layout has no `answer_start`, neither have
+the answers of a record that is not checked yet.
 """
 
 import json
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from functools import cache
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError
 
-MAX_LISTED = 20
 Record = dict[str, Any]
 NO_ANSWERS: Record = {"text": [], "answer_start": []}
 SURROGATE = re.compile("[\ud800-\udfff]")
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 LAYOUTS = (
-    "the layouts are SQuAD JSON (data > paragraphs > qas), and a list of questions, as JSON or JSON Lines, with id, "
-    "context, question and answers (text, answer_start)"
+    "the layouts are SQuAD JSON (data > paragraphs > qas), a list of paragraphs (context, qas), and a list of "
+    "questions (id, context, question, answers), as JSON or JSON Lines; answers have text and answer_start, or are "
+    "texts"
 )
+# CMRC 2018's names in its own layout, a list of paragraphs
+CMRC = {"context_text": "context", "query_id": "id", "query_text": "question"}
 
 
 def read_json(path: Path) -> list[Record]:
-    """The records, unchecked, of a SQuAD 1.1 or 2.0 file, or of a list as JSON or JSON Lines.
+    """The records, unchecked, of a SQuAD file, or of a list of questions or paragraphs as JSON or JSON Lines.
 
     Other keys are ignored, such as `plausible_answers`, which are not answers.
 
@@ -94,19 +95,45 @@ def _questions(document: Any, path: Path) -> Iterator[tuple[Any, Any, dict[str, 
     is_list = isinstance(document, list)
     for a, article in enumerate(document if is_list else _list(document, "data", f"{path}: the file")):
         where = f"{path}: {'' if is_list else 'data'}[{a}]"
-        if isinstance(article, dict) and "question" in article:
-            yield article.get("title", ""), article.get("context"), article
-            continue
-        if isinstance(article, dict) and "paragraphs" not in article and article.keys() & {"header", "qas"}:
-            raise InputError(
-                f"{where} is in the layout of MRQA, which is not read; {LAYOUTS}; answer_start of a detected "
-                "answer is char_spans[0][0]"
-            )
+        if isinstance(article, dict):
+            _check_layout(article, where)
+            if "question" in article:
+                yield article.get("title", ""), article.get("context"), article
+                continue
+            if "qas" in article:
+                for question in _of_paragraph(article, where):
+                    yield article.get("title", ""), _renamed(article).get("context"), question
+                continue
         for p, paragraph in enumerate(_list(article, "paragraphs", where)):
-            for q, question in enumerate(_list(paragraph, "qas", f"{where}.paragraphs[{p}]")):
-                if not isinstance(question, dict):
-                    raise InputError(f"{where}.paragraphs[{p}].qas[{q}] is not an object")
-                yield article.get("title", ""), paragraph.get("context"), question
+            for question in _of_paragraph(paragraph, f"{where}.paragraphs[{p}]"):
+                yield article.get("title", ""), _renamed(paragraph).get("context"), question
+
+
+def _check_layout(article: dict[str, Any], where: str) -> None:
+    """Raise an InputError if the layout is known and not read."""
+    questions = article.get("qas")
+    first = questions[0] if isinstance(questions, list) and questions else None
+    if "header" in article or (isinstance(first, dict) and "detected_answers" in first):
+        raise InputError(
+            f"{where} is in the layout of MRQA, which is not read; {LAYOUTS}; answer_start of a detected answer is "
+            "char_spans[0][0]"
+        )
+    if isinstance(article.get("context"), list) and isinstance(article.get("question"), list):
+        raise InputError(
+            f"{where} is in the layout of MultiSpanQA, lists of words with a label each, which is not read; {LAYOUTS}"
+        )
+
+
+def _of_paragraph(paragraph: Any, where: str) -> Iterator[dict[str, Any]]:
+    for q, question in enumerate(_list(paragraph, "qas", where)):
+        if not isinstance(question, dict):
+            raise InputError(f"{where}.qas[{q}] is not an object")
+        yield _renamed(question)
+
+
+def _renamed(values: dict[str, Any]) -> dict[str, Any]:
+    """An object with the names of SQuAD in place of CMRC's; other keys win over those."""
+    return {CMRC[key]: value for key, value in values.items() if key in CMRC} | values
 
 
 def _list(value: Any, key: str, where: str) -> list[Any]:
@@ -139,9 +166,14 @@ def is_impossible(question: dict[str, Any], where: str | Path) -> bool:
 
 @cache  # most questions of a file have the same keys
 def _similar(key: str, keys: tuple[str, ...]) -> str | None:
-    """The key that is most similar to a missing key; None if it is not missing or none is similar."""
-    by_lower_case = {other.lower(): other for other in keys}
-    similar = [] if key in keys else get_close_matches(key, by_lower_case)
+    """The key that is probably meant by a missing key; None if it is not missing or none is similar.
+
+    One that contains it in the singular is similar, such as `expected_answer` and `answers`.
+    """
+    by_lower_case = {other.lower(): other for other in keys if other != "plausible_answers"}
+    if key in keys:
+        return None
+    similar = get_close_matches(key, by_lower_case) + [other for other in by_lower_case if key[:-1] in other]
     return by_lower_case[similar[0]] if similar else None
 
 
@@ -151,6 +183,8 @@ def _record(title: Any, context: Any, question: dict[str, Any], where: str | Pat
         answers = []
     if isinstance(answers, list) and all(isinstance(answer, dict) for answer in answers):
         answers = {key: [answer.get(key) for answer in answers] for key in NO_ANSWERS}
+    elif isinstance(answers, list) and all(isinstance(answer, str) for answer in answers):
+        answers = {"text": answers}
     elif isinstance(answers, dict):
         answers = {key: answers[key] for key in NO_ANSWERS if key in answers}
     return {
@@ -187,79 +221,18 @@ def read_hub(source: str, revision: str, split: str) -> Iterator[Record]:
         rows: Any = datasets.load_dataset(source, revision=revision, split=split, trust_remote_code=False)
     except Exception as error:  # the library and the hub raise many types of exceptions
         raise InputError(f"hub data set {source}, revision {revision}, split {split}: {error}") from None
-    where = f"hub data set {source}, split {split}"
+    return records(rows, f"hub data set {source}, split {split}")
+
+
+def records(rows: Iterable[dict[str, Any]], where: str | Path) -> Iterator[Record]:
+    """The records, unchecked, of rows with `id`, `title`, `context`, `question` and `answers`, one at a time.
+
+    Raises:
+        InputError: a key is misspelt; `is_impossible` is unclear.
+    """
     return (_record(row.get("title"), row.get("context"), row, where) for row in rows)
 
 
 def is_labelled(record: Record) -> bool:
     """Whether a record has an answer, or is unanswerable."""
     return record["is_impossible"] or record["answers"] != NO_ANSWERS
-
-
-def checked(records: Iterable[Record], where: str, size: int | None = None) -> list[Record]:
-    """Check the first `size` records (all if None) and return them.
-
-    Raises:
-        InputError: there are no records, or some are invalid. The message has the number of invalid records, and for
-            the first 20 `where`, the id and the problem.
-    """
-    selected = list(islice(records, size))
-    if not selected:
-        raise InputError(f"{where} has no usable questions")
-    seen: set[str] = set()
-    problems = []
-    for index, record in enumerate(selected):
-        problem = _problem(record, seen)
-        if problem:
-            problems.append(f"{where}: question {record['id'] or f'number {index} (no id)'}: {problem}")
-    if problems:
-        raise InputError(
-            f"{len(problems)} of {len(selected)} questions are invalid"
-            + (f", the first {MAX_LISTED}:" if len(problems) > MAX_LISTED else ":")
-            + "".join(f"\n  {problem}" for problem in problems[:MAX_LISTED])
-        )
-    return selected
-
-
-def _problem(record: Record, seen: set[str]) -> str | None:
-    """What is wrong with a record, or None if it is valid; adds its id to `seen`."""
-    for key in ("id", "context", "question"):
-        if not isinstance(record[key], str):
-            return f"{key} is missing or not a string"
-        if not record[key].strip():
-            return f"{key} is empty"
-        unpaired = SURROGATE.search(record[key])
-        if unpaired:
-            before = record[key][max(0, unpaired.start() - 20) : unpaired.end()]
-            return f"{key} has an unpaired surrogate, which UTF-8 cannot encode: {before!a}"
-    if record["id"] in seen:
-        return "duplicate id"
-    seen.add(record["id"])
-    answers = record["answers"]
-    if not isinstance(answers, dict) or set(answers) != {"text", "answer_start"}:
-        return "answers are missing, or not a list of objects with text and answer_start"
-    if not all(isinstance(value, list) for value in answers.values()) or len(answers["text"]) != len(
-        answers["answer_start"]
-    ):
-        return "answers: text and answer_start are not lists of the same length"
-    for text, start in zip(answers["text"], answers["answer_start"], strict=True):
-        if not isinstance(text, str) or not text.strip():
-            return "an answer's text is missing or empty"
-        if not isinstance(start, int) or isinstance(start, bool):
-            return f"answer_start of {text!r} is missing or not an integer"
-        found = record["context"][start : start + len(text)] if start >= 0 else ""
-        if found != text:
-            return f"answer_start {start} points to {found!r}, but the answer is {text!r}{_difference(found, text)}"
-    return None
-
-
-def _difference(found: str, text: str) -> str:
-    """The first characters that differ, by name: two that are not ASCII may look the same."""
-    for i, (a, b) in enumerate(zip(found, text, strict=False)):
-        if a != b and not (a + b).isascii():
-            return f"; character {i} is {_name(a)} in the context and {_name(b)} in the answer"
-    return ""
-
-
-def _name(character: str) -> str:
-    return f"U+{ord(character):04X} {unicodedata.name(character, '')}".rstrip()

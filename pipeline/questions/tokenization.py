@@ -14,6 +14,7 @@ from pipeline import pretrained
 from pipeline.errors import InputError
 
 TOKENIZER_FILE = "tokenizer.json"
+SEGMENT_IDS = "token_type_ids"
 # share of the questions' words that may be unknown; of SQuAD's, BERT's vocabulary does not know 3 in 50,000
 MAX_UNKNOWN = 0.05
 RARE = "\U00012000"  # a letter of cuneiform
@@ -169,8 +170,23 @@ def definition(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
 
 
 def has_segments(tokenizer: PreTrainedTokenizerFast) -> bool:
-    """Whether the model takes `token_type_ids`, which separate question and context (BERT does)."""
-    return "token_type_ids" in tokenizer.model_input_names
+    """Whether windows get the segment ids of the tokenizer's template; else they get zeros."""
+    return SEGMENT_IDS in tokenizer.model_input_names
+
+
+def template_segments(tokenizer: PreTrainedTokenizerFast) -> set[int]:
+    """The segment ids that the tokenizer's template gives to the tokens of a question and a context."""
+    return set(tokenizer.backend_tokenizer.encode("a", RARE).type_ids)
+
+
+def use_segments(tokenizer: PreTrainedTokenizerFast, count: int) -> None:
+    """Make `has_segments` true, also after a save, if the template separates two texts in segments below `count`.
+
+    `model_input_names` does not decide: most classes of transformers 5 leave `token_type_ids` out of it.
+    """
+    if not has_segments(tokenizer) and 0 < max(template_segments(tokenizer)) < count:
+        tokenizer.model_input_names = [*tokenizer.model_input_names, SEGMENT_IDS]
+        tokenizer.init_kwargs["model_input_names"] = tokenizer.model_input_names
 
 
 def fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:

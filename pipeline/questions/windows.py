@@ -4,7 +4,7 @@ A window is [CLS] question [SEP] part of the context [SEP]. Consecutive windows 
 as in transformers' question-answering example.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,7 @@ class Window:
             -1 for other tokens.
         context: first and past-the-last position of the context's tokens.
         label: first and last position of the answer; (0, 0), which is [CLS], if the window does not contain all of it
-            or the record is unanswerable; `UNLABELLED` if the record has no answer otherwise.
+            or the record is unanswerable; `UNLABELLED` if the record has no answer otherwise, or none with a token.
     """
 
     record: int
@@ -49,9 +49,16 @@ class Window:
 
 
 def windows(
-    records: list[dict[str, Any]], tokenizer: PreTrainedTokenizerFast, max_length: int, stride: int
+    records: list[dict[str, Any]],
+    tokenizer: PreTrainedTokenizerFast,
+    max_length: int,
+    stride: int,
+    progress: Callable[[int], Any] = lambda questions: None,
 ) -> Iterator[Window]:
     """Yield the windows of each record, in the order of the records.
+
+    Args:
+        progress: called with 1 after the windows of each record.
 
     Raises:
         InputError: questions leave the context at most `stride` tokens of a window, or the tokenizer does not put [CLS]
@@ -66,6 +73,21 @@ def windows(
         for index, (record, question) in enumerate(zip(batch, questions, strict=True), begin):
             encodings = _joined(question, contexts[record["context"]], tokenizer, max_length, stride)
             yield from _windows_of(encodings, index, record, tokenizer)
+            progress(1)
+
+
+def longest_question(tokenizer: PreTrainedTokenizerFast, max_length: int, stride: int) -> int:
+    """The most tokens that a question may have: a window needs room for more than `stride` tokens of the context."""
+    return max_length - tokenizer.num_special_tokens_to_add(pair=True) - stride - 1
+
+
+def question_lengths(records: list[dict[str, Any]], tokenizer: PreTrainedTokenizerFast) -> np.ndarray:
+    """(N,) the number of tokens of each record's question."""
+    lengths: list[int] = []
+    for begin in range(0, len(records), RECORDS_PER_BATCH):
+        batch = records[begin : begin + RECORDS_PER_BATCH]
+        lengths += map(len, _encode([record["question"].strip() for record in batch], tokenizer))
+    return np.array(lengths)
 
 
 def encode(texts: list[str], tokenizer: PreTrainedTokenizerFast) -> list[Encoding]:
@@ -94,7 +116,7 @@ def _joined(
 def _check_question_lengths(
     records: list[dict[str, Any]], lengths: list[int], tokenizer: PreTrainedTokenizerFast, max_length: int, stride: int
 ) -> None:
-    longest = max_length - tokenizer.num_special_tokens_to_add(pair=True) - stride - 1
+    longest = longest_question(tokenizer, max_length, stride)
     problems = [
         f"\n  question {record['id']}: {length} tokens"
         for record, length in zip(records, lengths, strict=True)
@@ -160,13 +182,13 @@ def _in_context(mapping: np.ndarray) -> np.ndarray:
 
 
 def _answer(record: dict[str, Any], mappings: list[np.ndarray]) -> tuple[int, int] | None:
-    """First and past-the-last character of the record's answer that belong to a token; None without an answer."""
+    """First and past-the-last character of the record's answer that belong to a token; None if there are none."""
     if not record["answers"]["text"]:
         return None
     start, text = record["answers"]["answer_start"][0], record["answers"]["text"][0]
     tokens = offsets.all_tokens([mapping[_in_context(mapping)] for mapping in mappings])
     start, end = offsets.nearest_covered(np.array([[start, start + len(text)]]), tokens)[0].tolist()
-    return start, end
+    return (start, end) if offsets.NO_CHARACTER < start < end else None
 
 
 def label(offset_mapping: np.ndarray, context: tuple[int, int], start: int, end: int) -> tuple[int, int]:

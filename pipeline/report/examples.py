@@ -6,20 +6,23 @@ Offsets count Unicode code points, as Python does; the page counts them in the s
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
+import pandas as pd
+
+from pipeline.comparison import frames
+from pipeline.comparison.leaderboard import Candidate
 
 Place = list[Any]  # [start, length] in the context, or [null, text] of an answer that is not there
 
 
 def pack(
-    records: Sequence[Mapping[str, Any]], teachers: Mapping[str, pa.Table], students: Sequence[Sequence[pa.Table]]
+    records: Sequence[Mapping[str, Any]], teachers: Mapping[str, pd.DataFrame], candidates: Sequence[Candidate]
 ) -> dict[str, Any]:
     """What the page shows of each question, as JSON values.
 
     Args:
         records: N questions.
         teachers: scores of each question, by the teacher's name; the last decides what "the teacher" answers.
-        students: the same of each student's seeds.
+        candidates: the students.
     """
     contexts = {context: i for i, context in enumerate(dict.fromkeys(record["context"] for record in records))}
     return {
@@ -29,8 +32,8 @@ def pack(
         "questions": [record["question"] for record in records],
         "titles": [record["title"] or "" for record in records],
         "references": [references(record) for record in records],
-        "teachers": [{"name": name, **answers(records, table)} for name, table in teachers.items()],
-        "students": [[answers(records, table) for table in seeds] for seeds in students],
+        "teachers": [{"name": name, **answers(records, scores)} for name, scores in teachers.items()],
+        "students": [[answers(records, scores) for scores in each.scores.values()] for each in candidates],
     }
 
 
@@ -40,16 +43,18 @@ def references(record: Mapping[str, Any]) -> list[Place]:
     return [place(record["context"], start, text) for start, text in dict.fromkeys(pairs)]
 
 
-def answers(records: Sequence[Mapping[str, Any]], table: pa.Table) -> dict[str, list[Any]]:
+def answers(records: Sequence[Mapping[str, Any]], scores: pd.DataFrame) -> dict[str, list[Any]]:
     """A column for each thing to know of N answers; `start` is null where there is no answer or it is not a span."""
-    columns = (table["start"].to_pylist(), table["prediction"].to_pylist())
-    places = [place(record["context"], *answer) for record, *answer in zip(records, *columns, strict=True)]
+    rows = frames.records(scores[["start", "prediction", "exact_match", "f1", "score"]])
+    places = [
+        place(record["context"], row["start"], row["prediction"]) for record, row in zip(records, rows, strict=True)
+    ]
     return {
         "start": [start for start, _ in places],
         "answer": [answer for _, answer in places],
-        "exact": [int(value == 100) for value in table["exact_match"].to_pylist()],
-        "f1": [round(value) for value in table["f1"].to_pylist()],
-        "score": [None if value is None else round(value, 1) for value in table["score"].to_pylist()],
+        "exact": [int(row["exact_match"] == 100) for row in rows],
+        "f1": [round(row["f1"]) for row in rows],
+        "score": [None if row["score"] is None else round(row["score"], 1) for row in rows],
     }
 
 

@@ -2,22 +2,39 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.questions.features import Features
+from pipeline.questions.offsets import trimmed
 from pipeline.scores import cmrc_metric, mlqa_metric, null_threshold, spans, squad2_metric, squad_metric
+from pipeline.scores.squad_metric import Metric
 
 Logits = tuple[np.ndarray, np.ndarray]
-# the values of evaluate.metric, listed in names.py
-METRICS = {
+
+
+def _of_trimmed(metric: Metric) -> Metric:
+    """The metric of texts without invisible characters at their edges: labels and predictions leave these out.
+
+    Else a right answer scores 0 against a reference that ends in a right-to-left mark.
+    """
+
+    def of_trimmed(function: Callable[[str, str], float]) -> Callable[[str, str], float]:
+        return lambda prediction, reference: function(trimmed(prediction), trimmed(reference))
+
+    return Metric(*map(of_trimmed, metric))
+
+
+PUBLISHED = {
     "squad": squad_metric.METRIC,
     "cmrc2018": cmrc_metric.METRIC,
     **{f"mlqa-{language}": mlqa_metric.metric(language) for language in mlqa_metric.ARTICLES},
 }
+# the values of evaluate.metric
+METRICS = {name: _of_trimmed(metric) for name, metric in PUBLISHED.items()}
 
 
 def scores(
@@ -78,9 +95,9 @@ def _with_no_answer(
     on all of these questions; `no_answer_rate`, how many are answered ""; `null_average_precision` of the null odds.
     """
     answerable = np.array([bool(record["answers"]["text"]) for record in records])
-    best = [answers[0] if answers else None for answers in found]
-    null_odds = null_scores - np.array([answer.score if answer else np.nan for answer in best])
-    predictions = {record["id"]: answer.text for record, answer in zip(records, best, strict=True) if answer}
+    null_odds = null_scores - np.array([answers[0].score if answers else np.nan for answers in found])
+    texts = [_text(*row) for row in zip(found, null_scores, strict=True)]
+    predictions = {record["id"]: text for record, text in zip(records, texts, strict=True) if text is not None}
     answered = _arrays(score_each(predictions, records, metric))
     empty = _arrays(score_each({record["id"]: "" for record in records}, records, metric))
     thresholds = null_threshold.cross_fitted(answered["f1"], empty["f1"], null_odds, null_threshold.folds(records))
@@ -88,9 +105,8 @@ def _with_no_answer(
     def at(threshold: np.ndarray | float) -> dict[str, np.ndarray]:
         return {name: np.where(null_odds > threshold, empty[name], answered[name]) for name in answered}
 
-    texts = [answer.text if answer else None for answer in best]
     oracle = {name: squad2_metric.best_score(each, null_odds, answerable, texts) for name, each in answered.items()}
-    known = ~np.isnan(null_odds)
+    known, without_span = ~np.isnan(null_odds), np.array([text == "" for text in texts])
     at_0 = squad2_metric.by_answerability(at(0), answerable)
     scores = {
         **squad2_metric.by_answerability(at(thresholds), answerable),
@@ -102,12 +118,19 @@ def _with_no_answer(
         "best_f1": oracle["f1"][0],
         "best_f1_thresh": oracle["f1"][1],
         "null_threshold": null_threshold.choose(answered["f1"], empty["f1"], null_odds),
-        "no_answer_rate": 100 * (null_odds > thresholds).mean(),
-        "no_answer_rate_at_0": 100 * (null_odds > 0).mean(),
+        "no_answer_rate": 100 * (without_span | (null_odds > thresholds)).mean(),
+        "no_answer_rate_at_0": 100 * (without_span | (null_odds > 0)).mean(),
         "null_average_precision": 100 * null_threshold.average_precision(null_odds[known], ~answerable[known]),
     }
     rows = zip(found, null_scores.tolist(), thresholds.tolist(), strict=True)
     return [_ranked(*row) for row in rows], scores
+
+
+def _text(answers: list[spans.Answer], null_score: float) -> str | None:
+    """The best span; "" if the context has no tokens, so no span; None if the question has no windows."""
+    if answers:
+        return answers[0].text
+    return "" if np.isfinite(null_score) else None
 
 
 def _arrays(scores: dict[str, list[float]]) -> dict[str, np.ndarray]:
@@ -116,7 +139,7 @@ def _arrays(scores: dict[str, list[float]]) -> dict[str, np.ndarray]:
 
 def _ranked(answers: list[spans.Answer], null_score: float, threshold: float) -> list[spans.Answer]:
     """A question's answers with "" among them: before those whose score is below its own by more than the threshold."""
-    if not answers:
+    if not answers and not np.isfinite(null_score):  # it has no windows
         return []
     place = sum(not null_score - answer.score > threshold for answer in answers)
     return [*answers[:place], spans.Answer("", 0, 0, null_score), *answers[place:]]

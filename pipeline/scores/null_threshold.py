@@ -2,8 +2,7 @@
 
 It applies to the null odds of a question: the null score, the lowest [CLS] start plus end logit over its windows, less
 the score of its best span, as in transformers' question-answering example. The answer is "" where they are above the
-threshold, strictly. A question without a span has no prediction; its null odds are NaN, and it counts as 0 with every
-threshold.
+threshold, strictly. The null odds of a question without a span are NaN; its score is the same with every threshold.
 """
 
 import hashlib

@@ -1,8 +1,8 @@
 """dataset: read the questions and check each of them.
 
-Reads a synthetic corpus, SQuAD JSON in data/raw, or a hub data set, depending on `dataset` in params.yaml.
-If any record is invalid, it stops and lists the first ones.
-Writes data/dataset.
+Reads a synthetic corpus, files in data/raw, or a hub data set, depending on `dataset` in params.yaml.
+If a question is invalid, dataset.faulty decides: stop and list the first ones, leave it out, or repair its answers.
+Writes data/dataset; what was left out or repaired is in data/dataset/faulty.jsonl.
 """
 
 import sys
@@ -15,24 +15,28 @@ from pipeline import cli, paths
 from pipeline.errors import InputError
 from pipeline.params import Dataset, load
 from pipeline.questions import squad, synthetic
+from pipeline.questions.checks import Checked, checked
+from pipeline.questions.faults import FAULTS, write_faults
 from pipeline.questions.records import write_records
 
 
 def main() -> None:
     params = load(paths.PARAMS).dataset
-    splits = {split: read(params, split) for split in ("train", "validation")}
+    found = {split: read(params, split) for split in ("train", "validation")}
+    splits = {split: checked.records for split, checked in found.items()}
     check_unanswerable(splits)
     warn_of_shared(splits)
     folder = paths.empty_folder(paths.DATASET)
     for split, records in splits.items():
         write_records(records, folder / f"{split}.parquet")
+    write_faults({split: checked.faults for split, checked in found.items()}, folder / FAULTS)
 
 
-def read(params: Dataset, split: str) -> list[squad.Record]:
+def read(params: Dataset, split: str) -> Checked:
     """Read and check the records of a split.
 
     Raises:
-        InputError: a record is invalid, or the split cannot be read.
+        InputError: the split cannot be read, or a record is invalid and dataset.faulty is `error`.
     """
     size = params.train_size if split == "train" else params.validation_size
     records: Iterable[squad.Record]
@@ -45,12 +49,17 @@ def read(params: Dataset, split: str) -> list[squad.Record]:
         where = f"hub data set {params.source}, split {split}"
         records = squad.read_hub(params.source, params.revision or "", split)
     counts: Counter[str] = Counter()
-    selected = squad.checked(usable(records, params.unanswerable == "keep", split == "train", counts), where, size)
-    counts["unanswerable"] = count_unanswerable(selected)
-    counts["unlabelled"] = sum(not squad.is_labelled(record) for record in selected)
-    suffix = "".join(f"; {count} {what}" for what, count in counts.items() if count)
-    print(f"{split}: {len(selected)} questions from {where}{suffix}")
-    return selected
+    records = usable(records, params.unanswerable == "keep", split == "train", counts)
+    found = checked(records, where, size, params.faulty)
+    counts["unanswerable"] = count_unanswerable(found.records)
+    counts["unlabelled"] = sum(not squad.is_labelled(record) for record in found.records)
+    counts["answers without answer_start occur several times, and are taken to be the first"] = found.ambiguous
+    for action, count in Counter(fault.action for fault in found.faults).items():
+        counts[f"invalid, {action} ({paths.DATASET / FAULTS})"] = count
+    suffix = f", fewer than dataset.{split}_size, {size}" if size and len(found.records) < size else ""
+    suffix += "".join(f"; {count} {what}" for what, count in counts.items() if count)
+    print(f"{split}: {len(found.records)} questions from {where}{suffix}")
+    return found
 
 
 def usable(

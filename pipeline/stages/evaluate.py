@@ -21,7 +21,7 @@ from pipeline.models.student import Student
 from pipeline.params import load
 from pipeline.progress import Progress
 from pipeline.questions import tokenization
-from pipeline.questions.features import Features, read_features
+from pipeline.questions.features import Features, SpanLogits, read_features
 from pipeline.questions.records import read_records
 from pipeline.scores import confidence, metrics
 from pipeline.scores.baseline import warn_below_floor
@@ -33,8 +33,8 @@ from pipeline.training.losses import span_cross_entropy, span_divergence
 
 def main() -> None:
     params = load(paths.PARAMS)
-    tokenizer = tokenization.load(verified(paths.tokenizer(paths.STUDENTS), "tokenize"))
-    features = read_features(paths.features(paths.STUDENTS, "validation"))
+    tokenizer = tokenization.load(verified(paths.tokenizer(paths.STUDENT_NAME), "tokenize"))
+    features = read_features(paths.features(paths.STUDENT_NAME, "validation"))
     records = read_records(paths.DATASET / "validation.parquet")
     names = sorted(params.teacher.models)
     outputs = [read_teacher(*paths.teacher_paths(name, "validation"), records) for name in names]
@@ -79,7 +79,7 @@ def main() -> None:
     warn_below_floor("the student", scores["f1"], records, params.evaluate.metric)
 
 
-def window_losses(features: Features, logits: metrics.Logits, teacher: metrics.Logits) -> np.ndarray:
+def window_losses(features: Features, logits: SpanLogits[np.ndarray], teacher: SpanLogits[np.ndarray]) -> np.ndarray:
     """(2, N) in nats: cross-entropy with the labels, and KL(teacher || student) at temperature 1, of each window."""
     losses = np.zeros((2, len(features)))
     for indices in token_budget_batches(features.lengths, 65536):

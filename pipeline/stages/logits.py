@@ -15,7 +15,7 @@ from pipeline import cli, paths
 from pipeline.checksums import verified
 from pipeline.errors import InputError
 from pipeline.logits.cache import RowCache, locked, unique_keys
-from pipeline.logits.extraction import Logits, Shard, add_shards
+from pipeline.logits.extraction import Shard, add_shards
 from pipeline.logits.manifest import read_description, stores
 from pipeline.logits.shards import Identity, shard_files
 from pipeline.logits.store import chunks, write_store
@@ -27,7 +27,7 @@ from pipeline.params import Logits as Settings
 from pipeline.processes import processes
 from pipeline.progress import Progress
 from pipeline.questions import tokenization
-from pipeline.questions.features import Features, read_features
+from pipeline.questions.features import Features, SpanLogits, question_ids, read_features
 from pipeline.questions.records import read_records
 from pipeline.scores import metrics
 from pipeline.scores.baseline import warn_below_floor
@@ -122,8 +122,7 @@ def compute(
         try:
             teacher = load_teacher(paths.TEACHER / name)
             for split, features in splits.items():
-                names = [records[split][i]["id"] for i in features.record]
-                inference.check_windows(teacher, features, names, pad_token_id)
+                inference.check_windows(teacher, features, question_ids(features, records[split]), pad_token_id)
             padding = add_shards(cache, teacher, mine, pad_token_id, progress.update)
         except OSError as error:
             error.add_note(cli.RESUME_HINT)
@@ -159,7 +158,7 @@ def score_teachers(names: list[str], records: list[dict[str, Any]], settings: Ev
     outputs = [read_teacher(*paths.teacher_paths(name, "validation"), records) for name in names]
     by_name = dict(zip(names, outputs, strict=True))
     if len(names) > 1:
-        students = read_features(paths.features(paths.STUDENTS, "validation"))
+        students = read_features(paths.features(paths.STUDENT_NAME, "validation"))
         by_name["mean"] = students, student_targets(outputs, students)
     folder = paths.empty_folder(paths.TEACHER_PREDICTIONS)
     return {
@@ -169,7 +168,7 @@ def score_teachers(names: list[str], records: list[dict[str, Any]], settings: Ev
 
 
 def score_teacher(
-    features: Features, logits: Logits, records: list[dict[str, Any]], settings: Evaluate, path: Path
+    features: Features, logits: SpanLogits[np.ndarray], records: list[dict[str, Any]], settings: Evaluate, path: Path
 ) -> dict[str, float]:
     """Return the scores of a model's logits, and write those of each question to `path`."""
     scores, answers = metrics.scores(features, records, logits, settings.max_answer_length, settings.metric)

@@ -15,11 +15,11 @@ from pipeline.models.hardware import on_device, run_environment
 from pipeline.params import Teacher, load
 from pipeline.processes import processes
 from pipeline.questions import tokenization
-from pipeline.questions.features import read_features
+from pipeline.questions.features import question_ids, read_features
 from pipeline.questions.records import read_records
 from pipeline.training.checkpoints import Checkpoint, run_key
 from pipeline.training.dropout import with_dropout
-from pipeline.training.loop import train
+from pipeline.training.loop import Trainer
 from pipeline.training.losses import span_cross_entropy
 
 
@@ -51,16 +51,16 @@ def fine_tune(model: encoders.PreTrainedModel, params: Teacher, name: str, pad_t
         )
     features = features.select(np.flatnonzero(features.labelled))
     records = read_records(paths.DATASET / "train.parquet")
-    names = [records[i]["id"] for i in features.record]
-    inference.check_windows(model, features, names, pad_token_id)
+    questions = question_ids(features, records)
+    inference.check_windows(model, features, questions, pad_token_id)
     seed = params.models[name].seed
     config = model.config
     model = with_dropout(model, params.train.dropout, params.train.attention_dropout)
     settings = {"seed": seed, "train": params.train.model_dump(), **run_environment(model, params.train.precision)}
-    key = run_key(settings, model, features.keys, features.context, features.labels)
+    key = run_key("teacher", settings, model, features.keys, features.context, features.labels)
     checkpoint = Checkpoint(paths.training_cache(), key)
     with checkpoint.held():
-        train(
+        Trainer(
             model,
             features,
             pad_token_id,
@@ -68,8 +68,8 @@ def fine_tune(model: encoders.PreTrainedModel, params: Teacher, name: str, pad_t
             seed,
             loss=lambda logits, batch: {"loss": span_cross_entropy(logits, batch.labels, batch.answer_mask).mean()},
             checkpoint=checkpoint,
-            names=names,
-        )
+            questions=questions,
+        ).train()
         if processes().is_main_process:
             model.config = config
             model.save_pretrained(paths.empty_folder(paths.TEACHER / name))

@@ -6,9 +6,11 @@ Writes data/student and data/curves.
 """
 
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from pipeline import cli, paths
@@ -22,94 +24,134 @@ from pipeline.models.student import Answering, Student
 from pipeline.params import Distill, Params, load
 from pipeline.processes import processes
 from pipeline.questions import tokenization
-from pipeline.questions.features import Features, read_features
+from pipeline.questions.features import Features, SpanLogits, question_ids, read_features
 from pipeline.questions.records import read_records
 from pipeline.scores import confidence, metrics
 from pipeline.training.checkpoints import Checkpoint, run_key
 from pipeline.training.dropout import with_dropout
-from pipeline.training.loop import Losses, train
-from pipeline.training.losses import Pair, distillation
+from pipeline.training.loop import Losses, Trainer
+from pipeline.training.losses import distillation
 from pipeline.training.pruning import Pruning, check_prunable
-from pipeline.training.run import Row, Run, has_learnt
+from pipeline.training.run import Row, Run, has_learned
 
 # the columns plotted in dvc.yaml; `soft` is empty without distillation
 TRAIN_CURVE = ("step", "minutes", "learning_rate", "loss", "hard", "soft", "gradient_norm")
 VALIDATION_CURVE = ("step", "minutes", "exact_match", "f1")
 
 
+@dataclass(frozen=True)
+class Data:
+    """What the student is trained and evaluated on.
+
+    Attributes:
+        features, records: of `train` and `validation`.
+        teacher: the targets of the training windows' tokens, each (T,); None with distill.alpha 0.
+    """
+
+    tokenizer: tokenization.PreTrainedTokenizerFast
+    features: dict[str, Features]
+    records: dict[str, list[dict[str, Any]]]
+    teacher: SpanLogits[np.ndarray] | None
+
+
 def main() -> None:
     params = load(paths.PARAMS)
     paths.writable(paths.training_cache())
-    tokenizer = tokenization.load(verified(paths.tokenizer(paths.STUDENTS), "tokenize"))
-    splits = ("train", "validation")
-    features = {split: read_features(paths.features(paths.STUDENTS, split)) for split in splits}
-    records = {split: read_records(paths.DATASET / f"{split}.parquet") for split in splits}
-    teacher = None
-    if params.distill.alpha:
-        names = sorted(params.teacher.models)
-        outputs = [read_teacher(*paths.teacher_paths(name, "train"), records["train"]) for name in names]
-        teacher = student_targets(outputs, features["train"])
-    else:
-        features["train"] = with_labels(features["train"])
-
-    backbone = encoders.load_encoder(verified(paths.BACKBONE, "backbone"))
-    check_prunable(backbone, params.prune.amount)
-    student = on_device(Student.from_encoder(backbone, params.head, params.seed))
-    config: Any = student.config
+    data = read(params)
+    student = new_student(params, data)
+    answers_with = student.config
     student = with_dropout(student, params.train.dropout, params.train.attention_dropout)
-    names = {split: [records[split][i]["id"] for i in windows.record] for split, windows in features.items()}
-    for split, windows in features.items():
-        inference.check_windows(student, windows, names[split], tokenizer.pad_token_id)
     pruning = Pruning(student, params.prune.amount)
-    checkpoint = Checkpoint(paths.training_cache(), key(params, student, features, records, teacher))
-    is_main = processes().is_main_process
-
-    def evaluate(model: PreTrainedModel) -> Row:
-        logits = inference.predict_distributed(model, features["validation"], tokenizer.pad_token_id)
-        longest, metric = params.evaluate.max_answer_length, params.evaluate.metric
-        scores, answers = metrics.scores(
-            features["validation"], records["validation"], logits, longest, metric, confidence.CANDIDATES
-        )
-        row = {name: scores[name] for name in ("exact_match", "f1", "null_threshold") if name in scores}
-        fit = confidence.calibrate(records["validation"], answers, metric, scores.get("null_threshold"))
-        return {**row, "confidence_temperature": fit.temperature}
-
+    checkpoint = Checkpoint(paths.training_cache(), key(params, student, data))
     with checkpoint.held():
-        if is_main:  # not before: the training that was waited for writes its curves
+        if processes().is_main_process:  # not before: the training that was waited for writes its curves
             paths.empty_folder(paths.CURVES)
-        result = train(
+        result = Trainer(
             student,
-            features["train"],
-            tokenizer.pad_token_id,
+            data.features["train"],
+            data.tokenizer.pad_token_id,
             params.train,
             params.seed,
-            loss=lambda logits, batch: student_loss(logits, batch, features["train"], teacher, params.distill),
-            evaluate=evaluate,
+            loss=lambda logits, batch: student_loss(
+                logits, batch, data.features["train"], data.teacher, params.distill
+            ),
+            evaluate=lambda model: evaluate(model, data, params),
             after_step=pruning.apply,
             checkpoint=checkpoint,
             report=write_curves,
-            names=names["train"],
-        )
-        if is_main:
-            print(f"saved the student of step {result.saved_step} of {result.steps}, stopped by {result.stopped_by}")
-            student.config = config
-            (saved,) = (row for row in result.evaluations if row["step"] == result.saved_step)
-            answering = Answering(
-                params.tokenize.max_length,
-                params.tokenize.stride,
-                params.evaluate.max_answer_length,
-                saved.get("null_threshold"),
-                saved["confidence_temperature"],
-            )
-            student.config.answering = vars(answering)
-            student.save_pretrained(paths.empty_folder(paths.STUDENT))
-            tokenizer.save_pretrained(paths.STUDENT)
-            seal(paths.STUDENT)
-            write_curves(result)
-            metrics.write_json(summary(result), paths.CURVES / "summary.json")
+            questions=question_ids(data.features["train"], data.records["train"]),
+        ).train()
+        if processes().is_main_process:
+            student.config = answers_with
+            save(student, data.tokenizer, params, result)
             checkpoint.remove()
-    if is_main:
-        warn_if_nothing_learnt(result)
+            warn_if_the_loss_did_not_fall(result)
+
+
+def read(params: Params) -> Data:
+    """Read the windows, the records and the teachers' logits.
+
+    Raises:
+        InputError: a file is missing or damaged, or windows have no logits.
+    """
+    splits = ("train", "validation")
+    tokenizer = tokenization.load(verified(paths.tokenizer(paths.STUDENT_NAME), "tokenize"))
+    features = {split: read_features(paths.features(paths.STUDENT_NAME, split)) for split in splits}
+    records = {split: read_records(paths.DATASET / f"{split}.parquet") for split in splits}
+    if not params.distill.alpha:
+        return Data(tokenizer, features | {"train": with_labels(features["train"])}, records, None)
+    teachers = sorted(params.teacher.models)
+    outputs = [read_teacher(*paths.teacher_paths(name, "train"), records["train"]) for name in teachers]
+    return Data(tokenizer, features, records, student_targets(outputs, features["train"]))
+
+
+def new_student(params: Params, data: Data) -> Student:
+    """The student before its training, on its device.
+
+    Raises:
+        InputError: the encoder cannot be pruned, or cannot process the windows.
+    """
+    backbone = encoders.load_encoder(verified(paths.BACKBONE, "backbone"))
+    check_prunable(backbone, params.prune.amount)
+    student = on_device(Student.from_encoder(backbone, params.head, params.seed))
+    for split, windows in data.features.items():
+        inference.check_windows(
+            student, windows, question_ids(windows, data.records[split]), data.tokenizer.pad_token_id
+        )
+    return student
+
+
+def evaluate(model: PreTrainedModel, data: Data, params: Params) -> Row:
+    """Score a model on the validation questions: the columns of the curve, and the settings of its answers."""
+    features, records = data.features["validation"], data.records["validation"]
+    logits = inference.predict_distributed(model, features, data.tokenizer.pad_token_id)
+    longest, metric = params.evaluate.max_answer_length, params.evaluate.metric
+    scores, answers = metrics.scores(features, records, logits, longest, metric, confidence.CANDIDATES)
+    row = {name: scores[name] for name in ("exact_match", "f1", "null_threshold") if name in scores}
+    fit = confidence.calibrate(records, answers, metric, scores.get("null_threshold"))
+    return {**row, "confidence_temperature": fit.temperature}
+
+
+def save(
+    student: PreTrainedModel, tokenizer: tokenization.PreTrainedTokenizerFast, params: Params, result: Run
+) -> None:
+    """Write data/student, and the curves and the summary of its training."""
+    print(f"saved the student of step {result.saved_step} of {result.steps}, stopped by {result.stopped_by}")
+    (saved,) = (row for row in result.evaluations if row["step"] == result.saved_step)
+    student.config.answering = vars(
+        Answering(
+            params.tokenize.max_length,
+            params.tokenize.stride,
+            params.evaluate.max_answer_length,
+            saved.get("null_threshold"),
+            saved["confidence_temperature"],
+        )
+    )
+    student.save_pretrained(paths.empty_folder(paths.STUDENT))
+    tokenizer.save_pretrained(paths.STUDENT)
+    seal(paths.STUDENT)
+    write_curves(result)
+    metrics.write_json(summary(result), paths.CURVES / "summary.json")
 
 
 def with_labels(features: Features) -> Features:
@@ -127,27 +169,21 @@ def with_labels(features: Features) -> Features:
     return features.select(np.flatnonzero(features.labelled))
 
 
-def key(
-    params: Params,
-    student: PreTrainedModel,
-    features: dict[str, Features],
-    records: dict[str, list],
-    teacher: metrics.Logits | None,
-) -> str:
+def key(params: Params, student: PreTrainedModel, data: Data) -> str:
     """Return the checkpoint key: a hash of everything that determines the result of the run."""
     sections = ("seed", "distill", "prune", "train", "evaluate")
     settings = {**params.model_dump(include=set(sections)), **run_environment(student, params.train.precision)}
-    settings["references"] = [(record["title"], record["answers"]["text"]) for record in records["validation"]]
-    arrays = [array for split in features.values() for array in (split.keys, split.context, split.labels)]
-    return run_key(settings, student, *arrays, *(teacher or ()))
+    settings["references"] = [(record["title"], record["answers"]["text"]) for record in data.records["validation"]]
+    arrays = [array for split in data.features.values() for array in (split.keys, split.context, split.labels)]
+    return run_key("train", settings, student, *arrays, *(data.teacher or ()))
 
 
-def warn_if_nothing_learnt(result: Run) -> None:
-    """Print a warning if the loss at the end is that of the first step."""
-    if not has_learnt(result):
+def warn_if_the_loss_did_not_fall(result: Run) -> None:
+    """Print a warning if the loss at the end is about the loss of the first step."""
+    if not has_learned(result):
         print(
             f"warning: the student's loss was {result.first_loss:.3f} at the first step and is "
-            f"{result.curve[-1]['loss']:.3f} at the end; it has learnt nothing, train for more steps or raise "
+            f"{result.curve[-1]['loss']:.3f} at the end: it learned nothing; train for more steps or raise "
             "train.learning_rate",
             file=sys.stderr,
         )
@@ -174,13 +210,17 @@ def summary(result: Run) -> dict[str, str | int | float]:
 
 
 def student_loss(
-    logits: Pair, batch: Batch, features: Features, teacher: metrics.Logits | None, settings: Distill
+    logits: SpanLogits[Tensor],
+    batch: Batch,
+    features: Features,
+    teacher: SpanLogits[np.ndarray] | None,
+    settings: Distill,
 ) -> Losses:
     """The distillation loss of a batch, given the teacher's logits of all windows."""
     targets = None
     if teacher:
         start, end = pad_pair(teacher, features, batch.indices)
-        targets = to_device(start, batch.labels.device), to_device(end, batch.labels.device)
+        targets = SpanLogits(to_device(start, batch.labels.device), to_device(end, batch.labels.device))
     return distillation(
         logits,
         targets,

@@ -18,17 +18,20 @@ from transformers import PreTrainedModel
 
 from pipeline.errors import InputError
 from pipeline.files import atomic_write, remove_unfinished
+from pipeline.imports import code_digest
 from pipeline.locks import hold
+from pipeline.log import log
 from pipeline.processes import processes
 
 METADATA = "span_distill"
 State = dict[str, Tensor]
 
 
-def run_key(settings: dict[str, Any], model: PreTrainedModel, *arrays: np.ndarray) -> str:
-    """32 hexadecimal digits: a hash of all that defines a run, including the code of this package and its libraries.
+def run_key(stage: str, settings: dict[str, Any], model: PreTrainedModel, *arrays: np.ndarray) -> str:
+    """32 hexadecimal digits: a hash of all that defines a run, including the stage's code and its libraries.
 
     Args:
+        stage: such as `train`; the files that it imports are hashed, which dvc.yaml lists as its deps.
         settings: JSON values.
         model: before its first step; weights and config are hashed, since equal weights may be used differently.
         arrays: all other data that the run reads.
@@ -40,8 +43,7 @@ def run_key(settings: dict[str, Any], model: PreTrainedModel, *arrays: np.ndarra
         digest.update(part)
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())
-    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
-        digest.update(path.read_bytes())
+    digest.update(code_digest(f"pipeline.stages.{stage}"))
     return digest.hexdigest()
 
 
@@ -101,7 +103,7 @@ class Checkpoint:
         except FileNotFoundError:
             return None
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            print(f"warning: {self.path} cannot be read ({error}); the run starts from step 0")
+            log.warning("%s cannot be read (%s); the run starts from step 0", self.path, error)
             return None
 
     def remove(self) -> None:

@@ -5,10 +5,10 @@ A resumed run therefore takes the same steps as an uninterrupted one.
 """
 
 import signal
-import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from pipeline.errors import InputError, is_lost_process
+from pipeline.log import log
 from pipeline.memory import keep_memory
 from pipeline.models import hardware
 from pipeline.models.batching import Batch
@@ -27,7 +28,7 @@ from pipeline.models.inference import model_inputs
 from pipeline.params import Train
 from pipeline.processes import processes
 from pipeline.progress import Progress
-from pipeline.questions.features import Features
+from pipeline.questions.features import Features, SpanLogits
 from pipeline.training.attention import attention, training_attention
 from pipeline.training.checkpoints import Checkpoint, State
 from pipeline.training.cpu_dropout import DropoutMode
@@ -42,103 +43,117 @@ from pipeline.training.state import load_state, save_state
 Losses = dict[str, Tensor]
 
 
-def train(
-    model: PreTrainedModel,
-    features: Features,
-    pad_token_id: int,
-    settings: Train,
-    seed: int,
-    loss: Callable[[tuple[Tensor, Tensor], Batch], Losses],
-    evaluate: Callable[[PreTrainedModel], Row] | None = None,
-    after_step: Callable[[], None] = lambda: None,
-    checkpoint: Checkpoint | None = None,
-    report: Callable[[Run], None] = lambda run: None,
-    names: list[str] | None = None,
-) -> Run:
-    """Train `model` in place until the first of epochs, max_steps and time_limit_minutes is reached.
+@dataclass
+class Trainer:
+    """Trains `model` in place, on one device or several.
 
-    With `evaluate`, the model is scored every evaluate_minutes of training time, or else after each epoch, and at the
-    end. With settings.keep `best`, the model ends with the weights of the highest F1, the earliest in case of a tie.
-    Several processes started by `accelerate launch` share the windows of each step; a step gives the same result up
-    to rounding for any number of processes.
+    Training ends at the first of epochs, max_steps and time_limit_minutes. With `evaluate`, the model is scored every
+    evaluate_minutes of training time, or else after each epoch, and at the end. With settings.keep `best`, the model
+    ends with the weights of the highest F1, the earliest in case of a tie. Several processes started by `accelerate
+    launch` share the windows of each step; a step gives the same result up to rounding for any number of processes.
 
-    Args:
+    Attributes:
         loss: start and end logits of a batch -> mean losses by name; `loss` is minimized.
         evaluate: model -> scores, among them `f1`.
         after_step: called after each optimizer step.
         checkpoint: resumed from if it exists; saved every checkpoint_minutes, on an interrupt and at the end. The
             caller removes it after saving the result.
         report: called in the main process after each new row of the curve or the evaluations.
-        names: of each window, for errors.
+        questions: the question id of each window, for errors.
+        wrapped: the model as it is called, prepared for several processes and compiled.
+        run: how far the training is; restored from the checkpoint.
+        best: the weights of the highest F1 so far.
+        between_steps: False while an optimizer step changes weights.
+        checkpoint_seconds: training time at the last checkpoint.
 
     Raises:
-        InputError: a loss, a gradient or a weight is not finite, the device is out of memory, the model does not
-            support a setting, or another process of the run was lost.
-        KeyboardInterrupt: Ctrl-C or SIGTERM; the message says which checkpoint was saved.
+        InputError: the model does not support a setting.
     """
-    loop = _Loop(model, features, pad_token_id, settings, seed, loss, evaluate, after_step, checkpoint, report, names)
-    try:
-        return loop.run_until_stopped()
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(loop.save_checkpoint_uninterrupted()) from None
-    except OSError as error:
-        with suppress(OSError, InputError):
-            error.add_note(f"{loop.save_checkpoint_uninterrupted()}; the same command resumes")
-        raise
-    except RuntimeError as error:
-        if is_out_of_memory(error):
-            raise InputError(
-                f"out of memory on {loop.accelerator.device} at step {loop.run.steps + 1}; set train.micro_batch_size "
-                f"(windows at a time on a device; a step stays {settings.batch_size} windows) or "
-                "train.gradient_checkpointing"
-            ) from None
-        if not is_lost_process(error):
-            raise
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torch's launcher sends SIGTERM now; this process ends anyway
-        raise InputError(
-            f"the run's processes lost each other at step {loop.run.steps + 1} "
-            f"({str(error).splitlines()[0]}); {loop.save_checkpoint_uninterrupted()}; the same command resumes"
-        ) from None
 
+    model: PreTrainedModel
+    features: Features
+    pad_token_id: int
+    settings: Train
+    seed: int
+    loss: Callable[[SpanLogits[Tensor], Batch], Losses]
+    evaluate: Callable[[PreTrainedModel], Row] | None = None
+    after_step: Callable[[], None] = lambda: None
+    checkpoint: Checkpoint | None = None
+    report: Callable[[Run], None] = lambda run: None
+    questions: list[str] | None = None
 
-class _Loop:
-    """One call of `train`."""
+    plan: Plan = field(init=False)
+    accelerator: Accelerator = field(init=False)
+    bfloat16: bool = field(init=False)
+    attention: str = field(init=False)
+    dropout: Callable[[], AbstractContextManager] = field(init=False)
+    wrapped: nn.Module = field(init=False)
+    optimizer: torch.optim.Optimizer = field(init=False)
+    loader: StepLoader = field(init=False)
+    curve: Curve = field(init=False)
+    run: Run = field(init=False, default_factory=Run)
+    best: State | None = field(init=False, default=None)
+    between_steps: bool = field(init=False, default=True)
+    checkpoint_seconds: float = field(init=False, default=0.0)
 
-    def __init__(
-        self, model, features, pad_token_id, settings, seed, loss, evaluate, after_step, checkpoint, report, names
-    ):
-        self.plan = Plan(features, settings, seed)
-        self.settings, self.seed = settings, seed
-        self.loss, self.evaluate, self.after_step = loss, evaluate, after_step
-        self.checkpoint, self.report = checkpoint, report
+    def __post_init__(self) -> None:
+        settings = self.settings
+        self.plan = Plan(self.features, settings, self.seed)
         processes()
         # some encoders have weights that a batch does not use: poolers, other experts; precision as in the params
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)
         self.accelerator = Accelerator(mixed_precision="no", kwargs_handlers=[unused])
-        self.float32_precision = "high" if self.accelerator.device.type == "cuda" else "highest"  # "high" is TF32
-        self.unwrapped = model.to(self.accelerator.device)
-        precision, reason = hardware.training_precision(self.unwrapped, settings.precision)
+        self.model = self.model.to(self.accelerator.device)
+        precision, reason = hardware.training_precision(self.model, settings.precision)
         self.bfloat16 = precision == "bfloat16"
-        self.attention, note = training_attention(self.unwrapped, precision)
+        self.attention, note = training_attention(self.model, precision)
         if self.accelerator.is_main_process:
-            where = hardware.description(self.unwrapped, precision, reason, self.attention + note)
-            print(f"training on {where}", flush=True)
+            log.info("training on %s", hardware.description(self.model, precision, reason, self.attention + note))
         if settings.gradient_checkpointing:
-            checkpoint_activations(self.unwrapped)
+            checkpoint_activations(self.model)
         on_cpu = self.accelerator.device.type == "cpu"
         plain = not (settings.compile or settings.gradient_checkpointing)
         self.dropout = DropoutMode if on_cpu and plain else nullcontext
         if on_cpu:
             keep_memory()
-        compiled = torch.compile(self.unwrapped, dynamic=True) if settings.compile else self.unwrapped
-        self.model, self.optimizer = self.accelerator.prepare(compiled, new_optimizer(self.unwrapped, settings))
-        self.loader = StepLoader(features, pad_token_id, settings.micro_batch_size, self.unwrapped)
-        self.run = Run()
-        self.best: State | None = None
-        self.between_steps = True  # false while an optimizer step changes weights
-        self.checkpoint_seconds = 0.0
+        compiled = torch.compile(self.model, dynamic=True) if settings.compile else self.model
+        self.wrapped, self.optimizer = self.accelerator.prepare(compiled, new_optimizer(self.model, settings))
+        self.loader = StepLoader(self.features, self.pad_token_id, settings.micro_batch_size, self.model)
         self.resume()
-        self.curve = Curve(self.run, names)
+        self.curve = Curve(self.run, self.questions)
+
+    def train(self) -> Run:
+        """Train until a limit is reached.
+
+        Raises:
+            InputError: a loss, a gradient or a weight is not finite, the device is out of memory, or another process of
+                the run was lost.
+            KeyboardInterrupt: Ctrl-C or SIGTERM; the message says which checkpoint was saved.
+        """
+        try:
+            return self.run_until_stopped()
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(self.save_checkpoint_uninterrupted()) from None
+        except OSError as error:
+            with suppress(OSError, InputError):
+                error.add_note(f"{self.save_checkpoint_uninterrupted()}; the same command resumes")
+            raise
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise InputError(
+                    f"out of memory on {self.accelerator.device} at step {self.run.steps + 1}; set "
+                    f"train.micro_batch_size (windows at a time on a device; a step stays {self.settings.batch_size} "
+                    "windows) or train.gradient_checkpointing"
+                ) from None
+            if not is_lost_process(error):
+                raise
+            signal.signal(
+                signal.SIGTERM, signal.SIG_IGN
+            )  # torch's launcher sends SIGTERM now; this process ends anyway
+            raise InputError(
+                f"the run's processes lost each other at step {self.run.steps + 1} "
+                f"({str(error).splitlines()[0]}); {self.save_checkpoint_uninterrupted()}; the same command resumes"
+            ) from None
 
     def run_until_stopped(self) -> Run:
         run, main = self.run, self.accelerator.is_main_process
@@ -159,7 +174,7 @@ class _Loop:
                     self.save_checkpoint()
                 began = time.perf_counter()
                 indices, parts = next(steps)
-                with DeferSignals(), float32_matmul_precision(self.float32_precision):
+                with DeferSignals(), float32_matmul_precision(self.float32_precision()):
                     self.step(indices, parts, began)
                 progress.update()
         run.stopped_by = stopped_by
@@ -168,21 +183,24 @@ class _Loop:
         try:
             self.save_checkpoint()  # in case the caller fails to save the result
         except (OSError, InputError) as error:
-            print(f"warning: {error}; no newer checkpoint was saved", file=sys.stderr)
+            log.warning("%s; no newer checkpoint was saved", error)
         if self.best is None:
             run.saved_step = run.steps
         else:
-            self.unwrapped.load_state_dict(self.best)
+            self.model.load_state_dict(self.best)
         return run
 
     def warn_of_unfinished_schedule(self) -> None:
         steps, rate = self.run.steps, self.plan.learning_rate_factor(self.run.steps - 1)
-        print(
-            f"warning: train.time_limit_minutes ended the training at step {steps} of the schedule's "
+        log.warning(
+            f"train.time_limit_minutes ended the training at step {steps} of the schedule's "
             f"{self.plan.steps}, at {rate:.0%} of learning_rate; set train.max_steps to the steps that the time "
-            "allows, or train.schedule to constant or exponential",
-            file=sys.stderr,
+            "allows, or train.schedule to constant or exponential"
         )
+
+    def float32_precision(self) -> str:
+        """torch's float32 matmul precision; `high` is TF32."""
+        return "high" if self.accelerator.device.type == "cuda" else "highest"
 
     def step(self, indices: np.ndarray, parts: list[tuple[float, Batch]], began: float) -> None:
         """Take one optimizer step.
@@ -198,14 +216,14 @@ class _Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         sums: dict[str, Tensor] = {}
-        with attention(self.unwrapped, self.attention):
+        with attention(self.model, self.attention):
             for number, (weight, batch) in enumerate(parts, 1):
-                with nullcontext() if number == len(parts) else self.accelerator.no_sync(self.model):
+                with nullcontext() if number == len(parts) else self.accelerator.no_sync(self.wrapped):
                     for name, value in self.backward(weight, batch.to(self.accelerator.device)).items():
                         sums[name] = sums.get(name, 0) + weight * value
         if self.accelerator.num_processes > 1:
             sums = dict(zip(sums, self.accelerator.reduce(torch.stack([*sums.values()])).unbind(), strict=True))
-        norm = nn.utils.clip_grad_norm_(self.unwrapped.parameters(), self.settings.max_grad_norm or torch.inf)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm or torch.inf)
         self.between_steps = False
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -221,8 +239,8 @@ class _Loop:
     def backward(self, weight: float, batch: Batch) -> dict[str, Tensor]:
         """Add a micro-batch's part of the step's gradients, and return its losses."""
         with self.dropout(), torch.autocast(batch.input_ids.device.type, torch.bfloat16, enabled=self.bfloat16):
-            output = self.model(**model_inputs(self.unwrapped, batch))
-        losses = self.loss((output.start_logits, output.end_logits), batch)
+            output = self.wrapped(**model_inputs(self.model, batch))
+        losses = self.loss(SpanLogits(output.start_logits, output.end_logits), batch)
         # gradients are averaged over processes
         (losses["loss"] * weight * self.accelerator.num_processes).backward()
         return {name: value.detach() for name, value in losses.items()}
@@ -235,7 +253,7 @@ class _Loop:
         return broadcast(torch.tensor(seconds, dtype=torch.float64, device=self.accelerator.device)).item()
 
     def check_weights_are_finite(self) -> None:
-        for name, weight in self.unwrapped.named_parameters():
+        for name, weight in self.model.named_parameters():
             if not weight.isfinite().all():
                 raise InputError(f"{name} is not finite after step {self.run.steps}; lower learning_rate")
 
@@ -256,10 +274,11 @@ class _Loop:
         run = self.run
         if run.evaluations and run.evaluations[-1]["step"] == run.steps:
             return
-        row = {"step": run.steps, "minutes": run.seconds / 60, **self.evaluate(self.unwrapped)}
+        assert self.evaluate is not None
+        row = {"step": run.steps, "minutes": run.seconds / 60, **self.evaluate(self.model)}
         with DeferSignals():
             if self.settings.keep == "best" and (run.best_f1 is None or row["f1"] > run.best_f1):
-                self.best = {name: value.detach().clone() for name, value in self.unwrapped.state_dict().items()}
+                self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
                 run.best_f1, run.saved_step = row["f1"], run.steps
             run.evaluations.append(row)
         self.report_progress()
@@ -281,11 +300,11 @@ class _Loop:
         self.curve.synchronize()
         self.checkpoint_seconds = self.run.seconds
         if self.accelerator.is_main_process:
-            save_state(self.checkpoint, self.run, self.unwrapped, self.optimizer, self.best)
+            save_state(self.checkpoint, self.run, self.model, self.optimizer, self.best)
         return f"saved a checkpoint of step {self.run.steps}"
 
     def save_checkpoint_uninterrupted(self) -> str:
-        """As `save_checkpoint`, with signals deferred; a run that is ending may receive several."""
+        """Like `save_checkpoint`, with signals deferred; a run that is ending may receive several."""
         message = ""
         with suppress(KeyboardInterrupt), DeferSignals():
             message = self.save_checkpoint()
@@ -293,13 +312,13 @@ class _Loop:
 
     def resume(self) -> None:
         """Load the checkpoint if there is one."""
-        state = self.checkpoint and load_state(self.checkpoint, self.unwrapped, self.optimizer)
-        if not state:
+        state = load_state(self.checkpoint, self.model, self.optimizer) if self.checkpoint else None
+        if state is None:
             return
         self.run, self.best = state
         self.checkpoint_seconds = self.run.seconds
         if self.accelerator.is_main_process:
-            print(f"resuming from a checkpoint of step {self.run.steps} of {self.plan.steps}", flush=True)
+            log.info("resuming from a checkpoint of step %d of %d", self.run.steps, self.plan.steps)
 
 
 def _combined_seed(*numbers: int) -> int:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax
 
+from pipeline.questions.features import SpanLogits
+
 FILL = -1e30
-Pair = tuple[Tensor, Tensor]
 
 
 def masked_logits(logits: Tensor, mask: Tensor, temperature: float = 1.0) -> Tensor:
@@ -18,7 +19,7 @@ def masked_logits(logits: Tensor, mask: Tensor, temperature: float = 1.0) -> Ten
     return (logits.float() / temperature).masked_fill(~mask, FILL)
 
 
-def span_cross_entropy(logits: Pair, labels: Tensor, mask: Tensor) -> Tensor:
+def span_cross_entropy(logits: SpanLogits[Tensor], labels: Tensor, mask: Tensor) -> Tensor:
     """(B,) cross-entropy with the labels in nats, averaged over start and end; 0 for a window without a label.
 
     Args:
@@ -31,7 +32,9 @@ def span_cross_entropy(logits: Pair, labels: Tensor, mask: Tensor) -> Tensor:
     return torch.stack(losses).mean(0)
 
 
-def span_divergence(student: Pair, teacher: Pair, mask: Tensor, temperature: float) -> Tensor:
+def span_divergence(
+    student: SpanLogits[Tensor], teacher: SpanLogits[Tensor], mask: Tensor, temperature: float
+) -> Tensor:
     """(B,) KL(teacher || student) in nats, averaged over start and end.
 
     The logits of both models are divided by the temperature; the result is not scaled.
@@ -45,8 +48,8 @@ def span_divergence(student: Pair, teacher: Pair, mask: Tensor, temperature: flo
 
 
 def distillation(
-    student: Pair,
-    teacher: Pair | None,
+    student: SpanLogits[Tensor],
+    teacher: SpanLogits[Tensor] | None,
     labels: Tensor,
     mask: Tensor,
     alpha: float,
@@ -60,7 +63,7 @@ def distillation(
     `no_answer_weight`.
 
     Returns means over all windows: `loss` and its unweighted parts `hard` and `soft`. `hard` is 0 for a window without
-    a label. Without a teacher, `loss` is that of `hard`, and every window must have a label.
+    a label. Without a teacher, `loss` is the weighted `hard`, and every window must have a label.
     """
     hard = span_cross_entropy(student, labels, mask)
     weight = torch.where((labels == 0).all(-1), no_answer_weight, 1.0)

@@ -47,7 +47,7 @@ def reason_to_stop(run: Run, settings: Train, total: int) -> str | None:
     return None
 
 
-def has_learnt(run: Run) -> bool:
+def has_learned(run: Run) -> bool:
     """Whether the loss of a new head fell from the first step to the last steps; true of a run too short to tell."""
     return len(run.curve) < 2 or run.curve[-1]["loss"] < FALLEN * run.first_loss
 

@@ -1,13 +1,14 @@
-import csv
 import dataclasses
 import io
 import json
 import re
 
+import pandas as pd
 import pytest
 
 from pipeline.commands import compare, cost
 from pipeline.commands.compare import group
+from pipeline.comparison import frames
 from pipeline.errors import InputError
 from pipeline.experiments.run import Run
 from pipeline.names import HEADS
@@ -46,10 +47,10 @@ def command(repository, capsys):
 
 def test_runs_that_differ_in_the_seed_alone_are_one_student():
     runs = [run("a"), run("b", seed=1), run("c", "cnn3"), run("d", seed=2), run("e", train={"epochs": 9})]
-    students = group(runs)
-    assert [student.runs for student in students] == [("a", "b", "d"), ("c",), ("e",)]
-    assert [student.f1.shape for student in students] == [(3, 24), (1, 24), (1, 24)]
-    assert students[0].f1[1].tolist() == runs[1].scores["f1"].to_pylist()
+    candidates = group(runs)
+    assert [candidate.runs for candidate in candidates] == [["a", "b", "d"], ["c"], ["e"]]
+    assert [candidate.by_run("f1").shape for candidate in candidates] == [(3, 24), (1, 24), (1, 24)]
+    assert candidates[0].by_run("f1")[1].tolist() == runs[1].scores["f1"].to_pylist()
 
 
 def test_students_are_named_by_what_tells_them_apart():
@@ -66,7 +67,7 @@ def test_students_are_named_by_what_tells_them_apart():
 
 def test_of_runs_with_equal_params_the_first_is_taken_and_other_scores_are_named(capsys):
     (student,) = group([run("a"), run("b"), run("c", sample=9), run("d", seed=1)])
-    assert student.runs == ("a", "d")
+    assert student.runs == ["a", "d"]
     assert capsys.readouterr().err == "left out: c has the params of a, but other scores\n"
 
 
@@ -111,6 +112,9 @@ def test_mcnemar_is_shown_for_single_seeds_and_the_deviation_for_several(command
     assert "McNemar |" not in several and " sd |" in several
 
 
+SIZES = ["parameters", "nonzero_parameters", "bytes"]
+
+
 def test_csv_and_json_hold_the_same_rows(command, tmp_path):
     rows = json.loads(command("HEAD", "cnn3-seed0", "cnn3-seed1", "--format", "json"))
     assert [(row["name"], row["runs"]) for row in rows] == [("cnn3", "cnn3-seed0 cnn3-seed1"), ("linear", "HEAD")]
@@ -118,9 +122,21 @@ def test_csv_and_json_hold_the_same_rows(command, tmp_path):
     assert best["verdict"] == "better" and base["verdict"] is None
     assert best["f1_low"] < best["f1"] < best["f1_high"]
     assert best["f1_difference"] == pytest.approx(best["f1"] - base["f1"])
+    assert [best[size] for size in SIZES] == [1000, 700, 4000]
     assert command("HEAD", "cnn3-seed0", "cnn3-seed1", "--format", "csv", "--out", str(tmp_path / "rows.csv")) == ""
-    read = list(csv.DictReader(io.StringIO((tmp_path / "rows.csv").read_text())))
-    assert read == [{key: "" if value is None else str(value) for key, value in row.items()} for row in rows]
+    read = pd.read_csv(tmp_path / "rows.csv")
+    assert frames.records(read) == rows
+
+
+def test_csv_and_json_are_read_with_their_types(command, monkeypatch):
+    monkeypatch.setattr(cost, "read", lambda run: COST if run.name == "cnn3-seed1" else None)
+    names = ("HEAD", "cnn3-seed0", "cnn3-seed1")
+    as_csv, as_json = (io.StringIO(command(*names, "--format", format)) for format in ("csv", "json"))
+    read = [pd.read_csv(as_csv, dtype_backend="numpy_nullable"), pd.read_json(as_json, dtype_backend="numpy_nullable")]
+    for rows in read:
+        assert (rows.dtypes[["seeds", *SIZES, "compressed_bytes", "threads"]] == "Int64").all()
+        assert (rows.dtypes[["f1", "f1_difference", "f1_p", "detectable", "latency_ms_median"]] == "Float64").all()
+        assert (rows.dtypes[["name", "runs", "verdict", "device"]] == "string").all()
 
 
 def test_fewer_than_two_paragraphs_are_refused(command):
@@ -174,7 +190,7 @@ def test_costs_are_shown_for_students_with_a_known_cost(command, monkeypatch):
     names = ("HEAD", "cnn3-seed0", "cnn3-seed1")
     (line,) = re.findall(r"^\|.*cuda x16 \|$", command(*names), re.M)
     assert [cell.strip() for cell in line.split("|")[1:-1]] == [
-        "cnn3", "12.3", "265", "245", "123.5", "234.6", "12346", "1234", "cuda x16",
+        "cnn3", "12.3", "0.004", "245", "123.5", "234.6", "12346", "1234", "cuda x16",
     ]  # fmt: skip
     best, base = json.loads(command(*names, "--format", "json"))
     assert best["latency_ms_median"] == 123.45 and base["latency_ms_median"] is None

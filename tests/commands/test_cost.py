@@ -21,7 +21,7 @@ MEASURED = {key: 1 for key in cost.KEYS if not key.endswith("bytes")} | {"device
 def weights(repository):
     """Weights and windows of the workspace, and of an experiment `another` with other weights."""
     weights = repository / cost.WEIGHTS
-    windows = paths.features(paths.STUDENTS, "validation")
+    windows = paths.features(paths.STUDENT_NAME, "validation")
     for path in (weights, windows):
         path.parent.mkdir(parents=True)
         path.write_bytes(b"1" * 10_000)
@@ -59,7 +59,7 @@ def test_a_cost_is_read_back_by_weights_and_machine(weights, measurements, monke
     assert cost.read(run)["compressed_bytes"] == len(zlib.compress(b"1" * 10_000))
     assert cost.read(read_run("HEAD")) == cost.read(run)  # the same weights
     assert cost.read(another) is None
-    windows = paths.features(paths.STUDENTS, "validation")
+    windows = paths.features(paths.STUDENT_NAME, "validation")
     windows.write_bytes(b"3" * 10_000)
     assert cost.read(run) is None
     windows.write_bytes(b"1" * 10_000)

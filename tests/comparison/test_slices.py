@@ -1,10 +1,10 @@
 import numpy as np
-import pyarrow as pa
+import pandas as pd
 import pytest
 
-from pipeline.comparison.leaderboard import Student
-from pipeline.comparison.slices import in_order, question_word, slice_rows, slices
+from pipeline.comparison.slices import question_words, slice_rows, slices
 from pipeline.comparison.statistics import compare, holm
+from tests.comparison.candidates import candidate
 
 
 def record(question="Who?", context="a b c d", answer="b", start=2):
@@ -13,8 +13,13 @@ def record(question="Who?", context="a b c d", answer="b", start=2):
 
 
 def of(kind, *records, windows=None):
-    table = {"windows": windows or [1] * len(records), "answerable": [bool(r["answers"]["text"]) for r in records]}
-    return slices(pa.table(table), records)[kind]
+    return labels(*records, windows=windows)[kind].tolist()
+
+
+def labels(*records, windows=None):
+    answerable = pd.Series([bool(record["answers"]["text"]) for record in records], dtype=bool)
+    windows = pd.Series(windows or [1] * len(records), dtype="Int32")
+    return slices(pd.DataFrame({"windows": windows, "answerable": answerable}), records)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +38,7 @@ def of(kind, *records, windows=None):
     ],
 )
 def test_question_words(question, word):
-    assert question_word(question) == word
+    assert question_words([question]).tolist() == [word]
 
 
 def test_answer_length_counts_the_words_of_the_first_reference():
@@ -60,16 +65,31 @@ def test_place_of_the_answer_answerable_and_windows():
     assert of("windows", *[record()] * 4, windows=[1, 2, 3, 9]) == ["1", "2", "3 or more", "3 or more"]
 
 
+def test_a_question_without_windows_has_a_slice():
+    assert of("windows", record(), windows=[0]) == ["0"]
+
+
+def test_only_unanswerable_questions_have_labels():
+    assert labels(record(answer=None), record(answer=None)).iloc[1].to_dict() == {
+        "question word": "who",
+        "answer length": "no answer",
+        "context length": "up to 4 words",
+        "place of the answer": "no answer",
+        "windows": "1",
+        "answerable": "unanswerable",
+    }
+
+
 def test_no_questions_have_no_labels():
-    empty = pa.table({"windows": pa.array([], pa.int32()), "answerable": pa.array([], pa.bool_())})
-    assert not any(slices(empty, []).values())
+    assert labels().shape == (0, 6)
 
 
-def test_labels_are_ordered_by_their_numbers():
-    assert in_order(["132 or more words", "99-131 words", "up to 98 words", "99-131 words"]) == [
-        "up to 98 words", "99-131 words", "132 or more words",
-    ]  # fmt: skip
-    assert in_order(["who", "how many", "how"]) == ["how", "how many", "who"]
+def test_slices_are_ordered_by_their_numbers_and_words_by_the_alphabet():
+    contexts = labels(*(record(context="w " * n, question=word) for n, word in ((30, "Who?"), (10, "How?"), (20, ""))))
+    assert list(contexts["context length"].cat.categories) == ["up to 10 words", "11-20 words", "21 or more words"]
+    assert list(contexts["question word"].cat.categories) == ["how", "other", "who"]
+    answers = labels(record(answer="1 2"), record(answer="1"), record(answer=None))["answer length"]
+    assert list(answers.cat.remove_unused_categories().cat.categories) == ["1 word", "2-3 words", "no answer"]
 
 
 def test_rows_hold_the_scores_of_each_slice_and_the_corrected_difference():
@@ -78,26 +98,26 @@ def test_rows_hold_the_scores_of_each_slice_and_the_corrected_difference():
     even = np.arange(120) % 2 == 0
     base = 100.0 * (rng.random((1, 120)) < 0.5)
     better = np.where(even, 100.0, base)
-
-    def student(name, scores):
-        return Student(name, (name,), scores, scores, scores, 1, 1, 1)
-
-    kinds = {"parity": ["even" if value else "odd" for value in even]}
-    rows = slice_rows([student("base", base), student("better", better)], paragraphs, "base", kinds)
-    assert [(row.student, row.label, row.questions) for row in rows] == [
-        ("base", "even", 60), ("base", "odd", 60), ("better", "even", 60), ("better", "odd", 60),
-    ]  # fmt: skip
-    assert [row.verdict for row in rows] == [None, None, "better", "undecided"]
-    assert [row.f1 for row in rows] == [base[0, even].mean(), base[0, ~even].mean(), 100, base[0, ~even].mean()]
-    assert rows[0].f1_low < rows[0].f1 < rows[0].f1_high and rows[0].exact_match_low < rows[0].exact_match
+    parity = pd.DataFrame({"parity": pd.Categorical(np.where(even, "even", "odd"))})
+    rows = slice_rows([candidate("base", base), candidate("better", better)], paragraphs, "base", parity)
+    assert rows[["student", "kind", "label", "questions"]].to_numpy().tolist() == [
+        ["base", "parity", "even", 60],
+        ["base", "parity", "odd", 60],
+        ["better", "parity", "even", 60],
+        ["better", "parity", "odd", 60],
+    ]
+    assert rows["verdict"].fillna("").tolist() == ["", "", "better", "undecided"]
+    assert rows["f1"].tolist() == [base[0, even].mean(), base[0, ~even].mean(), 100, base[0, ~even].mean()]
+    assert (rows["f1_low"] < rows["f1"])[:2].all() and (rows["f1"] < rows["f1_high"])[:2].all()
     found = [compare(better[:, mask], base[:, mask], paragraphs[mask]) for mask in (even, ~even)]
-    assert [row.f1_p for row in rows[2:]] == holm([each.p_value for each in found])
-    assert rows[2].f1_difference == found[0].difference.mean
+    assert rows["f1_p"][2:].tolist() == holm([each.p_value for each in found])
+    assert rows["f1_difference"][2] == found[0].difference.mean
 
 
 def test_a_slice_of_one_paragraph_has_scores_and_no_interval():
-    scores = np.full((1, 4), 100.0)
-    student = [Student(name, (name,), scores, scores, scores, 1, 1, 1) for name in "ab"]
-    rows = slice_rows(student, np.array([0, 0, 1, 1]), "a", {"kind": ["x", "x", "x", "y"]})
-    assert [(row.f1, row.f1_low is None, row.verdict) for row in rows if row.label == "y"] == [(100, True, None)] * 2
-    assert [row.verdict for row in rows if row.label == "x"] == [None, "undecided"]
+    students = [candidate(name, np.full((1, 4), 100.0)) for name in "ab"]
+    kinds = pd.DataFrame({"kind": pd.Categorical(["x", "x", "x", "y"])})
+    rows = slice_rows(students, np.array([0, 0, 1, 1]), "a", kinds)
+    assert rows["verdict"].fillna("").tolist() == ["", "", "undecided", ""]
+    alone = rows[rows["label"] == "y"]
+    assert alone["f1"].tolist() == [100, 100] and alone["f1_low"].isna().all() and alone["f1_p"].isna().all()

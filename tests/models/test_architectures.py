@@ -17,7 +17,7 @@ from pipeline.models.hardware import BATCH_TOKENS_VARIABLE
 from pipeline.models.inference import model_inputs
 from pipeline.models.student import Student
 from pipeline.params import Train
-from pipeline.training.loop import train
+from pipeline.training.loop import Trainer
 from pipeline.training.losses import span_cross_entropy
 from tests.models import architectures
 from tests.models.architectures import MODEL_TYPES, PAD
@@ -115,7 +115,9 @@ def test_a_model_is_trained_in_the_precision_that_auto_takes(model_type, monkeyp
     losses = []
     for precision in ("auto", "float32"):
         twin = copy.deepcopy(model)
-        done = train(twin, features, PAD, settings.model_copy(update={"precision": precision}), 0, loss=label_loss)
+        done = Trainer(
+            twin, features, PAD, settings.model_copy(update={"precision": precision}), 0, loss=label_loss
+        ).train()
         losses.append(done.first_loss)
     assert losses[0] == pytest.approx(losses[1], rel=0.2)
 
@@ -201,7 +203,7 @@ def test_a_separator_in_the_text_of_a_longformer_is_an_error_that_names_the_ques
     model, names = architectures.model("longformer"), ["one", "two", "three", "four"]
     inference.check_windows(model, features, names, PAD)
     features.input_ids[features.starts[2] + 3] = architectures.SEP
-    with pytest.raises(InputError, match="question three: LongformerForQuestionAnswering .* 3 sep"):
+    with pytest.raises(InputError, match=r"question three: LongformerForQuestionAnswering .* 3 sep"):
         inference.check_windows(model, features, names, PAD)
 
 

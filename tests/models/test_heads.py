@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -5,6 +8,7 @@ from torch import nn
 from pipeline import names
 from pipeline.models.heads import HEADS
 
+DOCUMENT = Path(__file__).parents[2] / "docs/heads.md"
 H = 12
 # computed by hand: weights, then biases, of each layer in turn
 COUNTS = {
@@ -34,6 +38,11 @@ def test_the_names_are_those_of_the_parameter():
 @pytest.mark.parametrize("hidden_size", [H, 768])
 def test_parameter_count(name, hidden_size):
     assert sum(p.numel() for p in new(name, hidden_size).parameters()) == COUNTS[name](hidden_size)
+
+
+def test_the_documented_counts_are_those_at_hidden_size_768():
+    rows = re.findall(r"^\| `(\w+)` \| .+ \| ([\d,]+) \|$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
+    assert rows == [(name, f"{count(768):,}") for name, count in COUNTS.items()]
 
 
 @pytest.mark.parametrize("name", HEADS)

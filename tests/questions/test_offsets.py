@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.questions.offsets import NO_CHARACTER, all_tokens, complete, nearest_covered
+from pipeline.questions.offsets import NO_CHARACTER, all_tokens, complete, nearest_covered, trimmed
 
 
 def completed(context, *tokens):
@@ -48,3 +48,8 @@ def test_spans_shrink_to_the_characters_of_tokens():
     assert nearest_covered(spans, tokens).tolist() == [
         [1, 4], [5, 4], [3, 8], [10, 12], [5, 8], [NO_CHARACTER, 12], [1, NO_CHARACTER],
     ]  # fmt: skip
+
+
+def test_the_edges_that_no_token_has_are_trimmed():
+    assert trimmed("\ufeff \u200f\u05e9\u200f\u05dc\u00ad\n\u3000") == "\u05e9\u200f\u05dc"
+    assert trimmed("\u200dTea\u0301") == "\u200dTea\u0301"  # a joiner and a mark belong to their word

@@ -3,7 +3,8 @@ from collections import Counter
 
 import pytest
 
-from pipeline.questions import squad, synthetic
+from pipeline.questions import synthetic
+from pipeline.questions.checks import checked
 
 
 @pytest.fixture(scope="module")
@@ -12,7 +13,7 @@ def records():
 
 
 def test_every_record_passes_the_checks_of_the_dataset_stage(records):
-    assert squad.checked(records, "synthetic") == records
+    assert checked(records, "synthetic").records == records
 
 
 @pytest.mark.parametrize("size", [1, 10, 999])

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.questions import squad
+from pipeline.questions.checks import checked
 from pipeline.questions.tokenization import train
 from pipeline.questions.windows import label, pack, windows
 
@@ -138,6 +139,16 @@ def test_an_answer_at_the_edge_of_a_context_is_labelled_if_the_tokenizer_drops_i
     assert [text for _, text in texts(features, [record])] == [answer]
 
 
+@pytest.mark.parametrize("answer", ["\ufffd", "\x7f", "\u200b", "\u00ad", "\u200d"])
+@pytest.mark.parametrize("place", ["start", "middle", "end"])
+def test_an_answer_without_a_token_has_no_label(tokenizer, answer, place):
+    """It is not [CLS], which says that the context has no answer."""
+    context = {"start": f"{answer} tea and", "middle": f"tea {answer} and", "end": f"tea and {answer}"}[place]
+    record = {"id": "q", "question": "What?", "context": context}
+    record["answers"] = {"text": [answer], "answer_start": [context.index(answer)]}
+    assert not pack(windows([record], tokenizer, 26, 6)).labelled.any()
+
+
 def test_a_window_ends_with_the_characters_that_its_last_token_holds():
     """The accent belongs to the last token of the first window, not to the second window."""
     context = "a b c d e\u0301 f g h"
@@ -175,7 +186,7 @@ def test_packing_no_windows_raises():
 
 @pytest.mark.skipif(not REAL.exists(), reason="../shared/squad is missing")
 def test_labelled_spans_contain_the_answers_of_squad():
-    records = squad.checked(squad.read_json(REAL), REAL.name, 1000)
+    records = checked(squad.read_json(REAL), REAL.name, 1000).records
     tokenizer = train((text for record in records for text in (record["context"], record["question"])), 8000)
     features = pack(windows(records, tokenizer, 384, 128))
     answered, equal, contained = set(), 0, 0

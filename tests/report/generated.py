@@ -4,9 +4,11 @@ import re
 from functools import cache
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
-from pipeline.comparison.leaderboard import Student
+from pipeline.comparison import frames
+from pipeline.comparison.leaderboard import Candidate
 from pipeline.report.content import Entry
 from pipeline.scores.question_scores import COLUMNS, paragraph
 
@@ -50,7 +52,7 @@ def words_of(context: str) -> list[tuple[int, int]]:
     return [match.span() for match in re.finditer(r"\S+", context)]
 
 
-def scores(records: list[dict], right: float, seed: int) -> pa.Table:
+def scores(records: list[dict], right: float, seed: int) -> pd.DataFrame:
     """A model that answers a share of the questions as the reference does, and the others with another span."""
     rng = np.random.default_rng(seed)
     is_right = rng.random(len(records)) < right
@@ -73,25 +75,25 @@ def scores(records: list[dict], right: float, seed: int) -> pa.Table:
         "score": rng.normal(10, 3, len(records)),
         "null_odds": [None] * len(records),
     }
-    return pa.table(columns, schema=COLUMNS)
+    return frames.from_table(pa.table(columns, schema=COLUMNS))
 
 
-def entry(
-    name: str, params: dict, tables: list[pa.Table], parameters: int = 70_000_000, costs: dict | None = None
-) -> Entry:
-    """A student whose seeds were scored as in `tables`."""
-    runs = tuple(f"{name} {seed}" for seed in range(len(tables)))
-    columns = {
-        column: np.stack([table[column].to_numpy() for table in tables])
-        for column in ("exact_match", "f1", "agreement")
-    }
-    student = Student(name, runs, **columns, parameters=parameters, nonzero_parameters=parameters, bytes=4 * parameters)
-    return Entry(student, params, tables, [curves(seed) for seed in range(len(tables))], costs)
+def entry(name: str, params: dict, scores: list[pd.DataFrame], parameters: int = 70_000_000) -> Entry:
+    """A student whose seeds have these scores."""
+    runs = {f"{name} {seed}": each for seed, each in enumerate(scores)}
+    candidate = Candidate(name, runs, parameters, parameters, 4 * parameters)
+    return Entry(candidate, params, [curves(seed) for seed in range(len(scores))])
 
 
-def curves(seed: int) -> tuple[pa.Table, pa.Table]:
+def costs(**of_students: dict) -> pd.DataFrame:
+    """What `commands.cost` measured, by the student's name."""
+    columns = ["latency_ms_median", "device", "threads"]
+    return pd.DataFrame(list(of_students.values()), list(of_students), columns)
+
+
+def curves(seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     steps = np.arange(10, 1010, 10)
     loss = 3 * np.exp(-steps / 300) + 0.1 * np.random.default_rng(seed).random(len(steps))
     training = {"step": steps, "minutes": steps / 100, "loss": loss, "hard": loss + 0.2, "soft": loss}
     validation = {"step": steps[24::25], "minutes": steps[24::25] / 100, "exact_match": [50.0, 60.0, 65.0, 66.0]}
-    return pa.table(training), pa.table({**validation, "f1": [60.0, 70.0 + seed, 74.0, 75.0]})
+    return pd.DataFrame(training), pd.DataFrame({**validation, "f1": [60.0, 70.0 + seed, 74.0, 75.0]})

@@ -28,7 +28,7 @@ IDS = '[...document.querySelectorAll("#list > li")].map((item) => item.dataset.i
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory, entries, records, teacher):
+def page(tmp_path_factory, entries, costs, records, teacher):
     """A small page; the first question's texts hold markup and an emoji, the last question has no answer."""
     first, *others, last = records
     nasty = {
@@ -42,22 +42,23 @@ def page(tmp_path_factory, entries, records, teacher):
         },
     }
     unanswerable = {**last, "answers": {"text": [], "answer_start": []}}
-    view, data = build(entries, BASELINE, [nasty, *others, unanswerable], {"large": teacher})
+    view, data = build(entries, costs, BASELINE, [nasty, *others, unanswerable], {"large": teacher})
     file = tmp_path_factory.mktemp("report") / "report.html"
     file.write_text(render(view, data), encoding="utf-8")
     return file
 
 
 @pytest.fixture(scope="module")
-def full(tmp_path_factory, entries, records, teacher):
+def full(tmp_path_factory, records, teacher):
     """A page as large as SQuAD's development set and ten students make it; its charts are those of the small page."""
     large = generated.records(QUESTIONS, PARAGRAPHS)
     tables = [generated.scores(large, 0.7, seed) for seed in range(STUDENTS + 1)]
     students = [
         generated.entry(f"student {i}", {"head": "linear"}, [generated.scores(records, 0.7, i)]) for i in range(10)
     ]
-    view, data = build(students, "student 0", records, {"large": teacher})
-    data["examples"] = pack(large, {"large": tables[-1]}, [[table] for table in tables[:-1]])
+    view, data = build(students, generated.costs(), "student 0", records, {"large": teacher})
+    answered = [generated.entry(f"student {i}", {}, [table]).candidate for i, table in enumerate(tables[:-1])]
+    data["examples"] = pack(large, {"large": tables[-1]}, answered)
     file = tmp_path_factory.mktemp("report") / "full.html"
     file.write_text(render(view, data), encoding="utf-8")
     return file
@@ -119,9 +120,8 @@ def test_a_question_without_an_answer_says_so(browser, page):
 
 def test_the_filters_select_right_and_wrong_answers(browser, page, entries, teacher):
     browser.open(page)
-    best, base = entries[2].scores[0]["exact_match"].to_numpy() == 100, entries[0].scores
-    base = (base[0]["exact_match"].to_numpy() == 100) & (base[1]["exact_match"].to_numpy() == 100)
-    taught = teacher["exact_match"].to_numpy() == 100
+    best, base = ((entries[i].candidate.by_run("exact_match") == 100).all(axis=0) for i in (2, 0))
+    taught = (teacher["exact_match"] == 100).to_numpy()
     assert browser.run('document.getElementById("student").value') == "cnn3 alpha=1.0"
     expected = {"all": best | True, "right": best, "wrong": ~best, "gained": best & ~base, "lost": ~best & base}
     for name, questions in expected.items():
@@ -138,8 +138,7 @@ def test_the_teachers_disagreements_are_ordered_by_its_score(browser, page, teac
     browser.open(page)
     choose(browser, "teacher", "wrong")
     choose(browser, "order", "teacher")
-    rows = [row for row in teacher.to_pylist() if row["exact_match"] < 100]
-    expected = [row["id"] for row in sorted(rows, key=lambda row: -row["score"])]
+    expected = teacher[teacher["exact_match"] < 100].sort_values("score", ascending=False)["id"].tolist()
     assert browser.run(IDS) == expected[:10]
     assert browser.run('document.querySelectorAll("#list .meta .wrong").length') >= len(expected[:10])
 

@@ -1,20 +1,21 @@
 import dataclasses
 
-import pyarrow as pa
+import pandas as pd
 import pytest
 
 from pipeline.comparison.statistics import score_interval
 from pipeline.report import content
+from tests.report import generated
 
 
 @pytest.fixture(scope="module")
-def built(entries, records, teacher):
-    return content.build(entries, "linear alpha=1.0", records, {"large": teacher})
+def built(entries, costs, records, teacher):
+    return content.build(entries, costs, "linear alpha=1.0", records, {"large": teacher})
 
 
 def test_students_come_in_the_order_of_the_leaderboard(built):
     view, data = built
-    assert data["students"] == [row.name for row in view["rows"]]
+    assert data["students"] == [row["name"] for row in view["rows"]]
     assert data["students"][0] == "cnn3 alpha=1.0"
     sizes = {point["student"]: point["size"] for point in data["charts"]["size"]["data"]["values"]}
     assert sizes == {"cnn3 alpha=1.0": 320.0, "linear alpha=1.0": 280.0, "linear alpha=0.5": 280.0}
@@ -22,17 +23,15 @@ def test_students_come_in_the_order_of_the_leaderboard(built):
 
 def test_the_answers_of_each_student_are_its_own(built, entries):
     _, data = built
-    by_name = {entry.student.name: entry for entry in entries}
+    by_name = {entry.candidate.name: entry for entry in entries}
     for name, seeds in zip(data["students"], data["examples"]["students"], strict=True):
-        scores = by_name[name].scores
-        assert [seed["exact"] for seed in seeds] == [
-            [int(value == 100) for value in table["exact_match"].to_pylist()] for table in scores
-        ]
+        exact = by_name[name].candidate.by_run("exact_match")
+        assert [seed["exact"] for seed in seeds] == (exact == 100).astype(int).tolist()
 
 
 def test_the_teacher_has_an_interval(built, teacher):
     (row,) = built[0]["teachers"]
-    expected = score_interval(teacher["f1"].to_numpy(), teacher["paragraph"].to_numpy())
+    expected = score_interval(teacher["f1"], teacher["paragraph"])
     assert (row["f1"], row["f1_low"], row["f1_high"]) == (expected.mean, expected.low, min(expected.high, 100))
 
 
@@ -46,15 +45,20 @@ def test_latency_is_shown_of_the_students_that_have_it(built):
 def test_latencies_of_other_devices_are_left_out():
     measured = (("a", 40, "cpu", 1), ("b", 2, "cuda", 16), ("c", 30, "cpu", 1), ("d", 9, "cpu", 2))
     costs = {name: {"latency_ms_median": ms, "device": on, "threads": threads} for name, ms, on, threads in measured}
-    assert content.latencies(costs, "c") == ({"a": 40, "c": 30}, "cpu x1")
-    assert content.latencies(costs, "b") == ({"b": 2}, "cuda x16")
-    assert content.latencies(costs, "unmeasured") == ({"a": 40, "c": 30}, "cpu x1")
-    assert content.latencies({}, "a") == ({}, "")
+
+    def comparable(costs, baseline):
+        latency, device = content.latencies(generated.costs(**costs), baseline)
+        return latency.to_dict(), device
+
+    assert comparable(costs, "c") == ({"a": 40, "c": 30}, "cpu x1")
+    assert comparable(costs, "b") == ({"b": 2}, "cuda x16")
+    assert comparable(costs, "unmeasured") == ({"a": 40, "c": 30}, "cpu x1")
+    assert comparable({}, "a") == ({}, "")
 
 
 def test_without_costs_there_is_no_latency(entries, records, teacher):
-    bare = [dataclasses.replace(entry, costs=None) for entry in entries]
-    assert "latency" not in content.build(bare, "linear alpha=1.0", records, {"large": teacher})[0]["costs"]
+    view, _ = content.build(entries, generated.costs(), "linear alpha=1.0", records, {"large": teacher})
+    assert "latency" not in view["costs"]
 
 
 def test_an_effect_is_shown_where_students_differ_in_it_alone(built):
@@ -68,7 +72,7 @@ def test_an_effect_is_shown_where_students_differ_in_it_alone(built):
 
 
 def test_a_long_curve_keeps_its_ends_and_is_thinned(entries):
-    long = pa.table({"step": list(range(1000)), "minutes": [0.0] * 1000, "loss": [1.0] * 1000})
+    long = pd.DataFrame({"step": range(1000), "minutes": 0.0, "loss": 1.0})
     (entry,) = [dataclasses.replace(entries[1], curves=[(long, long)])]
     steps = [row["step"] for row in content.curve_values([entry])]
     assert len(steps) == 2 * content.CURVE_POINTS

@@ -1,7 +1,7 @@
-import pyarrow as pa
 import pytest
 
 from pipeline.report.examples import answers, pack, place, references
+from tests.report import generated
 
 
 def test_an_answer_is_its_place_in_the_context():
@@ -19,7 +19,7 @@ def test_equal_references_count_once():
 
 
 def test_a_context_is_stored_once(records, teacher):
-    packed = pack(records, {"large": teacher}, [[teacher, teacher]])
+    packed = pack(records, {"large": teacher}, [generated.entry("linear", {}, [teacher, teacher]).candidate])
     assert len(packed["contexts"]) == 6
     assert [packed["contexts"][i] for i in packed["context"]] == [record["context"] for record in records]
     assert [len(seeds) for seeds in packed["students"]] == [2]
@@ -30,12 +30,10 @@ def test_packed_answers_are_those_of_the_table(records, teacher):
     packed = answers(records, teacher)
     for i, record in enumerate(records):
         start, length = packed["start"][i], packed["answer"][i]
-        assert record["context"][start : start + length] == teacher["prediction"][i].as_py()
-    assert packed["exact"] == [int(value == 100) for value in teacher["exact_match"].to_pylist()]
+        assert record["context"][start : start + length] == teacher["prediction"][i]
+    assert packed["exact"] == [int(value == 100) for value in teacher["exact_match"]]
 
 
 def test_a_question_without_an_answer(records, teacher):
-    empty = {"start": None, "prediction": None, "score": None, "exact_match": 0.0, "f1": 0.0}
-    table = pa.Table.from_pylist([{**row, **empty} for row in teacher.to_pylist()], schema=teacher.schema)
-    packed = answers(records, table)
+    packed = answers(records, teacher.assign(start=None, prediction=None, score=None, exact_match=0.0, f1=0.0))
     assert (packed["start"][0], packed["answer"][0], packed["score"][0]) == (None, None, None)

@@ -69,7 +69,18 @@ def test_max_answer_length_limits_spans_and_not_no_answer(split):
     assert any(null_odds(one) > null_odds(other) for one, other in zip(short, long, strict=True))
 
 
-def test_a_question_without_a_span_is_wrong_even_if_unanswerable(split):
+def test_no_answer_is_right_for_an_unanswerable_question_whose_context_has_no_tokens(impossible, tokenizer):
+    records = [{**impossible[1], "context": "\u200b \u200b"}, *impossible]
+    features = pack(windows([{**record, "id": str(i)} for i, record in enumerate(records)], tokenizer, 26, 6))
+    found, answers = scores(features, records, labelled_logits(features, 1.0, [-9, 4, 6, 4, 6]), 30)
+    assert [answer.text for answer in answers[0]] == [""] and answers[0][0].score == -18
+    assert (found["NoAns_total"], found["NoAns_f1"], found["exact_match"]) == (3, 100, 100)
+    assert (found["no_answer_rate"], found["no_answer_rate_at_0"], found["best_f1"]) == (60, 100, 100)
+    assert (found["exact_at_0"], found["null_threshold"]) == (60, 6)
+    assert question_scores(features, records, answers)["prediction"].to_pylist()[0] == ""
+
+
+def test_a_question_without_windows_is_wrong_even_if_unanswerable(split):
     features, records = split
     without = {**records[1], "id": "no windows", "title": "another"}
     found, answers = scores(features, [*records, without], labelled_logits(features, 1.0, [4, 6, 4, 6]), 30)

@@ -1,9 +1,18 @@
 """What the stage that reads the questions says of two splits together."""
 
+import json
 from itertools import islice
 
+import pytest
+
+from pipeline import paths
+from pipeline.errors import InputError
+from pipeline.params import Dataset
 from pipeline.questions import synthetic
-from pipeline.stages.dataset import warn_of_shared
+from pipeline.questions.records import read_records
+from pipeline.stages import dataset
+from pipeline.stages.dataset import read, warn_of_shared
+from tests.tiny import content, write_params
 
 
 def records(split, count):
@@ -26,3 +35,80 @@ def test_a_question_about_another_context_is_another(capsys):
     other = {**train[5], "context": f"{train[5]['context']} More."}
     warn_of_shared({"train": train, "validation": [other]})
     assert capsys.readouterr().err == ""
+
+
+@pytest.fixture
+def read_train(tmp_path, monkeypatch):
+    """A function that reads questions as the training file of the parameters."""
+    monkeypatch.chdir(tmp_path)
+
+    def read_train(questions, **params):
+        path = tmp_path / "data/raw/train.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(questions))
+        files = {"train_file": "data/raw/train.json", "validation_file": "data/raw/validation.json"}
+        return read(Dataset(source="files", **files, **params), "train")
+
+    return read_train
+
+
+@pytest.mark.parametrize(("size", "said"), [(24, False), (7, False), (None, False), (25, True)])
+def test_a_file_with_fewer_questions_than_asked_for_is_named(read_train, capsys, size, said):
+    assert len(read_train(records("train", 24), train_size=size).records) == min(size or 24, 24)
+    assert ("train: 24 questions" in (out := capsys.readouterr().out)) == (size != 7)
+    assert ("dataset.train_size, 25" in out) == said
+
+
+@pytest.fixture
+def faulty_files(workspace):
+    """A function that runs the stage on files of which three training questions and a validation question are wrong."""
+
+    def run(faulty):
+        paths.RAW.mkdir(parents=True, exist_ok=True)
+        for split, wrong in (("train", [1, 4, 7]), ("validation", [2])):
+            questions = records(split, 12)
+            for i in wrong:
+                (start,) = questions[i]["answers"]["answer_start"]
+                questions[i]["answers"]["answer_start"] = [start + 1]
+            if split == "train":
+                questions[7]["answers"]["text"] = ["nowhere"]
+            (paths.RAW / f"{split}.json").write_text(json.dumps(questions))
+        files = {f"{split}_file": f"data/raw/{split}.json" for split in ("train", "validation")}
+        sizes = {"train_size": None, "validation_size": None}
+        write_params(dataset={"source": "files", **files, **sizes, "faulty": faulty})
+        dataset.main()
+        lines = (paths.DATASET / "faulty.jsonl").read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+
+    return run
+
+
+def stored(split):
+    return {record["id"]: record for record in read_records(paths.DATASET / f"{split}.parquet")}
+
+
+def test_dropped_questions_are_listed_beside_the_others(faulty_files, capsys):
+    train, validation = records("train", 12), records("validation", 12)
+    rows = faulty_files("drop")
+    wrong = [("train", train[1]), ("train", train[4]), ("train", train[7]), ("validation", validation[2])]
+    assert [(row["split"], row["id"]) for row in rows] == [(split, record["id"]) for split, record in wrong]
+    assert {row["action"] for row in rows} == {"left out"} and "nowhere" in rows[2]["reason"]
+    assert len(stored("train")) == 9 and train[1]["id"] not in stored("train")
+    assert "train: 9 questions" in (out := capsys.readouterr().out) and "3 invalid, left out" in out
+    before = content(paths.DATASET)
+    faulty_files("drop")
+    assert content(paths.DATASET) == before  # the same bytes
+
+
+def test_repaired_questions_are_counted_and_the_rest_dropped(faulty_files, capsys):
+    rows = faulty_files("repair")
+    assert [row["action"] for row in rows] == ["repaired", "repaired", "left out", "repaired"]
+    expected = {record["id"]: record for i, record in enumerate(records("train", 12)) if i != 7}
+    assert stored("train") == expected
+    assert "2 invalid, repaired" in (out := capsys.readouterr().out) and "1 invalid, left out" in out
+
+
+def test_invalid_questions_stop_the_stage_by_default(faulty_files):
+    with pytest.raises(InputError, match=r"3 of 12 questions .*dataset\.faulty.* 2 of them"):
+        faulty_files("error")
+    assert not paths.DATASET.exists()

@@ -73,7 +73,7 @@ def test_their_windows_are_labelled_cls(stages):
     for split, size in SIZES.items():
         records = read_records(paths.DATASET / f"{split}.parquet")
         assert [record["is_impossible"] for record in records] == [i % 2 == 1 for i in range(size)]
-        features = read_features(paths.features(paths.STUDENTS, split))
+        features = read_features(paths.features(paths.STUDENT_NAME, split))
         impossible = np.array([records[i]["is_impossible"] for i in features.record])
         assert features.labelled.all()
         assert not features.labels[impossible].any()

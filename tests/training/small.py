@@ -4,7 +4,7 @@ import torch
 from transformers import BertConfig, BertForQuestionAnswering
 
 from pipeline.params import Train
-from pipeline.training.loop import train
+from pipeline.training.loop import Trainer
 from pipeline.training.losses import span_cross_entropy
 
 SETTINGS = Train(epochs=4, batch_size=8, learning_rate=3e-3, schedule="constant")
@@ -33,7 +33,7 @@ def loss(logits, batch):
 
 def run(features, settings=SETTINGS, seed=0, network=None, **more):
     network = network or model()
-    return network, train(network, features, 0, settings, seed, loss, **more)
+    return network, Trainer(network, features, 0, settings, seed, loss, **more).train()
 
 
 def weights(network):

@@ -1,15 +1,18 @@
+import shutil
+
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForQuestionAnswering
 
+from pipeline import imports
 from pipeline.models.heads import HEADS
 from pipeline.models.student import Student
 from pipeline.training.checkpoints import Checkpoint, run_key
 from pipeline.training.optimizer import load_optimizer_tensors, optimizer_tensors
 from tests.damage import flip_bit
-from tests.training.small import SETTINGS, run, weights
+from tests.training.small import SETTINGS, model, run, weights
 
 
 def test_a_run_key_depends_on_everything_that_defines_the_run():
@@ -20,19 +23,39 @@ def test_a_run_key_depends_on_everything_that_defines_the_run():
         return Student.from_encoder(encoder, head, seed)
 
     array = torch.arange(3).numpy()
-    key = run_key({"x": 1}, student(), array)
-    assert key == run_key({"x": 1}, student(), array.copy())
+    key = run_key("train", {"x": 1}, student(), array)
+    assert key == run_key("train", {"x": 1}, student(), array.copy())
     others = [
-        run_key({"x": 2}, student(), array),
-        run_key({"x": 1}, student(seed=1), array),
-        run_key({"x": 1}, student(), array + 1),
-        *(run_key({"x": 1}, student(head), array) for head in HEADS if head != "linear"),
+        run_key("train", {"x": 2}, student(), array),
+        run_key("train", {"x": 1}, student(seed=1), array),
+        run_key("train", {"x": 1}, student(), array + 1),
+        *(run_key("train", {"x": 1}, student(head), array) for head in HEADS if head != "linear"),
         *(
-            run_key({"x": 1}, student(**{name: value}), array)
+            run_key("train", {"x": 1}, student(**{name: value}), array)
             for name, value in (("num_attention_heads", 4), ("hidden_dropout_prob", 0.0), ("hidden_act", "relu"))
         ),
     ]
     assert len({key, *others}) == 1 + 3 + len(HEADS) - 1 + 3
+
+
+def test_a_change_of_code_outside_the_stage_resumes_and_one_inside_does_not(tmp_path, monkeypatch):
+    shutil.copytree(imports.ROOT / "pipeline", tmp_path / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(imports, "ROOT", tmp_path)
+
+    def checkpoint():
+        return Checkpoint(tmp_path / "cache", run_key("train", {}, model()))
+
+    checkpoint().write({}, {"steps": 7})
+    for unchanged in ("web/service/limits.py", "comparison/statistics.py", "log.py", "stages/evaluate.py"):
+        with open(tmp_path / "pipeline" / unchanged, "a") as file:
+            file.write("# a comment")
+        assert checkpoint().read() == ({}, {"steps": 7})
+    for changed in ("training/losses.py", "stages/train.py", "models/heads.py"):
+        before = checkpoint()
+        before.write({}, {})
+        with open(tmp_path / "pipeline" / changed, "a") as file:
+            file.write("# a comment")
+        assert before.read() and checkpoint().read() is None
 
 
 def test_tied_weights_are_saved(tmp_path):
@@ -71,7 +94,7 @@ def checkpoint(tmp_path):
 def test_a_flipped_bit_makes_a_checkpoint_unreadable(checkpoint, position, capsys):
     flip_bit(checkpoint.path, position)
     assert checkpoint.read() is None
-    assert f"{checkpoint.path} cannot be read" in capsys.readouterr().out
+    assert f"{checkpoint.path} cannot be read" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -88,7 +111,7 @@ def test_a_run_starts_again_if_tensors_of_its_checkpoint_are_missing_or_misshape
     change(tensors)
     save_file(tensors, checkpoint.path, metadata)
     again, result = run(features, SETTINGS.model_copy(update={"max_steps": 3}), checkpoint=checkpoint)
-    out = capsys.readouterr().out
-    assert "the run starts from step 0" in out and "resuming" not in out
+    printed = capsys.readouterr()
+    assert "the run starts from step 0" in printed.err and "resuming" not in printed.out
     assert torch.equal(weights(again), weights(expected)) and result.steps == 3
     assert checkpoint.read()[1]["steps"] == 3

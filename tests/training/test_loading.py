@@ -4,7 +4,7 @@ import torch
 from pipeline.models.hardware import BATCH_TOKENS_VARIABLE
 from pipeline.training import loop as training
 from pipeline.training.loading import StepLoader
-from pipeline.training.loop import train
+from pipeline.training.loop import Trainer
 from tests.training.small import SETTINGS, loss, losses, run, without_dropout
 
 
@@ -26,7 +26,7 @@ def test_a_cpu_splits_a_step_by_tokens(features, monkeypatch):
         seen.append(len(batch.indices))
         return loss(logits, batch)
 
-    result = train(without_dropout(), features, 0, SETTINGS, 0, recorded)
+    result = Trainer(without_dropout(), features, 0, SETTINGS, 0, recorded).train()
     assert seen == [3, 3, 2] * result.steps
     assert losses(result) == pytest.approx(losses(whole), rel=1e-4)
 

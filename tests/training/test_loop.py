@@ -13,7 +13,7 @@ from pipeline.models.hardware import BATCH_TOKENS_VARIABLE, run_environment
 from pipeline.models.inference import predict
 from pipeline.training import loop as training
 from pipeline.training.checkpoints import Checkpoint
-from pipeline.training.loop import train
+from pipeline.training.loop import Trainer
 from pipeline.training.pruning import Pruning
 from tests.training.small import SETTINGS, losses, model, run, weights, without_dropout
 
@@ -156,7 +156,7 @@ def test_out_of_memory_names_the_setting_to_lower(features):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(InputError, match=r"out of memory on cpu at step 1; set train\.micro_batch_size"):
-        train(model(), features, 0, SETTINGS, 0, exhausted)
+        Trainer(model(), features, 0, SETTINGS, 0, exhausted).train()
 
 
 def test_out_of_memory_in_evaluation_names_the_variable_to_lower(features):
@@ -249,7 +249,7 @@ def test_lost_processes_raise_and_a_checkpoint_is_saved(features, tmp_path, monk
     expected = r"lost each other at step 1 \(.*Connection closed by peer\); saved a checkpoint of step 0"
     try:
         with pytest.raises(InputError, match=expected):
-            train(model(), features, 0, SETTINGS, 0, lost, checkpoint=Checkpoint(tmp_path, "run"))
+            Trainer(model(), features, 0, SETTINGS, 0, lost, checkpoint=Checkpoint(tmp_path, "run")).train()
     finally:
         signal.signal(signal.SIGTERM, before)
     assert Checkpoint(tmp_path, "run").read()[1]["steps"] == 0
@@ -258,4 +258,4 @@ def test_lost_processes_raise_and_a_checkpoint_is_saved(features, tmp_path, monk
         raise RuntimeError("shapes do not match")
 
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        train(model(), features, 0, SETTINGS, 0, broken)
+        Trainer(model(), features, 0, SETTINGS, 0, broken).train()

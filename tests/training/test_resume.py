@@ -135,8 +135,8 @@ def test_a_second_run_of_the_same_training_waits_for_the_first_and_resumes(with_
         assert checkpoint.read()[1]["steps"] > 0
         raise Resumed
 
-    monkeypatch.setattr(locks, "print", said, raising=False)
-    monkeypatch.setattr(train, "train", train_after)
+    monkeypatch.setattr(locks.log, "info", lambda line, *values: said(line % values))
+    monkeypatch.setattr(train, "Trainer", train_after)
     with pytest.raises(Resumed):
         train.main()
 
@@ -147,16 +147,17 @@ def test_a_damaged_checkpoint_is_ignored(with_logits, start, capsys):
     (path,) = checkpoints()
     path.write_bytes(path.read_bytes()[:-100])
     train.main()
-    out = capsys.readouterr().out
-    assert f"{path} cannot be read" in out and "resuming" not in out
+    printed = capsys.readouterr()
+    assert f"{path} cannot be read" in printed.err and "resuming" not in printed.out
 
 
 def test_different_references_make_a_different_run(with_logits):
     params, records = load(paths.PARAMS), {"validation": read_records(paths.DATASET / "validation.parquet")}
     student = Student.from_encoder(encoders.load_qa_model(paths.BACKBONE, trained_output=False).base_model, "linear", 0)
-    before = train.key(params, student, {}, records, None)
+    data = train.Data(None, {}, records, None)
+    before = train.key(params, student, data)
     records["validation"][3]["answers"]["text"].append("another")
-    assert train.key(params, student, {}, records, None) != before
+    assert train.key(params, student, data) != before
 
 
 def test_the_checkpoint_of_a_finished_run_remains_until_the_model_is_saved(with_logits, monkeypatch, capsys):

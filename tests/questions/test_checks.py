@@ -1,0 +1,205 @@
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.questions import squad
+from pipeline.questions.checks import checked
+from tests.questions.farm import BEES, CONTEXT, COWS, HENS, flat, numbered
+
+
+def read_and_check(path):
+    return checked(squad.read_json(path), path.name).records
+
+
+def one_problem(path):
+    with pytest.raises(InputError) as raised:
+        read_and_check(path)
+    head, problem = str(raised.value).split("\n")
+    assert head.startswith("1 of 1 questions are invalid; `dataset.faulty: drop`")
+    return problem
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"id": None}, "question number 0 (no id): id is missing"),
+        ({"id": 7.5}, "id is missing or not a string"),
+        ({"id": True}, "id is missing or not a string"),
+        ({"id": ""}, "question number 0 (no id): id is empty"),
+        ({"question": None}, "question q1: question is missing"),
+        ({"question": ["why"]}, "question is missing or not a string"),
+        ({"question": " \n"}, "question is empty"),
+        ({"answers": "bees"}, "answers are missing, or not a list"),
+        ({"answers": ["bees", 5]}, "answers are missing, or not a list"),
+        ({"answers": ["bees", "cows"]}, "the context does not contain the answer 'cows'"),
+        ({"answers": [{"answer_start": 10}]}, "text is missing"),
+        ({"answers": [{"text": " ", "answer_start": 3}]}, "text is missing, empty or invisible"),
+        ({"answers": [{"text": "\u200f\u00ad", "answer_start": 3}]}, "text is missing, empty or invisible"),
+        ({"answers": [""]}, "text is missing, empty or invisible"),
+        ({"answers": [{"text": ["bees"], "answer_start": 10}]}, "text is missing"),
+        ({"answers": [{"text": "bees"}]}, "answer_start of 'bees' is missing"),
+        ({"answers": [{"text": "bees", "answer_start": "10"}]}, "not an integer"),
+        ({"answers": [{"text": "bees", "answer_start": 10.0}]}, "not an integer"),
+        ({"answers": [{"text": "nn", "answer_start": True}]}, "not an integer"),
+        (
+            {"answers": [{"text": "bees", "answer_start": 9}]},
+            "answer_start 9 points to ' bee', but the answer is 'bees'",
+        ),
+        ({"answers": [{"text": "Bees", "answer_start": 10}]}, "points to 'bees', but the answer is 'Bees'"),
+        ({"answers": [{"text": "bees", "answer_start": 99}]}, "answer_start 99 points to ''"),
+        ({"answers": [{"text": "s.", "answer_start": -2}]}, "answer_start -2 points to ''"),
+        ({"answers": [*BEES["answers"], {"text": "hens", "answer_start": 0}]}, "points to 'Ann '"),
+        ({"answers": {"text": ["bees"], "answer_start": []}}, "q1: answers"),
+        ({"answers": {"text": ["bees"], "answer_start": [10, 11]}}, "q1: answers"),
+        ({"answers": {"text": "bees", "answer_start": 10}}, "q1: answers"),
+        ({"answers": {"text": "bees", "answer_start": [10, 10, 10, 10]}}, "q1: answers"),
+        (
+            {"question": "half a pair \ud800 of two"},
+            r"q1: question has an unpaired surrogate, which UTF-8 cannot encode: 'half a pair \ud800'",
+        ),
+        ({"id": "\udc80"}, r"id has an unpaired surrogate, which UTF-8 cannot encode: '\udc80'"),
+    ],
+)
+def test_an_invalid_question_raises_with_its_problem(write, change, expected):
+    problem = one_problem(write({**BEES, **change}))
+    assert problem.startswith("  questions.json: question ")
+    assert expected in problem
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ({"context": None}, "q1: context is missing or not a string"),
+        ({"context": 5}, "q1: context is missing or not a string"),
+        ({"context": "  "}, "q1: context is empty"),
+        (
+            {"context": CONTEXT + "\ud800"},
+            r"context has an unpaired surrogate, which UTF-8 cannot encode: ' Zo\xeb keeps two hens.\ud800'",
+        ),
+    ],
+)
+def test_an_invalid_paragraph_or_article_raises_with_its_question(write, place, expected):
+    assert expected in one_problem(write(BEES, **place))
+
+
+@pytest.mark.parametrize(
+    ("context", "text", "expected"),
+    [
+        ("two\xa0hens", "two hens", r"points to 'two\xa0hens', but the answer is 'two hens'; character 3 is U+00A0 "
+         "NO-BREAK SPACE in the context and U+0020 SPACE in the answer"),
+        ("cafe\u0301", "caf\xe9", "character 3 is U+0065 LATIN SMALL LETTER E in the context and U+00E9 LATIN SMALL "
+         "LETTER E WITH ACUTE in the answer"),
+        ("\u0430bc", "abc", "character 0 is U+0430 CYRILLIC SMALL LETTER A in the context and U+0061 LATIN"),
+        ("\u200babc", "abc", r"points to '\u200bab', but the answer is 'abc'; character 0 is U+200B ZERO WIDTH SPACE"),
+        ("two\nhens", "two hens", r"points to 'two\nhens', but the answer is 'two hens'"),
+    ],
+)  # fmt: skip
+def test_strings_that_look_the_same_are_told_apart(write, context, text, expected):
+    answers = [{"text": text, "answer_start": 0}]
+    assert expected in one_problem(write({**BEES, "answers": answers}, context=context))
+
+
+def test_a_duplicate_id_raises(write):
+    with pytest.raises(InputError, match=r"1 of 2 questions .*\n  questions\.json: question q1: duplicate id"):
+        read_and_check(write(BEES, {**HENS, "id": "q1"}))
+
+
+def test_all_invalid_questions_are_listed_in_order(write):
+    bad = [{**question, "question": ""} for question in numbered(3)]
+    with pytest.raises(InputError) as raised:
+        read_and_check(write(bad[2], {**BEES, "id": "good"}, bad[0], bad[1]))
+    lines = str(raised.value).split("\n")
+    assert lines[0].startswith("3 of 4 questions are invalid")
+    assert [line.split()[2] for line in lines[1:]] == ["q2:", "q0:", "q1:"]
+
+
+@pytest.mark.parametrize(("count", "head"), [(20, "20 of 20 questions"), (21, "21 of 21 questions")])
+def test_at_most_twenty_invalid_questions_are_listed(write, count, head):
+    with pytest.raises(InputError) as raised:
+        read_and_check(write(*numbered(count), context="other"))
+    lines = str(raised.value).split("\n")
+    assert lines[0].startswith(head) and ("first 20" in lines[0]) == (count > 20)
+    assert len(lines) == 21
+
+
+@pytest.mark.parametrize(("size", "count"), [(None, 3), (2, 2), (3, 3), (5, 3)])
+def test_the_first_records_are_selected(write, size, count):
+    records = squad.read_json(write(*numbered(3)))
+    assert checked(records, "file", size).records == records[:count]
+
+
+def test_records_beyond_the_size_are_not_checked(write):
+    records = squad.read_json(write(BEES, {**HENS, "question": ""}))
+    assert len(checked(records, "file", 1).records) == 1
+
+
+WRONG_START = {**HENS, "answers": [{"text": "two hens", "answer_start": 25}]}
+NOWHERE = {**BEES, "id": "q4", "answers": [{"text": "cows", "answer_start": 3}]}
+
+
+def test_the_error_names_the_option_and_what_it_would_do(write):
+    with pytest.raises(InputError, match=r"2 of 3 questions .*`dataset\.faulty: drop` .*`repair` .* 1 of them:\n"):
+        read_and_check(write(BEES, WRONG_START, NOWHERE))
+
+
+def test_dropped_questions_are_left_out_and_returned_with_their_reason(write):
+    found = checked(
+        squad.read_json(write(BEES, WRONG_START, NOWHERE, BEES, {**COWS, "id": None})), "file", None, "drop"
+    )
+    assert [record["id"] for record in found.records] == ["q1"]
+    assert [(fault.id, fault.action) for fault in found.faults] == [
+        (name, "left out") for name in ("q2", "q4", "q1", "number 4 (no id)")
+    ]
+    assert [word in fault.reason for word, fault in zip(("25", "cows", "dupl", "id is"), found.faults, strict=True)]
+
+
+def test_repaired_answers_get_the_nearest_place_and_its_text(write):
+    context = "two hens, two\xa0hens and a cafe\u0301"
+    answers = [
+        {"text": "two hens", "answer_start": 9},
+        {"text": "two hens", "answer_start": 0},
+        {"text": "caf\xe9", "answer_start": None},
+    ]
+    questions = [{**HENS, "answers": answers}, {**BEES, "answers": []}, NOWHERE]
+    found = checked(squad.read_json(write(*questions, context=context)), "file", None, "repair")
+    assert [record["id"] for record in found.records] == ["q2", "q1"]
+    assert found.records[0]["answers"] == {
+        "text": ["two\xa0hens", "two hens", "cafe\u0301"],
+        "answer_start": [10, 0, 25],
+    }
+    assert [(fault.id, fault.action) for fault in found.faults] == [("q2", "repaired"), ("q4", "left out")]
+    assert "answer_start 9 points to" in found.faults[0].reason
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"question": ""},
+        {"answers": {"text": "bees", "answer_start": [10, 10, 10, 10]}},
+        {"answers": [*BEES["answers"], {"text": "cows", "answer_start": 0}]},
+        {"answers": [{"text": "", "answer_start": 0}]},
+        {"answers": ["cows"]},
+    ],
+)
+def test_what_cannot_be_repaired_is_left_out(write, change):
+    found = checked(squad.read_json(write({**BEES, **change}, HENS)), "file", None, "repair")
+    assert [record["id"] for record in found.records] == ["q2"]
+    assert [fault.action for fault in found.faults] == ["left out"]
+
+
+@pytest.mark.parametrize("faulty", ["drop", "repair"])
+def test_the_size_counts_the_questions_that_are_kept(write, faulty):
+    found = checked(squad.read_json(write(NOWHERE, BEES, HENS)), "file", 1, faulty)
+    assert [record["id"] for record in found.records] == ["q1"] and len(found.faults) == 1
+
+
+@pytest.mark.parametrize("faulty", ["drop", "repair"])
+def test_no_valid_question_is_an_error_that_lists_them(write, faulty):
+    with pytest.raises(InputError, match=r"1 of 1 questions (.|\n)*question q4: answer_start 3"):
+        checked(squad.read_json(write(NOWHERE)), "file", None, faulty)
+
+
+def test_answers_without_a_start_get_the_first_place_and_are_counted_if_there_are_more():
+    records = squad.records([flat(HENS, answers=["hens"]), flat(BEES, answers={"text": ["keeps"]})], "file")
+    found = checked(records, "file")
+    assert [record["answers"]["answer_start"] for record in found.records] == [[30], [4]]
+    assert (found.faults, found.ambiguous) == ([], 1)
