@@ -86,7 +86,7 @@ def question_lengths(records: list[dict[str, Any]], tokenizer: PreTrainedTokeniz
     lengths: list[int] = []
     for begin in range(0, len(records), RECORDS_PER_BATCH):
         batch = records[begin : begin + RECORDS_PER_BATCH]
-        lengths += map(len, _encode([record["question"].strip() for record in batch], tokenizer))
+        lengths += map(len, encode([record["question"].strip() for record in batch], tokenizer))
     return np.array(lengths)
 
 
