@@ -34,9 +34,9 @@ def verified(path: Path, stage: str) -> Path:
     if not path.exists():
         raise InputError(f"{path} is missing; {rebuild(path, stage)}")
     folder = path if path.is_dir() else path.parent
-    fault = _fault(folder, None if path.is_dir() else path.name)
-    if fault:
-        raise InputError(f"{fault}; {rebuild(folder, stage)}")
+    found = fault(folder, None if path.is_dir() else path.name)
+    if found:
+        raise InputError(f"{found}; {rebuild(folder, stage)}")
     return path
 
 
@@ -50,7 +50,7 @@ def matches(content: bytes, name: str, sums: bytes) -> bool:
     return hashlib.sha256(content).hexdigest() == _parse(sums).get(name)
 
 
-def _fault(folder: Path, name: str | None) -> str | None:
+def fault(folder: Path, name: str | None = None) -> str | None:
     """What is wrong with a file of a folder, or with the first of all its sealed files; None if nothing is."""
     if not (folder / SUMS).is_file():
         return f"{folder / SUMS} is missing"

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -91,13 +91,30 @@ class Answerer:
         Raises:
             InputError: a question is too long for the student's windows.
         """
+        steps = self.steps(questions, n_best, MOST_WINDOWS, progress, tokenized)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return end.value
+
+    def steps(
+        self,
+        questions: Sequence[tuple[str, str]],
+        n_best: int,
+        size: int,
+        progress: Callable[[int], Any] = lambda characters: None,
+        tokenized: Callable[[int], Any] = lambda characters: None,
+    ) -> Generator[None, None, list[list[Reply]]]:
+        """Like `answers`, in steps of at most `size` windows: yields between them, and returns the answers."""
         contexts = [context for _, context in questions]
         pools = [_Pool() for _ in questions]
         bounds = np.cumsum([0, *map(len, contexts)])
         settings, read = self.settings, 0
-        for group in _groups(
-            long_windows(questions, self.tokenizer, settings.max_length, settings.stride, tokenized), MOST_WINDOWS
-        ):
+        windows = long_windows(questions, self.tokenizer, settings.max_length, settings.stride, tokenized)
+        for number, group in enumerate(iter(lambda: list(islice(windows, size)), [])):
+            if number:
+                yield
             past = int(bounds[group[-1].record]) + _end(group[-1])
             self._read(group, contexts, pools, _shared(progress, past - read, len(group)))
             read = past
@@ -143,11 +160,6 @@ class _Pool:
         """The best spans, best first, and no answer; none if the context has no words."""
         spans = list(self.spans.values())
         return [*spans, Answer("", 0, 0, self.null)] if spans and with_no_answer else spans
-
-
-def _groups(windows: Iterator[Window], size: int) -> Iterator[list[Window]]:
-    while group := list(islice(windows, size)):
-        yield group
 
 
 def _end(window: Window) -> int:

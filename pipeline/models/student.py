@@ -6,6 +6,8 @@ Importing this module registers it with transformers' `AutoConfig` and `AutoMode
 """
 
 import copy
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -205,19 +207,37 @@ def answering(config: Any, folder: Path) -> Answering:
     """How the student in a folder answers, from its config.
 
     Raises:
-        InputError: the config lacks a value, or has one that is no number.
+        InputError: the config lacks a value, or has one that cannot be.
     """
-    values, where = config.answering, folder / pretrained.CONFIG
+    values, where = getattr(config, "answering", None), folder / pretrained.CONFIG
     if not isinstance(values, dict):
         raise InputError(f"{where}: `answering` is {values!r}, and must be an object; train the student again")
     names = [field.name for field in fields(Answering)]
     if missing := [name for name in names if name not in values]:
         raise InputError(f"{where}: `answering` has no {', '.join(missing)}; train the student again")
-    for name in names:
-        kinds = {"null_threshold": (int, float, type(None)), "confidence_temperature": (int, float)}.get(name, (int,))
-        if type(values[name]) not in kinds:
-            raise InputError(f"{where}: {name} of `answering` is {values[name]!r}, no number; train the student again")
-    return Answering(**{name: values[name] for name in names})
+    found = Answering(**{name: values[name] for name in names})
+    for name, (kind, valid, rule) in _rules(found).items():
+        value = values[name]
+        if isinstance(value, bool) or not isinstance(value, kind) or not valid(value):
+            raise InputError(
+                f"{where}: {name} of `answering` is {value!r}, and must be {rule}; train the student again"
+            )
+    return found
+
+
+def _rules(settings: Answering) -> dict[str, tuple[Any, Callable[[Any], bool], str]]:
+    """The type of each value, a test, and what the test means. A test can use the values before its own."""
+    return {
+        "max_length": (int, lambda value: value > 0, "a positive whole number"),
+        "stride": (int, lambda value: 0 <= value < settings.max_length, "a whole number from 0 to max_length - 1"),
+        "max_answer_length": (int, lambda value: value > 0, "a positive whole number"),
+        "null_threshold": (
+            int | float | None,
+            lambda value: value is None or math.isfinite(value),
+            "a number, or null if every question has an answer",
+        ),
+        "confidence_temperature": (int | float, lambda value: 0 < value < math.inf, "a positive number"),
+    }
 
 
 def output_layer(model: PreTrainedModel) -> nn.Linear | None:

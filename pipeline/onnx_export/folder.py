@@ -10,21 +10,24 @@ import onnx_ir
 from transformers import PreTrainedTokenizerFast
 
 from pipeline import pretrained
+from pipeline.checksums import SUMS, fault, seal, sealed
 from pipeline.errors import InputError
 from pipeline.files import replacing
 from pipeline.models.architectures import max_length
 from pipeline.models.encoders import qa_class
 from pipeline.models.inference import predict
-from pipeline.models.student import Student
+from pipeline.models.student import Answering, Student, answering
 from pipeline.onnx_export.exporting import export, export_int8
 from pipeline.onnx_export.session import OnnxStudent
-from pipeline.questions import synthetic
+from pipeline.questions import synthetic, tokenization
 from pipeline.questions.features import Features
+from pipeline.questions.squad import NO_ANSWERS
 from pipeline.questions.windows import pack, windows
 
 FLOAT32, INT8 = Path("onnx/model.onnx"), Path("onnx/model_quantized.onnx")
-FILES = {str(FLOAT32), str(INT8), pretrained.CONFIG, "tokenizer.json", "tokenizer_config.json"}
+FILES = {str(FLOAT32), str(INT8), pretrained.CONFIG, "tokenizer.json", "tokenizer_config.json", SUMS}
 TOLERANCE = 1e-4
+LONGEST_TRIED = 2048  # tokens
 LONGEST = 384  # of the windows that are compared, in tokens
 
 
@@ -48,7 +51,7 @@ def write_export(
 
     Args:
         out: gets `FLOAT32`, `INT8` if asked for, config.json, which is the encoder's with the keys `head` and
-            `answering` of the student's, and the tokenizer without truncation and padding.
+            `answering` of the student's, the tokenizer without truncation and padding, and checksums.
         reduce_range: None to write no int8; else as in `exporting.export_int8`.
 
     Returns:
@@ -68,7 +71,9 @@ def write_export(
         exported_config(student).save_pretrained(folder)
         tokenizer.backend_tokenizer.no_truncation()
         tokenizer.backend_tokenizer.no_padding()
+        tokenizer.model_max_length = answering(student.config, out).max_length  # where transformers.js truncates
         tokenizer.save_pretrained(folder)
+        seal(folder)
         found = {
             file: parity(student, load(folder, file), tokenizer) for file in (FLOAT32, INT8) if (folder / file).exists()
         }
@@ -81,12 +86,45 @@ def write_export(
 
 
 def load(folder: Path, file: Path = FLOAT32) -> OnnxStudent:
-    """The exported student in a folder.
+    """The exported student in a folder, after it has read a window on trial.
 
     Raises:
-        InputError: there is none, or it is damaged.
+        InputError: there is none, a file is missing or does not match its checksum, or the student cannot answer with
+            its settings and its tokenizer.
     """
-    return OnnxStudent(folder / file, pretrained.load_config(folder))
+    pretrained.check_file(folder / file)
+    found = fault(folder)
+    if found is None and str(file) not in sealed(folder):
+        found = f"{folder / SUMS} has no checksum of {file}"
+    if found:
+        raise InputError(f"{found}; `span-distill export` writes the folder again")
+    student = OnnxStudent(folder / file, pretrained.load_config(folder))
+    _try(student, answering(student.config, folder), tokenization.load(folder), folder / file)
+    return student
+
+
+def _try(student: OnnxStudent, settings: Answering, tokenizer: PreTrainedTokenizerFast, where: Path) -> None:
+    """Raise an InputError if the student cannot read the longest window of its settings, or its tokenizer's last token.
+
+    Windows longer than `LONGEST_TRIED` are not tried in full.
+    """
+    special = tokenizer.num_special_tokens_to_add(pair=True)
+    if settings.max_length - special - settings.stride < 2:
+        raise InputError(
+            f"{where.parents[1] / pretrained.CONFIG}: with max_length {settings.max_length} and stride "
+            f"{settings.stride}, windows have no room for a question; train the student again"
+        )
+    length = min(settings.max_length, LONGEST_TRIED)
+    record = {"id": "", "question": "a", "context": "a " * length, "answers": NO_ANSWERS}
+    window = next(windows([record], tokenizer, length, 0))
+    window.input_ids[1:-1] = len(tokenizer) - 1
+    try:
+        logits = predict(student, pack([window]), tokenizer.pad_token_id)
+    except Exception as error:  # onnxruntime raises many types of exceptions
+        reason = pretrained.one_line(error)
+        raise InputError(f"{where} cannot read a window of {length} tokens with its tokenizer: {reason}") from None
+    if not np.isfinite(logits).all():
+        raise InputError(f"{where} has weights that are not finite")
 
 
 def exported_config(student: Student) -> Any:

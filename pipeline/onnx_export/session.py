@@ -12,6 +12,7 @@ from transformers.modeling_outputs import QuestionAnsweringModelOutput
 from pipeline.errors import InputError
 from pipeline.pretrained import check_file, one_line
 
+REQUIRED, OPTIONAL = {"input_ids", "attention_mask"}, {"token_type_ids"}
 OUTPUTS = ["start_logits", "end_logits"]
 ERRORS_ONLY = 3
 SLOWER = ["SkipLayerNormFusion"]  # than the operators that it replaces, in onnxruntime 1.32
@@ -30,7 +31,7 @@ class OnnxStudent(nn.Module):
         """Read a file that `exporting` made.
 
         Raises:
-            InputError: the file is missing or damaged.
+            InputError: the file is missing, damaged, or not a question-answering model, or its weights are elsewhere.
         """
         super().__init__()
         check_file(path)
@@ -39,7 +40,13 @@ class OnnxStudent(nn.Module):
         self.nothing = nn.Parameter(torch.empty(0), requires_grad=False)  # says on which device the student is
         self._sessions: dict[int, onnxruntime.InferenceSession] = {}
         self._lock = threading.Lock()
-        self.session()
+        session = self.session()
+        inputs, outputs = ({value.name for value in values} for values in (session.get_inputs(), session.get_outputs()))
+        if not REQUIRED <= inputs <= REQUIRED | OPTIONAL or not set(OUTPUTS) <= outputs:
+            raise InputError(
+                f"{path} is not a question-answering model: its inputs are {', '.join(sorted(inputs))}, its outputs "
+                f"{', '.join(sorted(outputs))}"
+            )
 
     def session(self) -> onnxruntime.InferenceSession:
         """The session for the calling thread."""
@@ -64,8 +71,8 @@ def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = threads
     options.log_severity_level = ERRORS_ONLY
     try:
-        return onnxruntime.InferenceSession(
-            path, options, providers=["CPUExecutionProvider"], disabled_optimizers=SLOWER
+        return onnxruntime.InferenceSession(  # of bytes: with a path, it would read weights from other files
+            path.read_bytes(), options, providers=["CPUExecutionProvider"], disabled_optimizers=SLOWER
         )
     except Exception as error:  # onnxruntime raises many types of exceptions
         raise InputError(f"{path} is damaged: {one_line(error)}") from None

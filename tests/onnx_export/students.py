@@ -8,7 +8,13 @@ from pipeline.models.student import Student
 from pipeline.questions import synthetic, tokenization
 
 LONGEST, VOCABULARY = 64, 300
-ANSWERING = {"max_length": 48, "stride": 12, "max_answer_length": 30, "null_threshold": None}
+ANSWERING = {
+    "max_length": 48,
+    "stride": 12,
+    "max_answer_length": 30,
+    "null_threshold": None,
+    "confidence_temperature": 1.5,
+}
 SIZES = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "num_hidden_layers": 1}
 CONFIGS = {
     "embeddings": BertConfig(  # for tests of heads: each layer takes seconds to export

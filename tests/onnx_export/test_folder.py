@@ -3,16 +3,19 @@
 import contextlib
 import io
 import json
+import os
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from tokenizers import Tokenizer
 
 from pipeline import paths, pretrained
 from pipeline.answering import cost
-from pipeline.checksums import seal
+from pipeline.checksums import SUMS, seal
 from pipeline.commands import export
 from pipeline.errors import InputError
 from pipeline.models.inference import predict
@@ -27,7 +30,10 @@ from tests.commands.command_line import options
 from tests.onnx_export import students
 from tests.tiny import content
 
-FILES = {"config.json", "tokenizer.json", "tokenizer_config.json", "onnx/model.onnx", "onnx/model_quantized.onnx"}
+FILES = {
+    *("config.json", "tokenizer.json", "tokenizer_config.json", "SHA256SUMS"),
+    *("onnx/model.onnx", "onnx/model_quantized.onnx"),
+}
 
 
 def run(*arguments):
@@ -80,6 +86,8 @@ def test_an_export_has_the_files_that_transformers_js_reads(written):
     assert config["head"] == "lstm64x2" and config["answering"] == students.ANSWERING
     backend = Tokenizer.from_file(str(written.out / "tokenizer.json"))
     assert backend.truncation is None and backend.padding is None
+    settings = json.loads((written.out / "tokenizer_config.json").read_text())
+    assert settings["model_max_length"] == students.ANSWERING["max_length"]
     assert tokenization.fingerprint(tokenization.load(written.out)) == tokenization.fingerprint(students.tokenizer())
 
 
@@ -207,11 +215,123 @@ def test_a_folder_without_a_student_is_an_error(tmp_path):
         run(tmp_path)
 
 
-def test_a_damaged_onnx_file_is_an_error(tmp_path):
-    students.CONFIGS["bert"].save_pretrained(tmp_path)
-    (tmp_path / "onnx").mkdir()
-    (tmp_path / folder.FLOAT32).write_bytes(b"no onnx")
-    with pytest.raises(InputError, match=r"model.onnx is damaged"):
-        folder.load(tmp_path)
+def changed(**values):
+    """A change of some values of `answering`."""
+
+    def change(out):
+        config = json.loads((out / "config.json").read_text())
+        config["answering"] = {**config["answering"], **values} if values else [1]
+        (out / "config.json").write_text(json.dumps(config))
+
+    return change
+
+
+def edited(edit):
+    """A change of the ONNX model by a function."""
+
+    def change(out):
+        model = onnx.load(out / folder.FLOAT32)
+        edit(model)
+        onnx.save(model, out / folder.FLOAT32)
+
+    return change
+
+
+def rename(values, name):
+    values[0].name = name
+
+
+def weights(model, name):
+    return next(tensor for tensor in model.graph.initializer if name in tensor.name)
+
+
+def with_nan(model):
+    tensor = weights(model, "head.output.bias")
+    values = np.full_like(onnx.numpy_helper.to_array(tensor), np.nan)
+    tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+
+
+def shorter(name):
+    """Fewer rows of a table of embeddings."""
+
+    def edit(model):
+        tensor = weights(model, name)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor)[:30].copy(), tensor.name))
+
+    return edit
+
+
+def elsewhere(out):
+    """The weights in another file, as ONNX can have them."""
+    model = onnx.load(out / folder.FLOAT32)
+    onnx.save(model, out / folder.FLOAT32, save_as_external_data=True, location="weights", size_threshold=0)
+
+
+def another_tokenizer(out):
+    tokenization.train((f"word{i}" for i in range(500)), 1000).save_pretrained(out)
+
+
+MODEL = {
+    "empty": lambda out: (out / folder.FLOAT32).write_bytes(b""),
+    "text": lambda out: (out / folder.FLOAT32).write_text("an ONNX model"),
+    "truncated": lambda out: os.truncate(out / folder.FLOAT32, 20_000),
+    "weights elsewhere": elsewhere,
+    "another input": edited(lambda model: model.graph.input.append(onnx.helper.make_tensor_value_info("x", 1, [1]))),
+    "one output": edited(lambda model: model.graph.output.pop()),
+    "not finite": edited(with_nan),
+    "few positions": edited(shorter("position_embeddings")),
+    "a small vocabulary": edited(shorter("word_embeddings")),
+    "another tokenizer": another_tokenizer,
+    "a pointer": lambda out: (out / folder.FLOAT32).write_bytes(pretrained.LFS_POINTER),
+}
+SETTINGS = [
+    *({"max_length": value} for value in (0, -1, 48.0, "48", None, True, 65, 10**9)),
+    *({"stride": value} for value in (-1, 48, 44, 1.5)),
+    *({"max_answer_length": value} for value in (0, "30")),
+    *({"null_threshold": value} for value in ("0", float("nan"), float("inf"))),
+    *({"confidence_temperature": value} for value in (0, -1, None, float("nan"), float("inf"), "1")),
+    {},
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "change", [*MODEL.values(), *(changed(**values) for values in SETTINGS)], ids=[*MODEL, *map(str, SETTINGS)]
+)
+def test_an_export_that_cannot_answer_is_refused_in_one_line(written, tmp_path, change):
+    """Although it has the right checksums."""
+    out = shutil.copytree(written.out, tmp_path / "out")
+    change(out)
+    seal(out)
+    with pytest.raises(InputError, match=r"model\.onnx|config\.json|tokenizer") as error:
+        folder.load(out)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(FILES - {SUMS}))
+def test_a_damaged_file_is_an_error(written, tmp_path, name):
+    out = shutil.copytree(written.out, tmp_path / "out")
+    content = bytearray((out / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (out / name).write_bytes(content)
+    with pytest.raises(InputError, match=rf"{name} is damaged.*span-distill export"):
+        folder.load(out)
+
+
+@pytest.mark.slow
+def test_a_missing_file_or_checksum_is_an_error(written, tmp_path):
+    out = shutil.copytree(written.out, tmp_path / "out")
+    (out / folder.INT8).unlink()
     with pytest.raises(InputError, match=r"model_quantized.onnx is missing"):
-        folder.load(tmp_path, folder.INT8)
+        folder.load(out)
+    seal(out)
+    folder.load(out)
+    with pytest.raises(InputError, match=r"model_quantized.onnx is missing"):
+        folder.load(out, folder.INT8)
+    shutil.copy(out / folder.FLOAT32, out / folder.INT8)
+    with pytest.raises(InputError, match=r"SHA256SUMS .*model_quantized.onnx"):
+        folder.load(out, folder.INT8)
+    (out / SUMS).unlink()
+    with pytest.raises(InputError, match=r"SHA256SUMS is missing"):
+        folder.load(out)

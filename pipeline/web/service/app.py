@@ -1,6 +1,7 @@
 """The HTTP service: `POST /answer`, `/health`, and a page."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -16,13 +17,14 @@ from pipeline.errors import InputError
 from pipeline.web.service.batcher import Batcher
 from pipeline.web.service.guard import ClientGone, Guard, Refused
 from pipeline.web.service.limits import Limits
-from pipeline.web.service.schema import About, Answer, Answered, Ask, Error, Health
+from pipeline.web.service.schema import About, Answer, Answered, Ask, Error, Health, Progress
 from pipeline.web.service.served import Pair, Served, TooLong
 
+COUNTING_THREADS = 4  # a request with a long text does not keep all others waiting
 STATUSES = {
     400: "the body cannot be read",
     403: "the request comes from another site",
-    404: "no such student",
+    404: "no such student or request",
     408: "the body was not complete in time",
     413: "the request is over a limit",
     422: "the request is not as documented",
@@ -49,7 +51,7 @@ def build(students: list[Served], limits: Limits, host: str = "127.0.0.1") -> Fa
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with ThreadPoolExecutor(1, "windows") as app.state.counting:
+        with ThreadPoolExecutor(COUNTING_THREADS, "windows") as app.state.counting:
             running = asyncio.create_task(batcher.run())
             yield
             running.cancel()
@@ -72,7 +74,10 @@ def build(students: list[Served], limits: Limits, host: str = "127.0.0.1") -> Fa
         """The names of the students and the limits."""
         return Health(
             status="ok",
-            students=[About(name=student.name, teacher=student.is_teacher) for student in students],
+            students=[
+                About(name=one.name, teacher=one.is_teacher, question_characters=one.question_characters)
+                for one in students
+            ],
             in_progress=len(batcher.jobs),
             limits=asdict(limits),
         )
@@ -85,9 +90,12 @@ def build(students: list[Served], limits: Limits, host: str = "127.0.0.1") -> Fa
         pairs = [(one.question, ask.contexts[one.context]) for one in ask.questions]
 
         async def replies() -> tuple[list[list[Any]], float]:
-            loop = asyncio.get_running_loop()
-            windows = await loop.run_in_executor(app.state.counting, _count, student, pairs, limits)
-            return await batcher.answer(student.name, pairs, windows, ask.n_best)
+            loop, stop = asyncio.get_running_loop(), threading.Event()
+            try:
+                windows = await loop.run_in_executor(app.state.counting, _count, student, pairs, limits, stop)
+                return await batcher.answer(student.name, pairs, windows, ask.n_best, ask.request)
+            finally:
+                stop.set()
 
         found, seconds = await _while_connected(request, replies(), limits.timeout)
         return Answered(
@@ -95,6 +103,14 @@ def build(students: list[Served], limits: Limits, host: str = "127.0.0.1") -> Fa
             milliseconds=1000 * seconds,
             answers=[[Answer(**vars(reply)) for reply in best] for best in found],
         )
+
+    @app.get("/progress/{request:path}")
+    async def progress(request: str) -> Progress:
+        """How far the answer to a request is. 404 before it is computed, and after it was sent."""
+        found = batcher.progress(request)
+        if found is None:
+            raise Refused(404, "no such request is computed or waiting")
+        return Progress(read=found[0], characters=found[1])
 
     return app
 
@@ -109,9 +125,10 @@ def check(ask: Ask, limits: Limits) -> None:
         raise Refused(
             413, f"the request has {len(ask.questions):,} questions; at most {limits.questions:,} are allowed"
         )
-    characters = sum(map(len, ask.contexts))
+    characters = sum(map(len, [*ask.contexts, *(one.question for one in ask.questions)]))
     if characters > limits.characters:
-        raise Refused(413, f"the contexts have {characters:,} characters; at most {limits.characters:,} are allowed")
+        sentence = f"the texts have {characters:,} characters; at most {limits.characters:,} are allowed"
+        raise Refused(413, sentence)
     for i, context in enumerate(ask.contexts):
         if not context.strip():
             raise Refused(422, f"contexts[{i}] is empty")
@@ -128,16 +145,21 @@ def _find(students: dict[str, Served], name: str) -> Served:
     return students[name]
 
 
-def _count(student: Served, pairs: list[Pair], limits: Limits) -> list[int]:
-    """The windows of each question."""
+def _count(student: Served, pairs: list[Pair], limits: Limits, stop: threading.Event) -> list[int]:
+    """The windows of each question. Raises ClientGone after `stop` is set, when nobody waits for them any more."""
+
+    def check() -> None:
+        if stop.is_set():
+            raise ClientGone
+
     try:
-        windows = student.windows(pairs)
+        windows = student.windows(pairs, check)
     except TooLong as error:
         raise Refused(422, str(error)) from None
     if sum(windows) > limits.windows:
         raise Refused(
             413,
-            f"the questions have {sum(windows):,} windows of their contexts; at most {limits.windows:,} are allowed",
+            f"the questions have {sum(windows):,} windows on their contexts; at most {limits.windows:,} are allowed",
         )
     return windows
 
@@ -150,7 +172,11 @@ async def _while_connected(request: Request, work: Any, timeout: float) -> Any:
         await asyncio.wait([working, gone], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             return await working
-        raise ClientGone if gone.done() else Refused(504, f"not answered within {timeout:g} s")
+        raise (
+            ClientGone
+            if gone.done()
+            else Refused(504, f"not answered within {timeout:g} s; --timeout of the service allows more")
+        )
     finally:
         working.cancel()
         gone.cancel()
@@ -173,7 +199,7 @@ def _handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
-        sentences = {404: "there is only POST /answer, /health, /openapi.json and the page /"}
+        sentences = {404: "there are only POST /answer, /progress/{request}, /health, /openapi.json and the page /"}
         return Refused(error.status_code, sentences.get(error.status_code, error.detail)).response()
 
     @app.exception_handler(Exception)
@@ -186,7 +212,7 @@ def _sentence(error: dict[str, Any]) -> str:
     _, *place = error["loc"]
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
     if error["type"] == "json_invalid":
-        return f"the body is no JSON: {error['ctx']['error']} at character {place[0]}"
+        return f"the body is not JSON: {error['ctx']['error']} at character {place[0]}"
     if not where:
         return "the body must be a JSON object, sent as application/json"
     return f"{where}: {error['msg'].removeprefix('Value error, ')}"

@@ -2,13 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from pipeline.memory import release_memory
 from pipeline.web.service.served import Pair, Served
+
+Replies = list[list[Any]]  # of each question
 
 
 @dataclass(eq=False)
@@ -17,26 +21,47 @@ class Job:
 
     Attributes:
         windows: of each question.
+        request: the client's name for it, by which it asks for the progress.
         arrived: in the event loop's time.
         answered: resolves to the replies and the seconds they took; cancelled if nobody waits any more.
         replies: to the first questions, as far as computed.
+        steps: of the next question, if that has more windows than a batch and has been begun.
+        characters_of_steps: of its context, as far as read.
     """
 
     student: str
     questions: list[Pair]
     windows: list[int]
     n_best: int
+    request: str | None
     arrived: float
     answered: asyncio.Future
-    replies: list[list[Any]] = field(default_factory=list)
+    replies: Replies = field(default_factory=list)
+    steps: Generator[None, None, Replies] | None = None
+    characters_of_steps: int = 0
     seconds: float = 0.0
 
     def next_part(self, room: int) -> int:
         """How many of the questions still to be answered have at most `room` windows together."""
-        begin = count = len(self.replies)
-        while count < len(self.questions) and (room := room - self.windows[count]) >= 0:
-            count += 1
-        return count - begin
+        return int(np.searchsorted(np.cumsum(self.windows[len(self.replies) :]), room, side="right"))
+
+    def progress(self) -> tuple[int, int]:
+        """How many characters of its contexts were read, and how many there are."""
+        lengths = [len(context) for _, context in self.questions]
+        return sum(lengths[: len(self.replies)]) + self.characters_of_steps, sum(lengths)
+
+    def add_progress(self, characters: int) -> None:
+        self.characters_of_steps += characters
+
+    def add(self, replies: Replies) -> None:
+        """Add the replies to the next questions."""
+        self.replies += [best[: self.n_best] for best in replies]
+        if len(self.replies) == len(self.questions) and not self.answered.done():
+            self.answered.set_result((self.replies, self.seconds))
+
+    def fail(self, error: Exception) -> None:
+        if not self.answered.done():
+            self.answered.set_exception(error)
 
 
 class Batcher:
@@ -44,8 +69,8 @@ class Batcher:
 
     Args:
         wait: seconds that a request waits for others.
-        windows: of a batch. A request with more is computed in parts, and other requests in between; only a single
-            question may exceed it.
+        windows: of a batch. A request with more is computed in parts, a question with more in steps, and other requests
+            in between.
     """
 
     def __init__(self, students: Mapping[str, Served], wait: float, windows: int):
@@ -54,23 +79,30 @@ class Batcher:
         self.arrived = asyncio.Event()
 
     async def answer(
-        self, student: str, questions: list[Pair], windows: list[int], n_best: int
-    ) -> tuple[list[list[Any]], float]:
+        self, student: str, questions: list[Pair], windows: list[int], n_best: int, request: str | None = None
+    ) -> tuple[Replies, float]:
         """The replies to each question, and the seconds of the calls that computed them.
 
         If the caller is cancelled, what has not been computed never is.
+
+        Args:
+            request: a name for `progress`.
 
         Raises:
             Exception: what the student raised for these questions.
         """
         loop = asyncio.get_running_loop()
-        job = Job(student, questions, windows, n_best, loop.time(), loop.create_future())
+        job = Job(student, questions, windows, n_best, request, loop.time(), loop.create_future())
         self.jobs.append(job)
         self.arrived.set()
         try:
             return await job.answered
         finally:
             self.jobs.remove(job)
+
+    def progress(self, request: str) -> tuple[int, int] | None:
+        """`Job.progress` of the request with this name; None if there is no such request."""
+        return next((job.progress() for job in self.jobs if job.request == request), None)
 
     async def run(self) -> None:
         """Compute what arrives, until cancelled."""
@@ -81,17 +113,27 @@ class Batcher:
                 if self.jobs:
                     await asyncio.sleep(self.jobs[0].arrived + self.wait - loop.time())
                 if parts := self._take():
-                    await self._compute(thread, parts)
+                    first = next(iter(parts))
+                    if first.windows[len(first.replies)] > self.windows:
+                        await self._step(thread, first)
+                    else:
+                        await self._compute(thread, parts)
                     self.jobs.sort(key=lambda job: job in parts)  # other requests first
                 else:
                     self.arrived.clear()
 
     def _take(self) -> dict[Job, int]:
-        """The requests of a batch, all for the student of the first, and how many questions of each."""
+        """The requests of a batch, all for the student of the first, and how many questions of each.
+
+        A question with more windows than a batch comes alone.
+        """
         parts, room = {}, self.windows
         waiting = [job for job in self.jobs if not job.answered.done()]
         for job in waiting:
-            if job.student == waiting[0].student and (count := job.next_part(room) or int(not parts)):
+            count = job.next_part(room) if job.student == waiting[0].student else 0
+            if not parts:
+                count = max(count, 1)
+            if count:
                 parts[job] = count
                 room -= sum(job.windows[len(job.replies) :][:count])
         return parts
@@ -100,30 +142,55 @@ class Batcher:
         """Answer parts of requests in one call; if that fails, each by itself, so that only the culprit fails."""
         questions = [pair for job, count in parts.items() for pair in job.questions[len(job.replies) :][:count]]
         n_best = max(job.n_best for job in parts)
-        student = self.students[next(iter(parts)).student]
+        answerer = self.students[next(iter(parts)).student].answerer
         try:
-            replies, seconds = await asyncio.get_running_loop().run_in_executor(
-                thread, _timed, student, questions, n_best
-            )
+            replies, seconds = await _timed(thread, lambda: answerer.answers(questions, n_best))
         except Exception as error:
-            if len(parts) > 1:
+            if len(parts) == 1:
+                next(iter(parts)).fail(error)
+            else:
                 for job, count in parts.items():
                     await self._compute(thread, {job: count})
-            else:
-                (job,) = parts
-                if not job.answered.done():
-                    job.answered.set_exception(error)
             return
         rest = iter(replies)
         for job, count in parts.items():
-            job.replies += [next(rest)[: job.n_best] for _ in range(count)]
             job.seconds += seconds
-            if len(job.replies) == len(job.questions) and not job.answered.done():
-                job.answered.set_result((job.replies, job.seconds))
+            job.add([next(rest) for _ in range(count)])
+
+    async def _step(self, thread: ThreadPoolExecutor, job: Job) -> None:
+        """Answer a part of a question that has more windows than a batch."""
+        if job.steps is None:
+            questions = [job.questions[len(job.replies)]]
+            answerer = self.students[job.student].answerer
+            job.steps = answerer.steps(questions, job.n_best, self.windows, job.add_progress)
+        steps = job.steps
+        try:
+            replies, seconds = await _timed(thread, lambda: _next(steps))
+        except Exception as error:
+            job.fail(error)
+            return
+        job.seconds += seconds
+        if replies is not None:
+            job.steps, job.characters_of_steps = None, 0
+            job.add(replies)
 
 
-def _timed(student: Served, questions: list[Pair], n_best: int) -> tuple[list[list[Any]], float]:
-    begin = time.perf_counter()
-    replies, seconds = student.answerer.answers(questions, n_best), time.perf_counter() - begin
-    release_memory()
-    return replies, seconds
+async def _timed(thread: ThreadPoolExecutor, call: Callable[[], Any]) -> tuple[Any, float]:
+    """The result of a call in a thread, and its seconds."""
+
+    def timed() -> tuple[Any, float]:
+        begin = time.perf_counter()
+        result, seconds = call(), time.perf_counter() - begin
+        release_memory()
+        return result, seconds
+
+    return await asyncio.get_running_loop().run_in_executor(thread, timed)
+
+
+def _next(steps: Generator[None, None, Replies]) -> Replies | None:
+    """The next step of an answer; what it returns, at its end."""
+    try:
+        next(steps)
+    except StopIteration as end:
+        return end.value
+    return None

@@ -2,7 +2,7 @@
 
 import asyncio
 import ipaddress
-from urllib.parse import urlsplit
+import re
 
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pipeline.web.service.limits import Limits
 
 DISCARD_SECONDS = 1.0  # for the rest of a body that is too large: a client that still sends would not read the answer
+HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([\w.-]+))(?::\d*)?", re.ASCII)  # name or address, and port
 CLOSE = {"Connection": "close"}  # the rest of the body is not read
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -104,19 +105,12 @@ def check_source(headers: Headers, host: str) -> None:
         Refused: `Host` is another name, or `Origin` is not the service itself.
     """
     sent_to = headers.get("host", "")
-    name = _hostname(f"//{sent_to}")
+    match = HOST.fullmatch(sent_to)
+    name = (match[1] or match[2]).lower() if match else ""
     if name not in ("localhost", host.lower()) and not _is_address(name):
         raise Refused(403, "the Host header names another host; use localhost or the address of this service")
-    origin = headers.get("origin")
-    if origin is not None and origin.partition("://")[2] != sent_to:
+    if any(origin.partition("://")[2] != sent_to for origin in headers.getlist("origin")):
         raise Refused(403, "the Origin header names another site; only the page of this service may ask")
-
-
-def _hostname(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
 
 
 def _is_address(name: str) -> bool:

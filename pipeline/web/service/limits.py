@@ -13,12 +13,13 @@ def limit(default: float, unit: str, meaning: str) -> Any:
 class Limits:
     """Each is an option of the command line, with its name."""
 
-    body_bytes: int = limit(8_000_000, "N", "of a request's body")
+    body_bytes: int = limit(8_000_000, "N", "bytes in a request's body")
+    head_seconds: float = limit(10.0, "S", "until a request's headers are complete")
     body_seconds: float = limit(10.0, "S", "until a request's body is complete")
-    characters: int = limit(1_000_000, "N", "of a request's contexts together")
-    questions: int = limit(1000, "N", "of a request")
-    windows: int = limit(2000, "N", "of a request's questions together")
-    queue: int = limit(64, "N", "requests in progress, with those that wait")
+    characters: int = limit(1_000_000, "N", "characters in a request's contexts and questions")
+    questions: int = limit(1000, "N", "questions in a request")
+    windows: int = limit(50_000, "N", "windows that a request's questions have on their contexts")
+    queue: int = limit(64, "N", "requests in progress, including those that wait")
     timeout: float = limit(120.0, "S", "from a request's body to its answer")
     batch_ms: float = limit(5.0, "MS", "that a request waits for others, to be batched with them")
-    batch_windows: int = limit(64, "N", "windows of a batch; a larger request is computed in parts, others in between")
+    batch_windows: int = limit(64, "N", "windows in a batch; longer requests are computed in parts, others in between")

@@ -10,9 +10,9 @@ MOST_ANSWERS = 20  # confidence is a share among the 20 best spans
 
 
 def whole(text: str) -> str:
-    """A text as it is. JSON can write half of a surrogate pair, which is no character and no tokenizer reads."""
+    """The text. JSON can contain half of a surrogate pair, which is not a character, and which tokenizers refuse."""
     if SURROGATE.search(text):
-        raise ValueError("half of a surrogate pair is no character")
+        raise ValueError("half of a surrogate pair is not a character")
     return text
 
 
@@ -25,7 +25,7 @@ class Body(BaseModel):
 
 class Question(Body):
     question: Text
-    context: int = Field(0, ge=0, description="index of its context in `contexts`")
+    context: int = Field(0, ge=0, strict=True, description="index of its context in `contexts`")
 
 
 class Ask(Body):
@@ -34,7 +34,8 @@ class Ask(Body):
     student: str | None = Field(None, description="a name that /health lists; by default the first")
     contexts: list[Text] = Field(min_length=1)
     questions: list[Question] = Field(min_length=1)
-    n_best: int = Field(1, ge=1, le=MOST_ANSWERS, description="most answers to each question")
+    n_best: int = Field(1, ge=1, le=MOST_ANSWERS, strict=True, description="at most this many answers to each question")
+    request: str | None = Field(None, max_length=100, description="a name of your choice, for /progress/{request}")
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -64,15 +65,23 @@ class Answered(Body):
     answers: list[list[Answer]] = Field(description="of each question, in their order; the best answer first")
 
 
+class Progress(Body):
+    """How far an answer is."""
+
+    read: int = Field(description="characters of the request's contexts that the student has read")
+    characters: int = Field(description="of the contexts, in all")
+
+
 class About(Body):
     name: str
     teacher: bool
+    question_characters: int = Field(description="how many a question may have")
 
 
 class Health(Body):
     status: str = Field(description="ok")
     students: list[About]
-    in_progress: int = Field(description="requests that wait or are computed")
+    in_progress: int = Field(description="requests that are computed or waiting")
     limits: dict[str, float]
 
 

@@ -1,19 +1,26 @@
 """What the service knows of a student or teacher: its name, its answers, and the number of windows of a question."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil
 from pathlib import Path
+from typing import Any
 
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from pipeline.answering.answerer import Answerer
 from pipeline.errors import InputError
 from pipeline.models.encoders import load_qa_model
 from pipeline.questions import tokenization
+from pipeline.questions.long_texts import pieces
 
 Pair = tuple[str, str]  # question and context
+
+
+# Of a token; the words of no language have more. What a window takes has fewer, so that a longer question need not be
+# tokenized.
+MOST_CHARACTERS = 100
 
 
 class TooLong(ValueError):
@@ -28,23 +35,60 @@ class Served:
     answerer: Answerer
     is_teacher: bool = False
 
-    def windows(self, pairs: Sequence[Pair]) -> list[int]:
+    @property
+    def question_tokens(self) -> int:
+        """How many a question may have."""
+        settings = self.answerer.settings
+        return settings.max_length - self.answerer.tokenizer.num_special_tokens_to_add(pair=True) - settings.stride - 1
+
+    @property
+    def question_characters(self) -> int:
+        """How many a question may have, whatever its tokens."""
+        return MOST_CHARACTERS * self.question_tokens
+
+    def windows(self, pairs: Sequence[Pair], check: Callable[[], Any] = lambda: None) -> list[int]:
         """The number of windows of each question, without making them. Safe beside another thread's `answers`.
 
-        Raises:
-            TooLong: a question has too many tokens.
-        """
-        texts = {question.strip() for question, _ in pairs} | {context for _, context in pairs}
-        tokens = {text: len(self._tokens.encode(text, add_special_tokens=False)) for text in texts}
-        return [self._windows(i, tokens[pair[0].strip()], tokens[pair[1]]) for i, pair in enumerate(pairs)]
+        Python runs other threads meanwhile.
 
-    def _windows(self, index: int, question: int, context: int) -> int:
-        settings = self.answerer.settings
-        room = settings.max_length - self.answerer.tokenizer.num_special_tokens_to_add(pair=True) - question
-        if room <= settings.stride:
-            most = room + question - settings.stride - 1
-            raise TooLong(f"questions[{index}] has {question} tokens; {self.name} takes at most {most}")
-        return 1 + max(0, ceil((context - room) / (room - settings.stride)))
+        Args:
+            check: called before each text, and before each piece of a long one; may raise, to stop the work.
+
+        Raises:
+            TooLong: a question has too many characters or tokens.
+        """
+        counts: dict[str, int] = {}
+        for i, (question, _) in enumerate(pairs):
+            self._check("characters", len(question.strip()), self.question_characters, i, len(pairs))
+        for text in dict.fromkeys(text for question, context in pairs for text in (question.strip(), context)):
+            counts[text] = self._count(text, check)
+        for i, (question, _) in enumerate(pairs):
+            self._check("tokens", counts[question.strip()], self.question_tokens, i, len(pairs))
+        return [self._windows(counts[question.strip()], counts[context]) for question, context in pairs]
+
+    def _check(self, unit: str, count: int, most: int, index: int, questions: int) -> None:
+        if count > most:
+            name = "the question" if questions == 1 else f"questions[{index}]"
+            raise TooLong(f"{name} is too long for {self.name}: it has {count:,} {unit}; at most {most:,} are allowed")
+
+    def _count(self, text: str, check: Callable[[], Any]) -> int:
+        """The number of a text's tokens."""
+        check()
+        total = 0
+        for begin, end in pieces(text, self._encode):
+            check()
+            total += len(self._encode([text[begin:end]])[0])
+        return total
+
+    def _windows(self, question: int, context: int) -> int:
+        """How many there are, given how many tokens question and context have."""
+        stride = self.answerer.settings.stride
+        step = 1 + self.question_tokens - question
+        return 1 + max(0, ceil((context - stride - step) / step))
+
+    def _encode(self, texts: list[str]) -> list[Encoding]:
+        # for one text too, since `encode` keeps other threads waiting
+        return self._tokens.encode_batch(texts, add_special_tokens=False)
 
     @cached_property
     def _tokens(self) -> Tokenizer:

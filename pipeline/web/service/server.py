@@ -3,12 +3,14 @@
 import contextlib
 import ipaddress
 import socket
+from functools import partial
 
 import uvicorn
 
 from pipeline.errors import InputError
 from pipeline.web.service.app import build
 from pipeline.web.service.limits import Limits
+from pipeline.web.service.protocol import Protocol
 from pipeline.web.service.served import Served
 
 LOOPBACK = "127.0.0.1"
@@ -45,7 +47,8 @@ def url(listening: socket.socket) -> str:
 def configure(students: list[Served], limits: Limits, host: str) -> uvicorn.Server:
     config = uvicorn.Config(
         build(students, limits, host),
-        http="h11",
+        # pyrefly: ignore [bad-argument-type]  uvicorn calls it like the class
+        http=partial(Protocol, limits.head_seconds),
         ws="none",
         lifespan="on",
         log_level="warning",

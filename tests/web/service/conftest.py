@@ -32,6 +32,16 @@ class FirstWords:
             raise RuntimeError("poisoned")
         return [[self._reply(question, context, n) for n in range(n_best)] for question, context in questions]
 
+    def steps(self, questions, n_best, size, progress=lambda characters: None):
+        """A step for each half of the words, whatever the size."""
+        ((_, context),) = questions
+        replies = self.answers(questions, n_best)
+        progress(len(context) // 2)
+        yield
+        self.calls.append("second step")
+        progress(len(context) - len(context) // 2)
+        return replies
+
     def _reply(self, question, context, n):
         words = context.split()[: 1 + n]
         return Reply(" ".join(words), 0, len(" ".join(words)), float(len(question)), 1 / (2 + n))

@@ -3,6 +3,8 @@
 import contextlib
 import io
 import json
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from starlette.testclient import TestClient
 
 from pipeline.web.service.app import PAGE, build
 from pipeline.web.service.limits import Limits
+from pipeline.web.service.served import Served
 from tests.conftest import MILL, TEA
 
 HOST = "http://127.0.0.1:8000"
@@ -95,22 +98,23 @@ def test_a_text_of_200_kilobytes(client):
     assert len(text.encode()) > 200_000
     asking = client(windows=100_000)
     assert asking.post("/answer", json=request("Who?", contexts=[text])).status_code == 200
-    status, sentence = refused(client().post("/answer", json=request("Who?", contexts=[text])))
-    assert status == 413 and sentence.endswith("windows of their contexts; at most 2,000 are allowed")
+    status, sentence = refused(client(windows=2000).post("/answer", json=request("Who?", contexts=[text])))
+    assert status == 413 and sentence.endswith("at most 2,000 are allowed")
 
 
 ASK = request("Who?", "When?")
 LIMITED = [
     ({"body_bytes": 100}, ASK, 413, "the body has more than 100 bytes"),
-    ({"characters": 50}, ASK, 413, f"the contexts have {len(TEA)} characters; at most 50 are allowed"),
+    ({"characters": len(TEA) + 7}, ASK, 413, f"the texts have {len(TEA) + 9} characters; at most {len(TEA) + 7} are"),
     ({"questions": 1}, ASK, 413, "the request has 2 questions; at most 1 are allowed"),
-    ({"windows": 3}, ASK, 413, "the questions have 4 windows of their contexts; at most 3 are allowed"),
+    ({"windows": 3}, ASK, 413, "the questions have 4 windows on their contexts; at most 3 are allowed"),
 ]
 
 
 @pytest.mark.parametrize(("limits", "body", "status", "sentence"), LIMITED, ids=lambda value: str(value)[:20])
 def test_a_request_over_a_limit(client, answerer, limits, body, status, sentence):
-    assert refused(client(**limits).post("/answer", json=body)) == (status, sentence)
+    found = refused(client(**limits).post("/answer", json=body))
+    assert found[0] == status and found[1].startswith(sentence)
     assert answerer.calls == []
 
 
@@ -122,7 +126,7 @@ def test_only_a_post_has_a_body(client, answerer, method):
 
 
 INVALID = [
-    (b"{", 422, "the body is no JSON: Expecting property name enclosed in double quotes at character 1"),
+    (b"{", 422, "the body is not JSON: Expecting property name enclosed in double quotes at character 1"),
     (b"\xff", 400, "There was an error parsing the body"),
     (b"[" * 100_000, 400, "There was an error parsing the body"),
     (b"[1]", 422, "the body must be a JSON object, sent as application/json"),
@@ -134,7 +138,14 @@ INVALID = [
     (request("a", n_best=0), 422, "n_best: Input should be greater than or equal to 1"),
     (request("a", n_best=21), 422, "n_best: Input should be less than or equal to 20"),
     (request("a", folder="/"), 422, "folder: Extra inputs are not permitted"),
-    (request("mill " * 30), 422, "questions[0] has 30 tokens; first takes at most 20"),
+    (request("a", n_best=True), 422, "n_best: Input should be a valid integer"),
+    (request("mill " * 30), 422, "the question is too long for first: it has 30 tokens; at most 20 are allowed"),
+    (
+        request("a", "w" * 2001),
+        422,
+        "questions[1] is too long for first: it has 2,001 characters; at most 2,000 are allowed",
+    ),
+    (request("a", request="x" * 101), 422, "request: String should have at most 100 characters"),
     (
         {"contexts": [TEA], "questions": [{"question": "a", "context": 1}]},
         422,
@@ -145,7 +156,7 @@ INVALID = [
         422,
         "questions[0].context: Input should be greater than or equal to 0",
     ),
-    (rb'{"contexts": ["\ud800"], "questions": []}', 422, "contexts[0]: half of a surrogate pair is no character"),
+    (rb'{"contexts": ["\ud800"], "questions": []}', 422, "contexts[0]: half of a surrogate pair is not a character"),
 ]
 
 
@@ -166,8 +177,39 @@ def test_json_under_another_media_type_is_refused(client):
 def test_an_answer_that_takes_too_long(client, answerer):
     answerer.free.clear()
     asking = client(timeout=0.05)
-    assert refused(asking.post("/answer", json=ASK)) == (504, "not answered within 0.05 s")
+    status, sentence = refused(asking.post("/answer", json=ASK))
+    assert status == 504 and "0.05 s" in sentence
     answerer.free.set()
+
+
+def test_the_service_answers_while_it_counts_windows_and_the_counting_ends_with_the_request(students, monkeypatch):
+    counting = threading.Event()
+
+    def count(self, text, check):
+        counting.set()
+        while True:
+            check()
+            time.sleep(0.001)
+
+    monkeypatch.setattr(Served, "_count", count)
+    with TestClient(build(students, Limits(timeout=0.3)), base_url=HOST) as asking, ThreadPoolExecutor(1) as thread:
+        found = thread.submit(asking.post, "/answer", json=ASK)
+        assert counting.wait(10) and asking.get("/health").status_code == 200
+        assert found.result().status_code == 504
+    # the end of the client has waited for the threads of the service
+
+
+def test_the_progress_of_a_request(client, answerer):
+    answerer.free.clear()
+    asking = client()
+    with ThreadPoolExecutor(1) as thread:
+        first = thread.submit(asking.post, "/answer", json={**ASK, "request": "a/b?"})
+        assert answerer.entered.wait(10)
+        assert asking.get("/progress/a%2Fb%3F").json() == {"read": 0, "characters": 2 * len(TEA)}
+        assert refused(asking.get("/progress/c"))[0] == 404
+        answerer.free.set()
+        assert first.result().status_code == 200
+    assert refused(asking.get("/progress/a%2Fb%3F"))[0] == 404
 
 
 def test_a_full_queue(client, answerer):
@@ -203,11 +245,14 @@ def test_a_student_that_fails(client):
         ({"Host": "evil.example:8000"}, 403),  # DNS rebinding
         ({"Host": "127.0.0.1.evil.example"}, 403),
         ({"Host": "[127.0.0.1"}, 403),
+        ({"Host": "evil.example\\@127.0.0.1"}, 403),
+        ({"Host": "[::1%evil]"}, 403),
         ({"Host": ""}, 403),
         ({"Origin": HOST}, 200),
         ({"Origin": "http://127.0.0.1:3000"}, 403),  # another service of this machine
         ({"Origin": "https://evil.example"}, 403),
         ({"Origin": "null"}, 403),
+        ([("Origin", HOST), ("Origin", "https://evil.example")], 403),
     ],
 )
 def test_only_the_page_itself_and_programs_may_ask(client, answerer, headers, status):
@@ -228,7 +273,7 @@ def test_the_openapi_document_has_every_status(client):
     document = client().get("/openapi.json").json()
     operation = document["paths"]["/answer"]["post"]
     assert set(operation["responses"]) == set("200 400 403 404 408 413 422 500 503 504".split())
-    assert set(document["paths"]) == {"/answer", "/health"}
+    assert set(document["paths"]) == {"/answer", "/health", "/progress/{request}"}
     assert "HTTPValidationError" not in document["components"]["schemas"]
 
 

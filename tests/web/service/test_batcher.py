@@ -86,12 +86,40 @@ def test_a_large_request_is_computed_in_parts_and_others_in_between(students, an
     ]
 
 
-def test_a_question_with_more_windows_than_a_batch_is_a_batch(students, answerer):
+def test_a_question_with_more_windows_than_a_batch_is_computed_in_steps_and_others_in_between(students, answerer):
     async def work(batcher):
-        await ask(batcher, QUESTIONS[:2], windows=100)
+        large = asyncio.create_task(batcher.answer("first", QUESTIONS[:2], [100, 1], 1, request="large"))
+        small = asyncio.create_task(ask(batcher, [("small", "one two")]))
+        await small
+        assert batcher.progress("large") == (len("context 0") // 2, 2 * len("context 0"))
+        assert batcher.progress("small") is None
+        return await large
+
+    assert texts(run(students, work)) == [["context"]] * 2
+    assert answerer.calls == [["question 0"], ["small"], "second step", ["question 1"]]
+
+
+def test_a_long_question_that_nobody_waits_for_takes_no_more_steps(students, answerer):
+    answerer.free.clear()
+
+    async def work(batcher):
+        large = asyncio.create_task(ask(batcher, QUESTIONS[:1], windows=100))
+        await asyncio.to_thread(answerer.entered.wait, 10)
+        large.cancel()
+        answerer.free.set()
+        await ask(batcher, QUESTIONS[1:2])
 
     run(students, work)
     assert answerer.calls == [["question 0"], ["question 1"]]
+
+
+def test_a_long_question_that_fails_is_answered_with_the_error(students):
+    async def work(batcher):
+        asked = [ask(batcher, [("poison", "x")], windows=100), ask(batcher, [QUESTIONS[1]])]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    poisoned, last = run(students, work)
+    assert str(poisoned) == "poisoned" and texts(last) == [["context"]]
 
 
 def test_a_request_that_nobody_waits_for_is_not_computed(students, answerer):

@@ -1,6 +1,10 @@
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from pipeline.errors import InputError
+from pipeline.questions import long_texts
 from pipeline.questions.windows import windows
 from pipeline.web.service.served import Served, TooLong, short_names
 from tests.conftest import MILL, TEA
@@ -22,8 +26,47 @@ def test_windows_are_counted_as_they_are_made(answerer, repeats):
 def test_a_question_without_room_for_its_context_is_named(answerer):
     student, fits = Served("first", answerer), ("mill " * 20, TEA)
     assert student.windows([fits]) == [len(student._tokens.encode(TEA, add_special_tokens=False)) - 8]
-    with pytest.raises(TooLong, match=r"questions\[1\] has 21 tokens; first takes at most 20"):
+    with pytest.raises(TooLong, match=r"questions\[1\] .*first.* 21 tokens.* 20 "):
         student.windows([fits, ("mill " * 21, TEA)])
+    with pytest.raises(TooLong, match=r"^the question .*first.* 21 tokens.* 20 "):
+        student.windows([("mill " * 21, TEA)])
+
+
+def test_a_question_with_too_many_characters_is_not_tokenized(answerer, monkeypatch):
+    student = Served("first", answerer)
+    assert student.question_characters == 2000
+    assert student.windows([("  " + "w" * 2000 + " ", TEA)])  # one unknown word
+    monkeypatch.setattr(Served, "_encode", None)
+    with pytest.raises(TooLong, match=r"questions\[1\] .* 2,001 characters.* 2,000 "):
+        student.windows([("Who?", TEA), ("w" * 2001, TEA)])
+
+
+def test_a_long_text_is_counted_in_pieces_while_other_threads_run(answerer, monkeypatch):
+    student, text = Served("first", answerer), f"{TEA}\n{MILL} " * 5000
+    expected = student.windows([("Who?", text)])
+    monkeypatch.setattr(long_texts, "PIECE", 10_000)
+    checks, switches = [], 0
+    with ThreadPoolExecutor(1) as thread:
+        counted = thread.submit(student.windows, [("Who?", text)], lambda: checks.append(switches))
+        while not counted.done():
+            switches += 1
+            time.sleep(0)
+    assert counted.result() == expected
+    assert len(checks) > len(text) // 11_000 and switches > 10 * len(checks)
+
+
+def test_counting_can_be_stopped_between_pieces(answerer, monkeypatch):
+    monkeypatch.setattr(long_texts, "PIECE", 1000)
+    calls = []
+
+    def stop():
+        calls.append(None)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Served("first", answerer).windows([("Who?", TEA * 1000)], stop)
+    assert len(calls) == 5
 
 
 def test_names_are_as_short_as_they_can_be(tmp_path):

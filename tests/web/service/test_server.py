@@ -1,5 +1,6 @@
 """The service behind uvicorn, on real sockets: clients that send half, go away, or send too much."""
 
+import contextlib
 import json
 import socket
 import time
@@ -8,6 +9,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.web.service import server
+from pipeline.web.service.protocol import CONTINUE
 from tests.conftest import TEA
 
 BODY = json.dumps({"contexts": [TEA], "questions": [{"question": "Who?"}]}).encode()
@@ -126,6 +128,56 @@ def test_a_body_without_end_is_refused(serve, monkeypatch):
             while True:
                 connection.sendall(b"1000\r\n" + b"x" * 0x1000 + b"\r\n")
     assert health(address)["status"] == "ok"
+
+
+def test_half_heads_are_given_up(serve, answerer):
+    address = serve(head_seconds=0.2)
+    with contextlib.ExitStack() as stack:
+        halves = [stack.enter_context(send(address, data)) for data in [HEAD[:30], HEAD, b""] * 20]
+        with send(address, whole()) as connection:
+            assert answer(connection)[0] == 200
+            connection.sendall(HEAD[:-10])  # of a second request
+            halves.append(connection)
+            assert all(closed(half) for half in halves)
+    assert answerer.calls == [["Who?"]]
+
+
+def test_a_head_byte_by_byte_is_given_up_in_the_same_time(serve):
+    with send(serve(head_seconds=0.2), b"") as connection:
+        begin = time.monotonic()
+        with pytest.raises(OSError):
+            while time.monotonic() < begin + 10:
+                connection.sendall(b"G")
+                time.sleep(0.01)
+        assert time.monotonic() < begin + 5
+
+
+def test_a_slow_answer_is_not_taken_for_a_half_head(serve, answerer):
+    answerer.free.clear()
+    with send(serve(head_seconds=0.05), whole()) as connection:
+        assert answerer.entered.wait(10)
+        time.sleep(0.1)
+        answerer.free.set()
+        assert answer(connection)[0] == 200
+
+
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+def test_a_client_that_sends_no_more_gets_its_answer(serve, answerer, version, monkeypatch):
+    monkeypatch.setattr("pipeline.web.service.protocol.PROBE_SECONDS", 0.01)
+    answerer.free.clear()
+    with send(serve(), whole().replace(b"HTTP/1.1", b"HTTP/" + version)) as connection:
+        connection.shutdown(socket.SHUT_WR)
+        assert answerer.entered.wait(10)
+        if version == b"1.1":
+            for _ in range(3):
+                assert connection.recv(len(CONTINUE), socket.MSG_WAITALL) == CONTINUE
+        answerer.free.set()
+        data = b""
+        while received := connection.recv(65536):
+            data += received
+        final = data[data.rindex(b"HTTP/1.1 ") :]
+        assert final.startswith(b"HTTP/1.1 200")
+        assert json.loads(final.partition(b"\r\n\r\n")[2])["student"] == "first"
 
 
 def test_what_is_no_http_is_refused(serve):
