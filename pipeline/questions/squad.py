@@ -39,18 +39,28 @@ def read_json(path: Path) -> list[Record]:
         InputError: the file is missing, is not JSON, or has another layout; a key is misspelt; `is_impossible` is
             unclear.
     """
+    content = read_bytes(path)
     try:
-        content = path.read_bytes()
         document = _parse(content.decode(json.detect_encoding(content)))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not JSON: {error}") from None
+    return [record(*question, path) for question in _questions(document, path)]
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file of questions.
+
+    Raises:
+        InputError: it is missing, or a folder.
+    """
+    try:
+        return path.read_bytes()
     except FileNotFoundError:
         raise InputError(
             f"{path} is missing; put it there and run `dvc add {path}` (experiments see only what git or DVC tracks)"
         ) from None
     except IsADirectoryError:
-        raise InputError(f"{path} is a folder; it must be a SQuAD JSON file") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON: {error}") from None
-    return [_record(*question, path) for question in _questions(document, path)]
+        raise InputError(f"{path} is a folder; it must be a file of questions") from None
 
 
 def _parse(text: str) -> Any:
@@ -177,7 +187,16 @@ def _similar(key: str, keys: tuple[str, ...]) -> str | None:
     return by_lower_case[similar[0]] if similar else None
 
 
-def _record(title: Any, context: Any, question: dict[str, Any], where: str | Path) -> Record:
+def record(title: Any, context: Any, question: dict[str, Any], where: str | Path) -> Record:
+    """The record, unchecked, of a question and its context.
+
+    Args:
+        question: has `id`, `question`, and maybe `answers` and `is_impossible`; other keys are ignored.
+        where: the file or data set, for errors.
+
+    Raises:
+        InputError: a key is misspelt; `is_impossible` is unclear.
+    """
     answers = question.get("answers")
     if answers is None:
         answers = []
@@ -230,7 +249,7 @@ def records(rows: Iterable[dict[str, Any]], where: str | Path) -> Iterator[Recor
     Raises:
         InputError: a key is misspelt; `is_impossible` is unclear.
     """
-    return (_record(row.get("title"), row.get("context"), row, where) for row in rows)
+    return (record(row.get("title"), row.get("context"), row, where) for row in rows)
 
 
 def is_labelled(record: Record) -> bool:

@@ -6,7 +6,7 @@ Writes data/tokenizer and data/features.
 """
 
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -125,7 +125,7 @@ def write_windows(
     tokenizer: tokenization.PreTrainedTokenizerFast,
     records: dict[str, list],
     params: Tokenize,
-    without: dict[str, Collection[int]],
+    without: Mapping[str, Collection[int]],
 ) -> None:
     """Write the windows of each split, tokenized for a model: a teacher's name, or paths.STUDENTS.
 
