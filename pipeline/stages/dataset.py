@@ -54,7 +54,7 @@ def read(params: Dataset, split: str) -> Checked:
     found = checked(records, where, size, params.faulty)
     counts["unanswerable"] = count_unanswerable(found.records)
     counts["unlabelled"] = sum(not squad.is_labelled(record) for record in found.records)
-    counts["answers without answer_start occur several times, and are taken to be the first"] = found.ambiguous
+    counts["answers without answer_start occur more than once, the first place is used"] = found.ambiguous
     for action, count in Counter(fault.action for fault in found.faults).items():
         counts[f"invalid, {action} ({paths.DATASET / FAULTS})"] = count
     suffix = f", fewer than dataset.{split}_size, {size}" if size and len(found.records) < size else ""

@@ -67,7 +67,7 @@ def test_a_file_is_read_by_its_suffix(tmp_path, monkeypatch, capsys, name):
     files = {"train_file": f"data/raw/{name}", "validation_file": f"data/raw/{name}"}
     (record,) = read(Dataset(source="files", **files), "train").records
     assert (record["id"], record["answers"]) == ("line 2", {"text": ["keeps"], "answer_start": [4]})
-    assert "1 answers without answer_start occur several times" in capsys.readouterr().out
+    assert "; 1 answers without answer_start occur more than once" in capsys.readouterr().out
 
 
 @pytest.fixture
