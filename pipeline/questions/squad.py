@@ -110,7 +110,7 @@ def _questions(document: Any, path: Path) -> Iterator[tuple[Any, Any, dict[str, 
             if "question" in article:
                 yield article.get("title", ""), article.get("context"), article
                 continue
-            if "qas" in article:
+            if "qas" in article and "paragraphs" not in article:
                 for question in _of_paragraph(article, where):
                     yield article.get("title", ""), _renamed(article).get("context"), question
                 continue
@@ -123,7 +123,8 @@ def _check_layout(article: dict[str, Any], where: str) -> None:
     """Raise an InputError if the layout is known and not read."""
     questions = article.get("qas")
     first = questions[0] if isinstance(questions, list) and questions else None
-    if "header" in article or (isinstance(first, dict) and "detected_answers" in first):
+    is_header = "header" in article and not article.keys() & {"question", "paragraphs"}
+    if is_header or (isinstance(first, dict) and "detected_answers" in first):
         raise InputError(
             f"{where} is in the layout of MRQA, which is not read; {LAYOUTS}; answer_start of a detected answer is "
             "char_spans[0][0]"
@@ -205,7 +206,7 @@ def record(title: Any, context: Any, question: dict[str, Any], where: str | Path
     elif isinstance(answers, list) and all(isinstance(answer, str) for answer in answers):
         answers = {"text": answers}
     elif isinstance(answers, dict):
-        answers = {key: answers[key] for key in NO_ANSWERS if key in answers}
+        answers = {key: answers[key] for key in NO_ANSWERS if answers.get(key) is not None}
     return {
         "id": _as_text(question.get("id")),
         "title": _title(title),

@@ -6,6 +6,7 @@ SQuAD (`text` and `answer_start`); in CSV and TSV as JSON. Without `answer_start
 A row without an answer is unlabelled, unless `is_impossible` is true.
 """
 
+import codecs
 import csv
 import io
 import json
@@ -65,12 +66,12 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _decoded(path: Path) -> str:
     content = read_bytes(path)
-    encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    encoding = "UTF-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "UTF-8"
     try:
-        return content.decode(encoding)
+        return content.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path}: line {line} is not UTF-8: {error.reason}") from None
+        raise InputError(f"{path}: line {line} is not {encoding}: {error.reason}") from None
 
 
 def _value(name: str, field: str, path: Path, line: int) -> Any:
@@ -78,7 +79,7 @@ def _value(name: str, field: str, path: Path, line: int) -> Any:
     if name in ("answers", "answer_start") and field.lstrip()[:1] in ("[", "{"):
         try:
             return json.loads(field)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise InputError(
                 f"{path}: line {line}: {name} looks like a list and is not JSON: {field[:80]!r}; write "
                 '["one", "two"], or a single text in a column named answer'
@@ -90,10 +91,11 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the number of each row, such as "row 1", and its values by column."""
     try:
         table = pq.read_table(pa.BufferReader(read_bytes(path)))
-    except pa.ArrowException as error:
+        _check_columns(table.column_names, path)
+        rows = table.to_pylist()
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"{path} is not Parquet, or damaged: {' '.join(str(error).split())}") from None
-    _check_columns(table.column_names, path)
-    for number, row in enumerate(table.to_pylist(), 1):
+    for number, row in enumerate(rows, 1):
         yield f"row {number}", row
 
 
@@ -121,11 +123,11 @@ def _record(row: dict[str, Any], path: Path, location: str) -> Record:
 def _answers(value: Any, start: Any) -> Any:
     """The value of `answers` in a record: one text or several with their starts, or what is nested already."""
     texts = [value] if isinstance(value, str) else value
-    if value is None or (isinstance(value, str) and not value.strip()):
+    if value is None or value != value or (isinstance(value, str) and not value.strip()):  # NaN differs from itself
         return []
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         return value
-    if start is None or start != start:  # NaN
+    if start is None or start != start:
         return texts
     starts = start if isinstance(start, list) else [start]
     return {"text": texts, "answer_start": [_integer(value) for value in starts]}
