@@ -131,10 +131,12 @@ def check_source(source: str, revision: str | None, kind: str, *keywords: str) -
 
 
 class Dataset(Section):
-    source: str = Field(description="`synthetic`, `files` (SQuAD JSON), or the id of a hub data set")
+    source: str = Field(description="`synthetic`, `files`, or the id of a hub data set")
     revision: str | None = Field(None, description="commit of the hub data set, 40 hexadecimal digits")
-    train_file: str | None = Field(None, description="with `files`: SQuAD JSON in data/raw for training")
-    validation_file: str | None = Field(None, description="with `files`: SQuAD JSON in data/raw for validation")
+    train_file: str | None = Field(
+        None, description="with `files`: training questions in data/raw, as JSON, JSON Lines, CSV, TSV or Parquet"
+    )
+    validation_file: str | None = Field(None, description="with `files`: the same for validation")
     train_size: int | None = Field(None, ge=1, description="number of training questions, from the first; null: all")
     validation_size: int | None = Field(
         None, ge=1, description="number of validation questions, from the first; null: all"

@@ -59,6 +59,17 @@ def test_a_file_with_fewer_questions_than_asked_for_is_named(read_train, capsys,
     assert ("dataset.train_size, 25" in out) == said
 
 
+@pytest.mark.parametrize("name", ["train.csv", "TRAIN.CSV"])
+def test_a_file_is_read_by_its_suffix(tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    paths.RAW.mkdir(parents=True)
+    (paths.RAW / name).write_text("context,question,answer\nAnn keeps and keeps bees.,What does Ann do?,keeps\n")
+    files = {"train_file": f"data/raw/{name}", "validation_file": f"data/raw/{name}"}
+    (record,) = read(Dataset(source="files", **files), "train").records
+    assert (record["id"], record["answers"]) == ("line 2", {"text": ["keeps"], "answer_start": [4]})
+    assert "; 1 answers without answer_start occur more than once" in capsys.readouterr().out
+
+
 @pytest.fixture
 def faulty_files(workspace):
     """A function that runs the stage on files of which three training questions and a validation question are wrong."""
