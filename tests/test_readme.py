@@ -17,6 +17,14 @@ def test_every_head_and_preset_has_a_row():
         assert f"\n| `{name}` | " in README
 
 
+def test_every_metric_has_a_row():
+    """In the table of metrics, wherever it is; the row of the parameter lists them all."""
+    texts = [README, *(path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md"))]
+    rows = [line for text in texts for line in text.splitlines() if line.startswith("| `")]
+    for name in names.METRICS:
+        assert any(f"`{name}`" in row for row in rows if not row.startswith("| `evaluate.metric`")), name
+
+
 def test_the_committed_parameters_are_the_default_preset():
     assert (ROOT / "params.yaml").read_text(encoding="utf-8") == (ROOT / "presets/default.yaml").read_text(
         encoding="utf-8"
