@@ -40,6 +40,20 @@ def verified(path: Path, stage: str) -> Path:
     return path
 
 
+def intact(folder: Path) -> Path:
+    """A folder that a user names, which may be a copy or a download, after a comparison with its checksums.
+
+    A folder without checksums is not compared: another program may have written it.
+
+    Raises:
+        InputError: a file is missing, or differs from its checksum.
+    """
+    found = fault(folder) if (folder / SUMS).is_file() else None
+    if found:
+        raise InputError(f"{found}; copy or download the folder again, or restore it with `dvc checkout`")
+    return folder
+
+
 def sealed(folder: Path) -> Collection[str]:
     """The files of a folder that have a checksum; none if it has no checksums."""
     return _read(folder) if (folder / SUMS).is_file() else ()

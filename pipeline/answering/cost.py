@@ -19,6 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
 
+from pipeline.checksums import intact
 from pipeline.models.batching import pad
 from pipeline.models.hardware import on_device
 from pipeline.models.inference import model_inputs, predict
@@ -106,7 +107,7 @@ def peak_memory_mb() -> float:
 
 def main(folder: Path, windows: Path) -> None:
     """Print the cost of the student in a folder as JSON."""
-    student = Student.load(folder)
+    student = Student.load(intact(folder))
     pad_token_id = tokenization.load(folder).pad_token_id
     values = measure(on_device(student), read_features(windows), pad_token_id)
     print(json.dumps({**values, "peak_memory_mb": peak_memory_mb()}))

@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TextIO
 
-from pipeline import paths
+from pipeline import cli, paths
 from pipeline.answering.answerer import Answerer, Reply, sentence
 from pipeline.errors import InputError
 from pipeline.files import atomic_write
@@ -47,6 +47,7 @@ def main(
         raise InputError("--context is for questions on the command line; each line of --batch has its own `context`")
     if not 1 <= n_best <= CANDIDATES:
         raise InputError(f"--n-best is {n_best}; it must be from 1 to {CANDIDATES}")
+    cli.refuse_input(out, None if batch == STDIN else batch, None if context == STDIN else context)
     with loaded(student) as answerer, opened(out) as file:
         if batch is not None:
             answer_batch(answerer, batch, file, n_best)

@@ -18,7 +18,7 @@ from huggingface_hub.errors import LocalTokenNotFoundError
 
 from pipeline import paths, pretrained
 from pipeline.answering.card import Facts, model_card
-from pipeline.checksums import seal, sealed, verified
+from pipeline.checksums import SUMS, seal, sealed, verified
 from pipeline.commands import cost
 from pipeline.comparison.statistics import score_interval, with_interval
 from pipeline.errors import InputError
@@ -43,8 +43,17 @@ def main(out: Path, student: str, licence: str | None, language: str | None, pus
 
 def check_free(out: Path) -> None:
     """Raise an InputError if something is at `out` that this command did not write."""
-    if out.exists() and not (out.is_dir() and (not any(out.iterdir()) or is_published(out))):
-        raise InputError(f"{out} exists and is no published student; name another folder")
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out.is_dir() and is_published(out)):
+        raise InputError(f"{out} exists and is not a published student; name another folder")
+    written = {SUMS, *sealed(out)}
+    files = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if not path.is_dir())
+    if others := [name for name in files if name not in written]:
+        raise InputError(
+            f"{out} has files that this command did not write and would delete: {', '.join(others)}; move them, or "
+            "name another folder"
+        )
 
 
 def is_published(folder: Path) -> bool:

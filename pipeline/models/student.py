@@ -19,6 +19,7 @@ from transformers import AutoConfig, AutoModelForQuestionAnswering, PretrainedCo
 from transformers.modeling_outputs import QuestionAnsweringModelOutput
 
 from pipeline import pretrained
+from pipeline.checksums import intact
 from pipeline.errors import InputError
 from pipeline.models.architectures import made_inputs
 from pipeline.models.encoders import qa_class
@@ -136,14 +137,14 @@ class Student(PreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
-        """As transformers' own; without other arguments, `load` of a folder."""
+        """Like transformers' own; without other arguments, `load` of a folder that is compared with its checksums."""
         if args or kwargs or not Path(pretrained_model_name_or_path).is_dir():
             kwargs.pop("trust_remote_code", None)
             return super().from_pretrained(pretrained_model_name_or_path, *args, trust_remote_code=False, **kwargs)
-        return cls.load(Path(pretrained_model_name_or_path)).eval()
+        return cls.load(intact(Path(pretrained_model_name_or_path))).eval()
 
     def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:
-        """As transformers' own, for the linear head with the class that transformers has for the encoder."""
+        """Like transformers' own, for the linear head with the class that transformers has for the encoder."""
         own = self.as_own_class()
         if own is None:
             super().save_pretrained(save_directory, *args, **kwargs)

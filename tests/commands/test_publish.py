@@ -103,9 +103,22 @@ def test_an_earlier_folder_is_replaced_and_nothing_else(student, tmp_path):
         (downloaded / name).write_text("{}")
     (tmp_path / "mine/.git").mkdir()
     for folder in (tmp_path / "notes", downloaded, tmp_path / "mine", paths.STUDENT):
-        with pytest.raises(InputError, match="exists and is no published student"):
+        with pytest.raises(InputError, match="exists and is not a published student"):
             run(folder)
     assert len(list(downloaded.iterdir())) == 3
+
+
+def test_a_file_that_was_added_to_the_folder_is_not_deleted(student, tmp_path):
+    run(tmp_path / "mine")
+    for name in ("LICENSE", "pictures/a.png"):
+        path = tmp_path / "mine" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+        with pytest.raises(InputError, match=f"did not write .*: {name};"):
+            run(tmp_path / "mine")
+        assert path.read_text() == "mine"
+        path.unlink()
+    run(tmp_path / "mine")
 
 
 class Hub:
