@@ -202,11 +202,6 @@ class Train(Section):
         None, gt=0, description="minutes of training between evaluations; null: evaluate after each epoch"
     )
     batch_size: int = Field(16, ge=1, description="windows per optimizer step")
-    batch_tokens: int | None = Field(
-        None,
-        ge=16,
-        description="maximum tokens per step, padding included; a step may have fewer windows; null: no limit",
-    )
     micro_batch_size: int | None = Field(
         None,
         ge=1,
@@ -238,9 +233,6 @@ class Train(Section):
         lt=1,
         description="dropout of the attention weights; null: the model's own; 0 lets a CPU use fused attention in "
         "float32",
-    )
-    compile: bool = Field(
-        False, description="compile the model with torch.compile; compilation counts as training time"
     )
     gradient_checkpointing: bool = Field(False, description="recompute activations in the backward pass to save memory")
     checkpoint_minutes: float = Field(
