@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoModelForQuestionAnswering, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import QuestionAnsweringModelOutput
 
@@ -78,7 +77,6 @@ class Student(PreTrainedModel):
     base_model_prefix = "encoder"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
-    _supports_flash_attn = True
 
     def __init__(self, config: StudentConfig):
         super().__init__(config)
@@ -169,39 +167,15 @@ class Student(PreTrainedModel):
         return own.eval()
 
     def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        **flattened: Any,
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
     ) -> QuestionAnsweringModelOutput:
-        """Start and end logits, each (B, L), of a batch; the inputs are (B, L) int64.
-
-        Args:
-            flattened: instead of a mask, `position_ids` and what transformers' `DataCollatorWithFlattening` returns for
-                flash attention; the inputs are then (1, T), windows one after the other, and so are the logits.
-        """
+        """Start and end logits, each (B, L), of a batch; the inputs are (B, L) int64."""
         others = made_inputs(self.config.encoder_config, input_ids)
         if token_type_ids is not None:
             others["token_type_ids"] = token_type_ids
-        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **others, **flattened)[0]  # (B, L, H)
-        if flattened:
-            logits = self._by_window(hidden[0], flattened["cu_seq_lens_q"])[None]
-        else:
-            logits = self.head(hidden, attention_mask)
-        start_logits, end_logits = logits.unbind(-1)
+        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **others)[0]  # (B, L, H)
+        start_logits, end_logits = self.head(hidden, attention_mask).unbind(-1)
         return QuestionAnsweringModelOutput(start_logits=start_logits, end_logits=end_logits)
-
-    def _by_window(self, hidden: Tensor, bounds: Tensor) -> Tensor:
-        """(T, H) -> (T, 2): the head's logits of flattened windows, each as if it were alone.
-
-        Args:
-            bounds: (N + 1,) the first of the T tokens of each of N windows, and T.
-        """
-        lengths = bounds.diff()
-        padded = pad_sequence(list(hidden.split(lengths.tolist())), batch_first=True)  # (N, L, H)
-        mask = torch.arange(padded.shape[1], device=hidden.device) < lengths[:, None]
-        return self.head(padded, mask.long())[mask]
 
 
 def answering(config: Any, folder: Path) -> Answering:
