@@ -1,6 +1,6 @@
 """What a student costs on this machine: arithmetic, latency, throughput and memory.
 
-`span-distill cost` runs this module as a process of its own, so that the peak memory is that of a student alone:
+`span-distill cost` runs this module as a process of its own, so that the peak memory belongs to one student:
 
     python -m pipeline.answering.cost data/student data/features/student/validation.safetensors
 """
@@ -35,8 +35,8 @@ STATUS = Path("/proc/self/status")
 def measure(model: PreTrainedModel, features: Features, pad_token_id: int) -> dict[str, Any]:
     """Arithmetic, latency and throughput of a model that is on its device.
 
-    Latency is that of one window of mean length, alone, from token ids on the device to logits in memory; tokenization
-    and decoding are not in it. Throughput is `inference.predict` over windows at equal distances in the split, at most
+    Latency is measured on one window of mean length, alone, from token ids on the device to logits in memory, without
+    tokenization and decoding. Throughput is `inference.predict` over windows at equal distances in the split, at most
     `SAMPLE` and no more than take some ten seconds. The first calls of each are not timed.
 
     Returns:

@@ -57,7 +57,7 @@ def main(
 
 @contextmanager
 def loaded(student: str) -> Iterator[Answerer]:
-    """The student in a folder, or that of a revision or an experiment.
+    """The student in a folder, or the student of a revision or an experiment.
 
     Raises:
         InputError: there is none.
@@ -118,7 +118,7 @@ def read_questions(lines: TextIO, path: Path) -> Iterator[dict[str, Any]]:
     """Yield the objects of a JSON Lines file of questions.
 
     Raises:
-        InputError: a line is no object, or lacks `question` or `context`.
+        InputError: a line is not a JSON object, or lacks `question` or `context`.
     """
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -142,9 +142,9 @@ def check_question(question: str, where: str) -> str:
 
 
 def check_text(text: str, where: str) -> str:
-    """The text. JSON, and an argument that is not UTF-8, can have half of a surrogate pair, which is no character."""
+    """The text. JSON, and an argument that is not UTF-8, can have half of a surrogate pair, which is not a character."""
     if unpaired := SURROGATE.search(text):
-        raise InputError(f"{where}: {unpaired[0]!a} is half of a surrogate pair, which is no character")
+        raise InputError(f"{where}: {unpaired[0]!a} is half of a surrogate pair, not a character")
     return text
 
 
@@ -153,7 +153,7 @@ def open_text(path: Path) -> Iterator[TextIO]:
     """A text file or standard input, its line ends as they are, without a byte-order mark.
 
     Raises:
-        InputError: it is missing, or what is read in the block is no text in UTF-8.
+        InputError: it is missing, or what is read in the block is not UTF-8 text.
     """
     if path != STDIN and not path.is_file():
         raise InputError(f"{path} is no file" if path.exists() else f"{path} is missing")
