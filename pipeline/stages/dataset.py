@@ -23,13 +23,13 @@ from pipeline.questions.records import write_records
 def main() -> None:
     params = load(paths.PARAMS).dataset
     found = {split: read(params, split) for split in ("train", "validation")}
-    splits = {split: checked.records for split, checked in found.items()}
+    splits = {split: questions.records for split, questions in found.items()}
     check_unanswerable(splits)
     warn_of_shared(splits)
     folder = paths.empty_folder(paths.DATASET)
     for split, records in splits.items():
         write_records(records, folder / f"{split}.parquet")
-    write_faults({split: checked.faults for split, checked in found.items()}, folder / FAULTS)
+    write_faults({split: questions.faults for split, questions in found.items()}, folder / FAULTS)
 
 
 def read(params: Dataset, split: str) -> Checked:

@@ -1,4 +1,4 @@
-"""What the stage that reads the questions says of two splits together."""
+"""The stage that reads the questions."""
 
 import json
 from itertools import islice
