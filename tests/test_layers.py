@@ -12,7 +12,8 @@ LAYERS = [
     {"questions"},
     {"models", "scores"},
     {"logits", "training", "comparison", "answering", "onnx_export"},
-    {"report", "web"},
+    {"web"},
+    {"report"},
     {"experiments"},
     {"stages", "commands"},
 ]

@@ -17,7 +17,7 @@ from pipeline.models.inference import predict
 from pipeline.models.student import Answering, Student, answering
 from pipeline.questions import tokenization
 from pipeline.questions.long_texts import long_windows
-from pipeline.questions.windows import Window, pack
+from pipeline.questions.windows import Window, encode, pack
 from pipeline.scores.confidence import CANDIDATES, confidences, ranked
 from pipeline.scores.spans import Answer, answers, null_scores
 
@@ -68,6 +68,16 @@ class Answerer:
         folder = intact(Path(folder))
         student = Student.load(folder)
         return cls(student, tokenization.load(folder), answering(student.config, folder))
+
+    @property
+    def question_tokens(self) -> int:
+        """How many tokens a question may have, so that a window has room for new tokens of the context."""
+        special = self.tokenizer.num_special_tokens_to_add(pair=True)
+        return self.settings.max_length - special - self.settings.stride - 1
+
+    def count_tokens(self, question: str) -> int:
+        (encoding,) = encode([question.strip()], self.tokenizer)
+        return len(encoding)
 
     def answers(
         self,

@@ -23,6 +23,7 @@ def ask(parser: ArgumentParser) -> None:
     parser.add_argument("questions", nargs="*", metavar="QUESTION")
     parser.add_argument("--context", type=Path, metavar="FILE", help="the text; by default, or with -, standard input")
     parser.add_argument("--batch", type=Path, metavar="FILE", help="questions and contexts as JSON Lines; - is stdin")
+    parser.add_argument("--example", action="store_true", help="ask three of the student's validation questions")
     parser.add_argument("--out", type=output_file, metavar="FILE", help="write there, not to standard output")
     parser.add_argument("--student", default=str(paths.STUDENT), metavar="FOLDER|REV|EXP", help=DEFAULT)
     parser.add_argument("--n-best", type=int, default=1, metavar="N", help="answers to each question, 1 to 20")
@@ -77,6 +78,9 @@ def export(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--out", metavar="FOLDER", type=Path, default=Path("export"), help=DEFAULT)
     parser.add_argument("--score", action="store_true", help="score and time the files on the validation questions")
+    parser.add_argument(
+        "--examples", action="store_true", help="include the student's examples, which are validation questions"
+    )
 
 
 def page(parser: ArgumentParser) -> None:
@@ -103,6 +107,9 @@ def publish(parser: ArgumentParser) -> None:
     parser.add_argument("--language", metavar="CODE", help="such as en")
     parser.add_argument("--push", metavar="USER/NAME", help="upload the folder to this model of the hub")
     parser.add_argument("--private", action="store_true", help="with --push: a model that others do not see")
+    parser.add_argument(
+        "--examples", action="store_true", help="include the student's examples, which are validation questions"
+    )
 
 
 def report(parser: ArgumentParser) -> None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import tabulate
 
 from pipeline import paths, pretrained
+from pipeline.about import read_about
 from pipeline.answering import cost
 from pipeline.checksums import SUMS, verified
 from pipeline.comparison.statistics import compare
@@ -30,12 +31,21 @@ from pipeline.scores import metrics
 from pipeline.scores.question_scores import question_scores
 
 
-def main(student: Path, format: str, quantize: str | None, reduce_range: str, out: Path, score: bool) -> None:
+def main(
+    student: Path,
+    format: str,
+    quantize: str | None,
+    reduce_range: str,
+    out: Path,
+    score: bool,
+    examples: bool = False,
+) -> None:
     if (student / SUMS).exists():
         verified(student, "train")
     model, tokenizer = Student.load(student), tokenization.load(student)
     reduce = cpu_overflows() if reduce_range == "auto" else reduce_range == "yes"
-    parities = write_export(model, tokenizer, out, reduce if quantize else None)
+    about = read_about(student).published(examples)
+    parities = write_export(model, tokenizer, out, reduce if quantize else None, about)
     print(f"{student / pretrained.WEIGHTS}: {megabytes(student / pretrained.WEIGHTS)}")
     for file, parity in parities.items():
         print(

@@ -4,8 +4,9 @@
     span-distill publish OUT --licence mit --language en --push USER/NAME --private
 
 The folder has the weights, the config with the settings for windows and no answer, the tokenizer, and a model card with
-scores and their intervals, size, latency where `span-distill cost` measured it, params and commit. --push needs
-the hub's token, as `hf auth login` stores it.
+scores and their intervals, size, latency where `span-distill cost` measured it, params and commit. The student's
+examples are validation questions; they are published only with --examples. --push needs the hub's token, as
+`hf auth login` stores it.
 """
 
 import json
@@ -17,6 +18,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import LocalTokenNotFoundError
 
 from pipeline import paths, pretrained
+from pipeline.about import ABOUT, read_about, write_about
 from pipeline.answering.card import Facts, model_card
 from pipeline.checksums import SUMS, seal, sealed, verified
 from pipeline.commands import cost
@@ -28,12 +30,22 @@ from pipeline.files import replacing
 CARD = "README.md"
 
 
-def main(out: Path, student: str, licence: str | None, language: str | None, push: str | None, private: bool) -> None:
+def main(
+    out: Path,
+    student: str,
+    licence: str | None,
+    language: str | None,
+    push: str | None,
+    private: bool,
+    examples: bool = False,
+) -> None:
     check_free(out)
     run = read_run(student)
     with TemporaryDirectory() as fetched, replacing(out) as made:
         source = verified(fetch(run, paths.STUDENT, Path(fetched)), "train")
         shutil.copytree(source, made, dirs_exist_ok=True)
+        if (made / ABOUT).exists():
+            write_about(read_about(made).published(examples), made)
         (made / CARD).write_text(model_card(facts(run, made, push or str(out), licence, language)), encoding="utf-8")
         seal(made)
     print(f"wrote {out}: the student of {run.name}, with its model card in {out / CARD}")

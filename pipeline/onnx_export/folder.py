@@ -10,6 +10,7 @@ import onnx_ir
 from transformers import PreTrainedTokenizerFast
 
 from pipeline import pretrained
+from pipeline.about import ABOUT, About, write_about
 from pipeline.checksums import SUMS, fault, seal, sealed
 from pipeline.errors import InputError
 from pipeline.files import replacing
@@ -25,7 +26,7 @@ from pipeline.questions.squad import NO_ANSWERS
 from pipeline.questions.windows import pack, windows
 
 FLOAT32, INT8 = Path("onnx/model.onnx"), Path("onnx/model_quantized.onnx")
-FILES = {str(FLOAT32), str(INT8), pretrained.CONFIG, "tokenizer.json", "tokenizer_config.json", SUMS}
+FILES = {str(FLOAT32), str(INT8), pretrained.CONFIG, "tokenizer.json", "tokenizer_config.json", ABOUT, SUMS}
 TOLERANCE = 1e-4
 LONGEST_TRIED = 2048  # tokens
 LONGEST = 384  # of the windows that are compared, in tokens
@@ -45,14 +46,19 @@ class Parity:
 
 
 def write_export(
-    student: Student, tokenizer: PreTrainedTokenizerFast, out: Path, reduce_range: bool | None = None
+    student: Student,
+    tokenizer: PreTrainedTokenizerFast,
+    out: Path,
+    reduce_range: bool | None = None,
+    about: About | None = None,
 ) -> dict[Path, Parity]:
     """Write a student as ONNX to a folder, complete or not at all; replaces an earlier export.
 
     Args:
         out: gets `FLOAT32`, `INT8` if asked for, config.json, which is the encoder's with the keys `head` and
-            `answering` of the student's, the tokenizer without truncation and padding, and checksums.
+            `answering` of the student's, the tokenizer without truncation and padding, `about`, and checksums.
         reduce_range: None to write no int8; else as in `exporting.export_int8`.
+        about: what the export says of the student.
 
     Returns:
         The parity of each ONNX file.
@@ -73,6 +79,7 @@ def write_export(
         tokenizer.backend_tokenizer.no_padding()
         tokenizer.model_max_length = answering(student.config, out).max_length  # where transformers.js truncates
         tokenizer.save_pretrained(folder)
+        write_about(about or About(), folder)
         seal(folder)
         found = {
             file: parity(student, load(folder, file), tokenizer) for file in (FLOAT32, INT8) if (folder / file).exists()
@@ -103,7 +110,7 @@ def load(folder: Path, file: Path = FLOAT32) -> OnnxStudent:
     return student
 
 
-def _try(student: OnnxStudent, settings: Answering, tokenizer: PreTrainedTokenizerFast, where: Path) -> None:
+def _try(student: Any, settings: Answering, tokenizer: PreTrainedTokenizerFast, where: Path) -> None:
     """Raise an InputError if the student cannot read the longest window of its settings, or its tokenizer's last token.
 
     Windows longer than `LONGEST_TRIED` are not tried in full.

@@ -14,6 +14,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from pipeline import cli, paths
+from pipeline.about import About, write_about
+from pipeline.answering.examples import choose_examples, trained_on
 from pipeline.checksums import seal, verified
 from pipeline.errors import InputError
 from pipeline.logits.targets import read_teacher, student_targets
@@ -83,7 +85,7 @@ def main() -> None:
         ).train()
         if processes().is_main_process:
             student.config = answers_with
-            save(student, data.tokenizer, params, result)
+            save(student, data, params, result)
             checkpoint.remove()
             warn_if_the_loss_did_not_fall(result)
 
@@ -132,23 +134,29 @@ def evaluate(model: PreTrainedModel, data: Data, params: Params) -> Row:
     return {**row, "confidence_temperature": fit.temperature}
 
 
-def save(
-    student: PreTrainedModel, tokenizer: tokenization.PreTrainedTokenizerFast, params: Params, result: Run
-) -> None:
+def save(student: PreTrainedModel, data: Data, params: Params, result: Run) -> None:
     """Write data/student, and the curves and the summary of its training."""
     print(f"saved the student of step {result.saved_step} of {result.steps}, stopped by {result.stopped_by}")
     (saved,) = (row for row in result.evaluations if row["step"] == result.saved_step)
-    student.config.answering = vars(
-        Answering(
-            params.tokenize.max_length,
-            params.tokenize.stride,
-            params.evaluate.max_answer_length,
-            saved.get("null_threshold"),
-            saved["confidence_temperature"],
-        )
+    answering = Answering(
+        params.tokenize.max_length,
+        params.tokenize.stride,
+        params.evaluate.max_answer_length,
+        saved.get("null_threshold"),
+        saved["confidence_temperature"],
     )
+    student.config.answering = vars(answering)
     student.save_pretrained(paths.empty_folder(paths.STUDENT))
-    tokenizer.save_pretrained(paths.STUDENT)
+    data.tokenizer.save_pretrained(paths.STUDENT)
+    examples = choose_examples(
+        data.records["validation"],
+        data.features["validation"],
+        lambda windows: inference.predict(student, windows, data.tokenizer.pad_token_id),
+        answering,
+        params.evaluate.metric,
+    )
+    source = trained_on(params.dataset.model_dump(), len(data.records["train"]))
+    write_about(About(source, examples), paths.STUDENT)
     seal(paths.STUDENT)
     write_curves(result)
     metrics.write_json(summary(result), paths.CURVES / "summary.json")

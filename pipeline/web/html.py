@@ -1,4 +1,4 @@
-"""One HTML page that loads nothing: templates, packed data, and the policy that allows its own scripts alone."""
+"""One HTML page in one file: it loads nothing, and its policy allows only its own scripts."""
 
 import base64
 import gzip
@@ -10,26 +10,32 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-SHARED = Path(__file__).parent / "marks.js"
+MARKS = Path(__file__).parent / "marks.js"  # what the scripts of all pages share
+DIRECTIVES = {
+    "default-src": "'none'",
+    "script-src": "{script}",
+    "style-src": "{style}",
+    "base-uri": "'none'",
+    "form-action": "'none'",
+}
 
 
-def render(template: Path, policy: dict[str, str], **values: Any) -> str:
-    """The page that a template makes of values; the same values give the same page.
+def render(template: Path, directives: dict[str, str], **values: Any) -> str:
+    """The page that a template makes of some values; the same values give the same text.
 
-    Texts are escaped, except `Markup`. The template has the page's content security policy at `policy`, and the script
-    that pages share at `shared`. A text that got through unescaped could neither run nor send anything.
+    All values are escaped but `Markup`. Even a text that was not escaped could not run or send anything, because of the
+    content security policy, which the template places by `policy`.
 
     Args:
-        policy: what the page may do besides running its inline scripts and using its inline styles: a directive's
-            sources.
+        directives: of the policy, instead of those in `DIRECTIVES`. `{script}` and `{style}` stand for the page's own.
     """
     environment = Environment(loader=FileSystemLoader(template.parent), autoescape=True, undefined=StrictUndefined)
-    page = environment.get_template(template.name).render(policy="POLICY", shared=inline(SHARED), **values)
-    return page.replace("POLICY", content_security_policy(page, policy), 1)
+    page = environment.get_template(template.name).render(**values, policy="POLICY")
+    return page.replace("POLICY", policy(page, {**DIRECTIVES, **directives}), 1)
 
 
 def inline(*files: Path) -> Markup:
-    """Scripts or styles for the inside of a page, one after the other."""
+    """The text of scripts or styles."""
     return Markup("\n".join(file.read_text(encoding="utf-8") for file in files))
 
 
@@ -38,8 +44,11 @@ def pack(data: bytes) -> str:
     return base64.b64encode(gzip.compress(data, compresslevel=6, mtime=0)).decode()
 
 
-def content_security_policy(page: str, more: dict[str, str]) -> str:
-    """A policy that allows the inline scripts of a page by their hashes, what `more` allows, and nothing else."""
-    texts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
-    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts]
-    ...
+def policy(page: str, directives: dict[str, str]) -> str:
+    """A content security policy. `{script}` and `{style}` in it become the hashes of the page's scripts and styles."""
+    hashes = {}
+    for tag in ("script", "style"):
+        texts = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+        digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts]
+        hashes[tag] = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return "; ".join(f"{name} {sources.format(**hashes)}" for name, sources in directives.items())

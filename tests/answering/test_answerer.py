@@ -118,9 +118,12 @@ def test_a_callback_can_stop_the_work(model, tokenizer, monkeypatch, callback):
     [
         ({"max_length": 26}, r"`answering` has no stride, max_answer_length, null_threshold, confidence_t"),
         (5, "`answering` is 5, and must be an object"),
-        (vars(SETTINGS) | {"stride": "7"}, "stride of `answering` is '7', no number"),
-        (vars(SETTINGS) | {"max_length": True}, "max_length of `answering` is True, no number"),
-        (vars(SETTINGS) | {"confidence_temperature": None}, "confidence_temperature of `answering` is None, no number"),
+        (vars(SETTINGS) | {"stride": "7"}, "stride of `answering` is '7'"),
+        (vars(SETTINGS) | {"max_length": True}, "max_length of `answering` is True"),
+        (vars(SETTINGS) | {"stride": 26}, "stride of `answering` is 26"),
+        (vars(SETTINGS) | {"confidence_temperature": 0}, "confidence_temperature of `answering` is 0"),
+        (vars(SETTINGS) | {"null_threshold": float("nan")}, "null_threshold of `answering` is .*NaN"),
+        (vars(SETTINGS) | {"confidence_temperature": None}, "confidence_temperature of `answering` is None"),
     ],
 )
 def test_a_config_without_a_setting_is_refused(settings, expected, model, tokenizer, tmp_path):

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from pipeline import paths
+from pipeline.about import About, Example, write_about
 from pipeline.answering.answerer import Answerer
 from pipeline.checksums import seal
 from pipeline.commands import ask
@@ -100,6 +101,11 @@ def test_a_batch_keeps_order_and_ids(student, monkeypatch):
         ('{"question": "Who\\ud800?", "context": "Me."}', r"line 1: '\\ud800' is half of a surrogate pair"),
         ('{"question": "Who?", "context": "Me\\ud800."}', r"line 1: '\\ud800' is half of a surrogate pair"),
         ('{"id": "\\ud800", "question": "Who?", "context": "Me."}', r"line 1: '\\ud800' is half of a surrogate pair"),
+        ('{"id": NaN, "question": "Who?", "context": "Me."}', "line 1 is not JSON"),
+        ('{"id": 1e999, "question": "Who?", "context": "Me."}', "line 1 is not JSON"),
+        ('{"question": "Who?", "context": " "}', "line 1: the context is empty"),
+        ('\n{"question": "' + "Who? " * 40 + '", "context": "Me."}', "line 2: .* 80 tokens.* 16"),
+        ("\n", "has no questions"),
         ("not json", "line 1 is not JSON"),
     ],
 )
@@ -114,15 +120,17 @@ def test_a_bad_line_is_named_and_an_earlier_result_stays(student, content, messa
 @pytest.mark.parametrize(
     ("questions", "options", "message"),
     [
-        ([], {}, "give questions, or --batch"),
-        (["Who?"], {"batch": "x"}, "give questions, or --batch"),
+        ([], {}, "give questions, --batch"),
+        (["Who?"], {"batch": "x"}, "give questions, --batch"),
         (["Who?"], {"context": "missing.txt"}, "missing.txt is missing"),
         (["Who?"], {"context": "empty.txt"}, "empty.txt has no text"),
-        (["Who?"], {"context": "latin.txt"}, "latin.txt is no text in UTF-8"),
-        ([], {"batch": "latin.txt"}, "latin.txt is no text in UTF-8"),
+        (["Who?"], {"context": "latin.txt"}, "latin.txt is not UTF-8 text"),
+        ([], {"batch": "latin.txt"}, "latin.txt is not UTF-8 text"),
         ([" "], {"context": "tea.txt"}, "the question is empty"),
         (["Who?"], {"context": "tea.txt", "n_best": 21}, "--n-best is 21"),
-        (["Who? " * 40], {"context": "tea.txt"}, "too long to leave room"),
+        (["Who?", "Who? " * 40], {"context": "tea.txt"}, r"question 2: .* 80 tokens.* 16$"),
+        ([], {"example": True}, "has no examples"),
+        (["Who?"], {"example": True}, "give questions, --batch"),
         (["Who?"], {"context": "tea.txt", "student": "/missing"}, "/missing is missing"),
     ],
 )
@@ -132,6 +140,20 @@ def test_bad_input_raises(student, questions, options, message):
     paths_of = {key: student / value if key in ("context", "batch") else value for key, value in options.items()}
     with pytest.raises(InputError, match=message):
         run(*questions, **paths_of)
+
+
+def test_the_examples_of_the_student(student, capsys):
+    examples = [Example("When did it open?", TEA, "1899"), Example("Who?", MILL, "Two millers")]
+    write_about(About("2 questions", examples), paths.STUDENT)
+    run(example=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert [lines[0], lines[3]] == ["When did it open?", "Who?"]
+    assert "1899" in lines[2] and "Two millers" in lines[5] and len(lines) == 6
+    run(example=True, json=True)
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    expected = Answerer.from_pretrained(paths.STUDENT).answers([(one.question, one.context) for one in examples])
+    assert [row["answers"][0]["text"] for row in rows] == [replies[0].text for replies in expected]
+    assert [(row["context"], row["reference"]) for row in rows] == [(one.context, one.answer) for one in examples]
 
 
 def test_the_text_is_read_from_standard_input(student, monkeypatch, capsys):

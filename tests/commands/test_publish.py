@@ -6,8 +6,9 @@ from huggingface_hub.errors import LocalTokenNotFoundError
 from transformers import AutoModelForQuestionAnswering, BertForQuestionAnswering
 
 from pipeline import paths
+from pipeline.about import About, Example, read_about, write_about
 from pipeline.answering.answerer import Answerer
-from pipeline.checksums import SUMS, verified
+from pipeline.checksums import SUMS, seal, verified
 from pipeline.commands import ask, cost, publish
 from pipeline.errors import InputError
 from tests.commands import scored
@@ -46,6 +47,15 @@ def test_the_folder_answers_by_itself_and_in_transformers(student, tmp_path):
     assert replies[0].text in TEA
     assert type(AutoModelForQuestionAnswering.from_pretrained(tmp_path / "mine")) is BertForQuestionAnswering
     assert not list(tmp_path.glob(".mine*"))
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_examples_are_published_only_if_asked_for(student, tmp_path, asked):
+    about = About("2 questions", [Example("Who?", "Me.", "Me")])
+    write_about(about, paths.STUDENT)
+    seal(paths.STUDENT)
+    run(tmp_path / "mine", examples=asked)
+    assert read_about(verified(tmp_path / "mine", "train")) == about.published(asked)
 
 
 def test_the_card_has_what_the_hub_reads(student, tmp_path):

@@ -14,6 +14,7 @@ import torch
 from tokenizers import Tokenizer
 
 from pipeline import paths, pretrained
+from pipeline.about import About, Example, read_about, write_about
 from pipeline.answering import cost
 from pipeline.checksums import SUMS, seal
 from pipeline.commands import export
@@ -31,7 +32,7 @@ from tests.onnx_export import students
 from tests.tiny import content
 
 FILES = {
-    *("config.json", "tokenizer.json", "tokenizer_config.json", "SHA256SUMS"),
+    *("config.json", "tokenizer.json", "tokenizer_config.json", "about.json", "SHA256SUMS"),
     *("onnx/model.onnx", "onnx/model_quantized.onnx"),
 }
 
@@ -151,6 +152,15 @@ def test_the_files_are_scored_beside_the_student(written, workspace, monkeypatch
     cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows[:3]]
     assert [row[0] for row in cells] == ["torch", "model", "model_quantized"]
     assert cells[1][1:3] == cells[0][1:3] and cells[1][3:5] == ["+0.00 [+0.00, +0.00]", "100.0 %"]
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_examples_are_exported_only_if_asked_for(asked, exported, fast, tmp_path):
+    student = shutil.copytree(exported.student, tmp_path / "student")
+    about = About("2 questions", [Example("Who?", "Me.", "Me")])
+    write_about(about, student)
+    run(student, "--out", tmp_path / "out", *(["--examples"] if asked else []))
+    assert read_about(tmp_path / "out") == about.published(asked)
 
 
 def test_an_earlier_export_is_replaced_and_nothing_else(exported, fast, tmp_path):

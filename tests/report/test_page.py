@@ -56,4 +56,4 @@ def test_markup_in_names_is_escaped(parts):
 
 def test_nan_is_refused():
     with pytest.raises(ValueError, match="JSON"):
-        page.compress({"f1": float("nan")})
+        page.render({}, {"f1": float("nan")})

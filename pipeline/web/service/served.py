@@ -37,15 +37,9 @@ class Served:
     is_teacher: bool = False
 
     @property
-    def question_tokens(self) -> int:
-        """How many a question may have."""
-        settings = self.answerer.settings
-        return settings.max_length - self.answerer.tokenizer.num_special_tokens_to_add(pair=True) - settings.stride - 1
-
-    @property
     def question_characters(self) -> int:
         """How many a question may have, whatever its tokens."""
-        return MOST_CHARACTERS * self.question_tokens
+        return MOST_CHARACTERS * self.answerer.question_tokens
 
     def windows(self, pairs: Sequence[Pair], check: Callable[[], Any] = lambda: None) -> list[int]:
         """The number of windows of each question, without making them. Safe beside another thread's `answers`.
@@ -64,7 +58,7 @@ class Served:
         for text in dict.fromkeys(text for question, context in pairs for text in (question.strip(), context)):
             counts[text] = self._count(text, check)
         for i, (question, _) in enumerate(pairs):
-            self._check("tokens", counts[question.strip()], self.question_tokens, i, len(pairs))
+            self._check("tokens", counts[question.strip()], self.answerer.question_tokens, i, len(pairs))
         return [self._windows(counts[question.strip()], counts[context]) for question, context in pairs]
 
     def _check(self, unit: str, count: int, most: int, index: int, questions: int) -> None:
@@ -84,7 +78,7 @@ class Served:
     def _windows(self, question: int, context: int) -> int:
         """How many there are, given how many tokens question and context have."""
         stride = self.answerer.settings.stride
-        step = 1 + self.question_tokens - question
+        step = 1 + self.answerer.question_tokens - question
         return 1 + max(0, ceil((context - stride - step) / step))
 
     def _encode(self, texts: list[str]) -> list[Encoding]:

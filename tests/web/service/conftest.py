@@ -19,7 +19,7 @@ class FirstWords:
     """
 
     def __init__(self, tokenizer, max_length=32, stride=8):
-        self.tokenizer = tokenizer
+        self.tokenizer, self.question_tokens = tokenizer, max_length - 3 - stride - 1
         self.settings = SimpleNamespace(max_length=max_length, stride=stride, null_threshold=None)
         self.calls, self.entered, self.free = [], threading.Event(), threading.Event()
         self.free.set()
