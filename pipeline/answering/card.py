@@ -38,6 +38,7 @@ class Facts:
         params: values of params.yaml.
         commit: of the repository that the student is from.
         scores: `exact_match` and `f1`, 0-100; `exact_match_low` and others, the ends of their 95 % intervals, if known.
+        intervals: what these are, in words.
         metrics: of metrics/eval.json.
         teachers: of metrics/teacher.json, F1 and exact match by teacher.
         calibration: of data/predictions/calibration.json.
@@ -52,6 +53,7 @@ class Facts:
     params: dict[str, Any]
     commit: str
     scores: dict[str, float]
+    intervals: str
     metrics: dict[str, Any]
     teachers: dict[str, dict[str, Any]]
     calibration: dict[str, float]
@@ -156,7 +158,7 @@ def _scores(facts: Facts) -> str:
         rows.append(f"| teacher {name} | {values['exact_match']:.2f} | {values['f1']:.2f} |")
     text = "\n".join(rows) + "\n\n" + f"{facts.metrics['questions']} validation questions of {_scored(facts.params)}"
     if "f1_low" in facts.scores:
-        text += "; intervals hold 95 %, paragraphs are resampled"
+        text += f". {facts.intervals}"
     if "NoAns_f1" in facts.metrics:
         text += (
             f". F1 of questions with an answer {facts.metrics['HasAns_f1']:.2f}, without one "

@@ -22,10 +22,11 @@ from pipeline.about import ABOUT, read_about, write_about
 from pipeline.answering.card import Facts, model_card
 from pipeline.checksums import SUMS, seal, sealed, verified
 from pipeline.commands import cost
-from pipeline.comparison.statistics import score_interval, with_interval
+from pipeline.comparison.statistics import with_interval
 from pipeline.errors import InputError
 from pipeline.experiments.run import Run, commit_of, fetch, read_run, with_defaults
 from pipeline.files import replacing
+from pipeline.scores.standard_errors import clusters_of
 
 CARD = "README.md"
 
@@ -85,6 +86,7 @@ def facts(run: Run, folder: Path, name: str, licence: str | None, language: str 
         with_defaults(run.params),
         commit_of(run),
         scores(run),
+        clusters_of(run.scores).note,
         run.metrics,
         json.loads(run.read(paths.TEACHER_METRICS)),
         json.loads(run.read(paths.PREDICTIONS / "calibration.json")),
@@ -98,12 +100,12 @@ def facts(run: Run, folder: Path, name: str, licence: str | None, language: str 
 
 def scores(run: Run) -> dict[str, float]:
     """Exact match and F1, with their intervals if the questions are about two paragraphs or more."""
-    paragraphs = run.scores["paragraph"].to_numpy(zero_copy_only=False)
+    clusters = clusters_of(run.scores).labels
     found: dict[str, float] = {}
     for name in ("exact_match", "f1"):
         values = run.scores[name].to_numpy()
-        several = len(set(paragraphs)) > 1
-        found |= with_interval(name, score_interval(values, paragraphs)) if several else {name: float(values.mean())}
+        several = len(set(clusters)) > 1
+        found |= with_interval(name, values, clusters) if several else {name: float(values.mean())}
     return found
 
 

@@ -19,6 +19,7 @@ from pipeline.experiments.run import Run, read_questions, with_defaults
 from pipeline.report.content import Entry, build
 from pipeline.report.page import render
 from pipeline.scores.question_scores import QUESTIONS
+from pipeline.scores.standard_errors import clusters_of
 
 
 def main(names: list[str], baseline: str | None, out: Path) -> None:
@@ -29,7 +30,7 @@ def main(names: list[str], baseline: str | None, out: Path) -> None:
     base = next(candidate.name for candidate in candidates if runs[0].name in candidate.runs)
     print(f"{len(entries)} students, {len(questions)} questions: computing intervals", file=sys.stderr)
     try:
-        view, data = build(entries, costs, base, questions, teachers)
+        view, data = build(entries, costs, base, clusters_of(runs[0].scores), questions, teachers)
     except ValueError as error:
         raise InputError(f"the students cannot be compared: {error}") from None
     page = render(view, data).encode()

@@ -2,6 +2,7 @@
 
 from functools import cache
 from pathlib import Path
+from typing import cast
 
 from dvc.api import DVCFileSystem
 from dvc.exceptions import NotDvcRepoError
@@ -31,7 +32,7 @@ class Revision:
         Raises:
             OSError, DvcException: it is not there.
         """
-        return self._files.read_bytes(self._path(path))
+        return cast(bytes, self._files.read_bytes(self._path(path)))
 
     def copy(self, path: Path, to: Path) -> None:
         """Copy a file or a folder.

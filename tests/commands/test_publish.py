@@ -80,7 +80,7 @@ def test_the_card_says_what_a_reader_asks(student, tmp_path, monkeypatch):
     for words in (
         f"| student | {metrics['exact_match']:.2f} [",
         "| teacher large | 90.00 | 95.50 |",
-        "24 validation questions of synthetic; intervals hold 95 %",
+        "24 validation questions of synthetic. 95 % confidence intervals for this article only",
         "81.2 %",
         "12.50 before and 2.25 after",
         "1,000 parameters, 30 % of them 0",

@@ -11,8 +11,8 @@ from pipeline.report.content import build
 
 
 @pytest.fixture(scope="module")
-def parts(entries, costs, records, teacher):
-    return build(entries, costs, "linear alpha=1.0", records, {"large": teacher})
+def parts(entries, costs, records, clusters, teacher):
+    return build(entries, costs, "linear alpha=1.0", clusters, records, {"large": teacher})
 
 
 @pytest.fixture(scope="module")
