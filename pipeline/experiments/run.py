@@ -24,13 +24,8 @@ from pipeline.params import check, parse
 from pipeline.scores.question_scores import QUESTIONS, fingerprint
 
 WORKSPACE = "workspace"
-INPUT_SECTIONS = (
-    "dataset",
-    "tokenize",
-    "teacher",
-    "logits",
-    "backbone",
-)  # of the params, those that determine a student's inputs
+# the sections of params that determine what a student is trained on
+INPUT_SECTIONS = ("dataset", "tokenize", "teacher", "logits", "backbone")
 ROUNDING = 1e-3  # of the scores in metrics/eval.json
 BUILD = "run `dvc repro` there and commit dvc.lock, or `dvc pull`"
 
