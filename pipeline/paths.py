@@ -51,7 +51,9 @@ def cache() -> Path:
         folder = Path(configured).expanduser()
     except RuntimeError:
         name = Path(configured).parts[0]
-        raise InputError(f"{CACHE_VARIABLE} is '{configured}', but {name} is no home folder of this machine") from None
+        raise InputError(
+            f"{CACHE_VARIABLE} is '{configured}', but {name} is not a home folder of this machine"
+        ) from None
     if not folder.is_absolute():
         raise InputError(
             f"{CACHE_VARIABLE} is '{configured}', a relative path: another folder in each clone and each queued "

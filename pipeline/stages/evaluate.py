@@ -1,7 +1,7 @@
 """evaluate: score the student on the validation questions.
 
 Reads data/student, data/features, data/tokenizer, data/dataset and data/logits.
-Compares its answers with the reference answers and with those of the teachers.
+Compares its answers with the reference answers and the teachers' answers.
 Writes metrics/eval.json and data/predictions.
 """
 

@@ -108,7 +108,7 @@ def compute(
     cached, before = len(known) - new, len(cache)
     state = processes()
     if state.is_main_process:
-        print(f"{name}: {len(known)} different windows: {cached} from the cache, {new} to compute", flush=True)
+        print(f"{name}: {len(known):,} unique windows: {cached:,} cached, {new:,} to compute", flush=True)
     if state.num_processes > 1 and hardware.device().type == "cpu":
         cpu_bfloat16_speed()  # before the processes without a shard leave the others
     mine = missing_shards[state.process_index :: state.num_processes]
@@ -116,9 +116,7 @@ def compute(
         return
     share = f", process 1 of {state.num_processes}" if state.num_processes > 1 else ""
     total = cached + sum(len(indices) for _, indices, _ in mine)
-    with Progress(
-        f"{name}, {cached} from the cache{share}", "window", total, cached, shown=state.is_main_process
-    ) as progress:
+    with Progress(f"{name}, {cached} cached{share}", "window", total, cached, shown=state.is_main_process) as progress:
         try:
             teacher = load_teacher(paths.TEACHER / name)
             for split, features in splits.items():

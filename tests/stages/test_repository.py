@@ -15,8 +15,8 @@ def test_another_teacher_does_not_run_the_first(repository):
     repository.change(teacher={"models": {"large": new, "other": {**new, "seed": 7}}})
     out = repository("dvc", "repro")
     assert set(ran(out)) == {"sources", "tokenize", "teacher@other", "logits", "backbone", "train", "evaluate"}
-    assert re.search(r"large: (\d+) different windows: \1 from the cache, 0 to compute", out)
-    assert re.search(r"other: (\d+) different windows: 0 from the cache, \1 to compute", out)
+    assert re.search(r"large: (\d+) unique windows: \1 cached, 0 to compute", out)
+    assert re.search(r"other: (\d+) unique windows: 0 cached, \1 to compute", out)
 
 
 @pytest.mark.parametrize("kind", ["symlink", "hardlink"])
