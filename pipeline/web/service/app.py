@@ -14,10 +14,11 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from pipeline.errors import InputError
+from pipeline.web.html import MARKS
 from pipeline.web.service.batcher import Batcher
 from pipeline.web.service.guard import ClientGone, Guard, Refused
 from pipeline.web.service.limits import Limits
-from pipeline.web.service.schema import About, Answer, Answered, Ask, Error, Health, Progress
+from pipeline.web.service.schema import About, Answer, Answered, Ask, Error, Example, Examples, Health, Progress
 from pipeline.web.service.served import Pair, Served, TooLong
 
 COUNTING_THREADS = 4  # a request with a long text does not keep all others waiting
@@ -32,10 +33,13 @@ STATUSES = {
     503: "too many requests are in progress",
     504: "not answered in time",
 }
+NOT_FOUND = "the service has only POST /answer, /progress/{request}, /examples, /health, /openapi.json and the page /"
+FOLDER = Path(__file__).parent
 PAGE = {
-    "/": ("page.html", "text/html"),
-    "/page.js": ("page.js", "text/javascript"),
-    "/page.css": ("page.css", "text/css"),
+    "/": (FOLDER / "page.html", "text/html"),
+    "/page.js": (FOLDER / "page.js", "text/javascript"),
+    "/page.css": (FOLDER / "page.css", "text/css"),
+    "/marks.js": (MARKS, "text/javascript"),
 }
 
 
@@ -74,10 +78,7 @@ def build(students: list[Served], limits: Limits, host: str = "127.0.0.1") -> Fa
         """The names of the students and the limits."""
         return Health(
             status="ok",
-            students=[
-                About(name=one.name, teacher=one.is_teacher, question_characters=one.question_characters)
-                for one in students
-            ],
+            students=[_about(student) for student in students],
             in_progress=len(batcher.jobs),
             limits=asdict(limits),
         )
@@ -112,6 +113,11 @@ def build(students: list[Served], limits: Limits, host: str = "127.0.0.1") -> Fa
             raise Refused(404, "no such request is computed or waiting")
         return Progress(read=found[0], characters=found[1])
 
+    @app.get("/examples")
+    async def examples() -> Examples:
+        """Validation questions of the first student, if it has any."""
+        return Examples(examples=[Example(**vars(example)) for example in students[0].about.examples])
+
     return app
 
 
@@ -137,6 +143,16 @@ def check(ask: Ask, limits: Limits) -> None:
             raise Refused(422, f"questions[{i}] is empty")
         if one.context >= len(ask.contexts):
             raise Refused(422, f"questions[{i}] names context {one.context}; there are {len(ask.contexts)}, from 0")
+
+
+def _about(student: Served) -> About:
+    return About(
+        name=student.name,
+        teacher=student.is_teacher,
+        facts="; ".join(student.facts),
+        trained_on=student.about.trained_on,
+        question_characters=student.question_characters,
+    )
 
 
 def _find(students: dict[str, Served], name: str) -> Served:
@@ -199,7 +215,9 @@ def _handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
-        sentences = {404: "there are only POST /answer, /progress/{request}, /health, /openapi.json and the page /"}
+        sentences = {
+            404: "there are POST /answer, /progress/{request}, /examples, /health, /openapi.json and the page / only"
+        }
         return Refused(error.status_code, sentences.get(error.status_code, error.detail)).response()
 
     @app.exception_handler(Exception)
@@ -221,6 +239,6 @@ def _sentence(error: dict[str, Any]) -> str:
 def _add_page(app: FastAPI) -> None:
     """The page's files, read once; no path of a client is opened."""
 
-    for path, (name, media_type) in PAGE.items():
-        response = Response((Path(__file__).parent / name).read_bytes(), media_type=media_type)
+    for path, (file, media_type) in PAGE.items():
+        response = Response(file.read_bytes(), media_type=media_type)
         app.add_route(path, lambda request, response=response: response)

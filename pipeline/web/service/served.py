@@ -1,7 +1,7 @@
 """What the service knows of a student or teacher: its name, its answers, and the number of windows of a question."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import ceil
 from pathlib import Path
@@ -9,12 +9,14 @@ from typing import Any
 
 from tokenizers import Encoding, Tokenizer
 
+from pipeline.about import About, read_about
 from pipeline.answering.answerer import Answerer
 from pipeline.checksums import intact
 from pipeline.errors import InputError
 from pipeline.models.encoders import load_qa_model
 from pipeline.questions import tokenization
 from pipeline.questions.long_texts import pieces
+from pipeline.web.facts import facts
 
 Pair = tuple[str, str]  # question and context
 
@@ -30,11 +32,18 @@ class TooLong(ValueError):
 
 @dataclass(frozen=True)
 class Served:
-    """A student, or a teacher, by the name that clients use."""
+    """A student, or a teacher, by the name that clients use.
+
+    Attributes:
+        facts: what the page says of its head and encoder.
+        about: what it was trained on, and examples.
+    """
 
     name: str
     answerer: Answerer
     is_teacher: bool = False
+    facts: tuple[str, ...] = ()
+    about: About = field(default_factory=About)
 
     @property
     def question_characters(self) -> int:
@@ -105,7 +114,7 @@ def load(folders: list[Path], teacher: Path | None, teacher_tokenizer: Path | No
     """
     paths = [*folders, *([teacher] if teacher else [])]
     names = short_names(paths)
-    students = [Served(name, Answerer.from_pretrained(folder)) for name, folder in zip(names, folders, strict=False)]
+    students = [_student(name, folder) for name, folder in zip(names, folders, strict=False)]
     if teacher is None or teacher_tokenizer is None:
         return students
     settings = students[0].answerer.settings
@@ -115,7 +124,12 @@ def load(folders: list[Path], teacher: Path | None, teacher_tokenizer: Path | No
         tokenization.load(teacher_tokenizer),
         replace(settings, null_threshold=threshold, confidence_temperature=1.0),
     )
-    return [*students, Served(names[-1], answerer, is_teacher=True)]
+    return [*students, Served(names[-1], answerer, True, tuple(facts(answerer.model.config)))]
+
+
+def _student(name: str, folder: Path) -> Served:
+    answerer = Answerer.from_pretrained(folder)
+    return Served(name, answerer, False, tuple(facts(answerer.model.config)), read_about(folder))
 
 
 def short_names(folders: list[Path]) -> list[str]:
