@@ -237,9 +237,15 @@ def _scores(facts: Facts) -> str:
         )
     return text + (
         f". The student gives the teacher's answer to {facts.metrics['agreement']:.1f} % of them.\n\n"
-        f"Expected calibration error of its confidence: {facts.calibration['error_before']:.2f} before and "
-        f"{facts.calibration['error']:.2f} after temperature scaling, fitted on the same questions."
+        f"Expected calibration error of its confidence: {_calibration(facts.calibration)}."
     )
+
+
+def _calibration(errors: dict[str, float]) -> str:
+    text = f"{errors['error']:.2f}; {errors['error_before']:.2f} without temperature scaling"
+    if "chance_error" not in errors:  # scored by an earlier version
+        return text
+    return f"{text}. With as many questions, a perfectly calibrated model has {errors['chance_error']:.2f}"
 
 
 def _score(scores: dict[str, float], name: str) -> str:

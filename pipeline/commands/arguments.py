@@ -93,11 +93,6 @@ def page(parser: ArgumentParser) -> None:
     )
 
 
-def plots(parser: ArgumentParser) -> None:
-    parser.add_argument("names", nargs="*", metavar="REV|EXP", help="by default HEAD and the workspace")
-    parser.add_argument("--out", metavar="FILE", type=output_file, default=Path("plots.html"), help=DEFAULT)
-
-
 def publish(parser: ArgumentParser) -> None:
     parser.add_argument("out", type=Path, metavar="OUT", help="the folder to write")
     parser.add_argument("--student", default="workspace", metavar="REV|EXP", help=DEFAULT)

@@ -24,7 +24,7 @@ from pipeline.questions import tokenization
 from pipeline.questions.features import Features, SpanLogits, read_features
 from pipeline.questions.records import read_records
 from pipeline.scores import confidence, metrics
-from pipeline.scores.baseline import warn_below_floor
+from pipeline.scores.baseline import warn_if_constant
 from pipeline.scores.question_scores import question_scores, write_question_scores
 from pipeline.scores.spans import Answer
 from pipeline.scores.standard_errors import with_errors
@@ -76,7 +76,7 @@ def main() -> None:
     metrics.write_json(vars(fit), folder / "calibration.json")
     write_question_scores(table, paths.question_scores(folder))
     seal(folder)
-    warn_below_floor("the student", scores["f1"], records, params.evaluate.metric)
+    warn_if_constant("the student", scores["f1"], records, params.evaluate.metric)
 
 
 def window_losses(features: Features, logits: SpanLogits[np.ndarray], teacher: SpanLogits[np.ndarray]) -> np.ndarray:

@@ -29,8 +29,8 @@ from pipeline.progress import Progress
 from pipeline.questions import tokenization
 from pipeline.questions.features import Features, SpanLogits, question_ids, read_features
 from pipeline.questions.records import read_records
-from pipeline.scores import metrics
-from pipeline.scores.baseline import warn_below_floor
+from pipeline.scores import metrics, null_threshold
+from pipeline.scores.baseline import warn_if_constant
 from pipeline.scores.question_scores import question_scores, write_question_scores
 from pipeline.scores.standard_errors import with_errors
 
@@ -50,8 +50,10 @@ def main() -> None:
         paths.remove_others(paths.LOGITS, teachers)
         scores = score_teachers(teachers, records["validation"], params.evaluate)
         metrics.write_json(scores, paths.TEACHER_METRICS)
+        if not all(record["answers"]["text"] for record in records["validation"]):
+            print(null_threshold.folds(records["validation"]).note, flush=True)
         for name, score in scores.items():
-            warn_below_floor(f"teacher {name}", score["f1"], records["validation"], params.evaluate.metric)
+            warn_if_constant(f"teacher {name}", score["f1"], records["validation"], params.evaluate.metric)
 
 
 def cache_pulled(folder: Path) -> None:
