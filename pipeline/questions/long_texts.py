@@ -19,9 +19,10 @@ from pipeline.questions.squad import NO_ANSWERS
 from pipeline.questions.windows import Window, encode, windows
 
 PIECE = 100_000  # characters of a piece, at least; a text that is not longer is not cut
+INVISIBLE = "".join(map(chr, offsets.INVISIBLE))
 # A cut is before a space or a line feed between two words, where normalizers compose no characters and where a
 # tokenizer that adds a space to the beginning of a text adds none; or after a sentence of Chinese or Japanese.
-CUT = re.compile(rf"(?<=[^\s{''.join(map(chr, offsets.INVISIBLE))}])[ \n](?=[^\W_])|(?<=[\u3002\uff01\uff1f])(?=[^\W_])")
+CUT = re.compile(rf"(?<=[^\s{INVISIBLE}])[ \n](?=[^\W_])|(?<=[\u3002\uff01\uff1f])(?=[^\W_])")
 AROUND = 200  # characters on each side of a cut whose tokens must be the same with and without the cut
 TRIES = 20  # a text in which so many cuts fail in succession is not cut any further
 
