@@ -72,7 +72,7 @@ def packs(lengths: np.ndarray, max_tokens: int) -> list[np.ndarray]:
 def predict(
     model: PreTrainedModel, features: Features, indices: np.ndarray, max_tokens: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Like `pipeline.models.inference.predict`, for a BERT, teacher or student; changes how it computes attention."""
+    """Like `pipeline.models.inference.predict`, for a BERT of transformers; changes how it computes attention."""
     flash = model.device.type == "cuda" and model.dtype != torch.float32 and is_flash_attn_2_available()
     model.set_attn_implementation("flash_attention_2" if flash else NAME)
     model.eval()

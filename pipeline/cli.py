@@ -3,6 +3,7 @@
 import argparse
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +47,34 @@ def output_file(text: str) -> Path:
     return path
 
 
+def refuse_input(out: Path | None, *inputs: Path | None) -> None:
+    """Check that an output file is not a file that is read, nor a file in a folder that is read.
+
+    Raises:
+        InputError: it is.
+    """
+    if out is None or not out.exists():
+        return
+    for path in filter(None, inputs):
+        files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+        if any(out.samefile(file) for file in files):
+            raise InputError(f"--out {out} is read by this command ({path}); name another file")
+
+
+def refuse_shallow_clone(folder: Path) -> None:
+    """Check that DVC can save experiments that it runs in copies of a repository.
+
+    Raises:
+        InputError: the repository is a shallow clone. DVC would run the experiment, lose its result and exit with 0.
+    """
+    command = ["git", "-C", str(folder), "rev-parse", "--is-shallow-repository"]
+    if subprocess.run(command, capture_output=True, text=True).stdout.strip() == "true":
+        raise InputError(
+            f"{folder} is a shallow clone: DVC cannot save an experiment that runs in a copy of it (--temp, queue); "
+            "`git fetch --unshallow` completes the clone"
+        )
+
+
 def run(main: Callable[..., None], arguments: argparse.ArgumentParser) -> None:
     """Parse the command line and call `main` with its arguments."""
     report_errors(main, **vars(arguments.parse_args()))
@@ -59,6 +88,9 @@ def run_stage(main: Callable[..., None], arguments: argparse.ArgumentParser) -> 
     """
 
     def alone(**options: Any) -> None:
+        workspace = os.environ.get("DVC_ROOT")  # in a temporary copy, the workspace that it was made from
+        if workspace and Path(workspace).resolve() != Path.cwd().resolve():
+            refuse_shallow_clone(Path(workspace))
         with hold(paths.DATA, "one stage at a time writes to data"):
             main(**options)
 

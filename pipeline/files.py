@@ -16,7 +16,14 @@ UNFINISHED = re.compile(r"\..+\.\d+\.[0-9a-f]+")
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path to write to. If the block succeeds, the file is flushed to disk and replaces `path`."""
+    """Yield a temporary path to write to. If the block succeeds, the file is flushed to disk and replaces `path`.
+
+    A symbolic link stays, and its target is replaced. What is not a regular file, such as a device, is written to.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        yield path
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid4().hex[:8]}")
     try:
         yield temporary
@@ -29,20 +36,37 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing(out: Path) -> Iterator[Path]:
-    """Yield a new folder beside `out` to write to. If the block succeeds, it replaces `out`, a folder or nothing."""
+    """Yield a new folder beside `out` to write to. If the block succeeds, it replaces `out`, a folder or nothing.
+
+    A symbolic link stays, and its target is replaced. If an earlier replacement was killed between its two renames, the
+    folder that was there before is restored first. Files get the permissions that the umask says.
+    """
+    out = out.resolve()
     temporary, old = (out.with_name(f".{out.name}.{name}") for name in ("unfinished", "old"))
     with hold(out, "one command at a time writes there"):
+        if old.exists() and not out.exists():
+            old.rename(out)
         try:
             for left_over in (temporary, old):
                 shutil.rmtree(left_over, ignore_errors=True)
             temporary.mkdir(parents=True)
             yield temporary
+            _apply_umask(temporary)
             if out.exists():
                 out.rename(old)
             temporary.rename(out)
             shutil.rmtree(old, ignore_errors=True)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _apply_umask(folder: Path) -> None:
+    """Give files the permissions of new ones: safetensors writes weights that nobody else can read."""
+    umask = os.umask(0)
+    os.umask(umask)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(0o666 & ~umask)
 
 
 def remove_unfinished(folder: Path) -> None:

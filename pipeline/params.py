@@ -109,11 +109,11 @@ def check_source(source: str, revision: str | None, kind: str, *keywords: str) -
         kind: `model` or `dataset`.
 
     Raises:
-        ValueError: it is none of them, or has a revision and is no hub id.
+        ValueError: it is none of them, or has a revision and is not a hub id.
     """
     in_folder = source.startswith("data/raw/") and kind == "model"
     if revision is not None and (in_folder or source in keywords):
-        raise ValueError(f"'{source}' is no hub id, so its revision must be null")
+        raise ValueError(f"'{source}' is not a hub id, so its revision must be null")
     if source in keywords:
         return
     if in_folder:
@@ -131,10 +131,12 @@ def check_source(source: str, revision: str | None, kind: str, *keywords: str) -
 
 
 class Dataset(Section):
-    source: str = Field(description="`synthetic`, `files` (SQuAD JSON), or the id of a hub data set")
+    source: str = Field(description="`synthetic`, `files`, or the id of a hub data set")
     revision: str | None = Field(None, description="commit of the hub data set, 40 hexadecimal digits")
-    train_file: str | None = Field(None, description="with `files`: SQuAD JSON in data/raw for training")
-    validation_file: str | None = Field(None, description="with `files`: SQuAD JSON in data/raw for validation")
+    train_file: str | None = Field(
+        None, description="with `files`: training questions in data/raw, as JSON, JSON Lines, CSV, TSV or Parquet"
+    )
+    validation_file: str | None = Field(None, description="with `files`: the same for validation")
     train_size: int | None = Field(None, ge=1, description="number of training questions, from the first; null: all")
     validation_size: int | None = Field(
         None, ge=1, description="number of validation questions, from the first; null: all"
@@ -200,11 +202,6 @@ class Train(Section):
         None, gt=0, description="minutes of training between evaluations; null: evaluate after each epoch"
     )
     batch_size: int = Field(16, ge=1, description="windows per optimizer step")
-    batch_tokens: int | None = Field(
-        None,
-        ge=16,
-        description="maximum tokens per step, padding included; a step may have fewer windows; null: no limit",
-    )
     micro_batch_size: int | None = Field(
         None,
         ge=1,
@@ -236,9 +233,6 @@ class Train(Section):
         lt=1,
         description="dropout of the attention weights; null: the model's own; 0 lets a CPU use fused attention in "
         "float32",
-    )
-    compile: bool = Field(
-        False, description="compile the model with torch.compile; compilation counts as training time"
     )
     gradient_checkpointing: bool = Field(False, description="recompute activations in the backward pass to save memory")
     checkpoint_minutes: float = Field(

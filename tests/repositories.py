@@ -61,7 +61,8 @@ class Repository:
 def create(folder: Path, cache: Path) -> Repository:
     """Create a repository like a fresh clone of this one, with a very small corpus."""
     folder.mkdir()
-    for name in ("pipeline", ".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "data/raw/README.md"):
+    copied = ("pipeline", ".dvc/config", ".dvcignore", ".gitattributes", ".gitignore", "dvc.yaml", "data/raw/README.md")
+    for name in copied:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, folder / name)

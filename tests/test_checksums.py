@@ -2,7 +2,7 @@ import subprocess
 
 import pytest
 
-from pipeline.checksums import SUMS, seal, verified
+from pipeline.checksums import SUMS, intact, seal, verified
 from pipeline.errors import InputError
 from tests.damage import flip_bit
 
@@ -75,3 +75,12 @@ def test_a_file_without_a_checksum_is_not_verified(folder):
     verified(folder, "make")
     with pytest.raises(InputError, match="new is damaged"):
         verified(folder / "new", "make")
+
+
+def test_a_copy_is_compared_if_it_has_checksums(folder):
+    assert intact(folder) == folder
+    flip_bit(next(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS))
+    with pytest.raises(InputError, match="is damaged"):
+        intact(folder)
+    (folder / SUMS).unlink()
+    assert intact(folder) == folder

@@ -1,4 +1,5 @@
 import re
+import subprocess
 import sys
 import threading
 
@@ -7,7 +8,10 @@ from safetensors import SafetensorError
 
 from pipeline import cli, locks, paths
 from pipeline.cli import report_errors
+from pipeline.errors import InputError
 from pipeline.locks import hold
+
+EMPTY = ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "a"]
 
 
 def ended(error, capsys):
@@ -101,3 +105,31 @@ def test_a_file_that_cannot_be_written_is_refused_before_any_work(name, message,
     with pytest.raises(SystemExit, match="2"):
         parser.parse_args(["--out", str(tmp_path / name)])
     assert re.search(f"argument --out: .*{message}", capsys.readouterr().err)
+
+
+def test_an_output_that_is_an_input_is_refused(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a").touch()
+    (tmp_path / "link").symlink_to("in/a")
+    for out in (tmp_path / "in/a", tmp_path / "link"):
+        for path in (tmp_path / "in", tmp_path / "in/a"):
+            with pytest.raises(InputError, match=f"--out {out} "):
+                cli.refuse_input(out, None, path)
+    cli.refuse_input(tmp_path / "in/new", tmp_path / "in")
+    cli.refuse_input(None, tmp_path / "in")
+
+
+def test_a_stage_in_a_copy_of_a_shallow_clone_stops(stage, tmp_path, monkeypatch):
+    source, clone = tmp_path / "source", tmp_path / "clone"
+    for command in (["init", "-q", source], ["-C", source, *EMPTY], ["-C", source, *EMPTY]):
+        subprocess.run(["git", *command], check=True)
+    for name, options in (("clone", ["--depth", "1"]), ("whole", [])):
+        subprocess.run(["git", "clone", "-q", *options, source.as_uri(), tmp_path / name], check=True)
+    monkeypatch.setenv("DVC_ROOT", str(clone))
+    with pytest.raises(SystemExit, match="git fetch --unshallow"):
+        stage()
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "whole"))
+    assert stage() == ["works"]
+    monkeypatch.chdir(clone)  # not a copy: DVC runs there
+    monkeypatch.setenv("DVC_ROOT", str(clone))
+    assert stage() == ["works", "works"]

@@ -1,8 +1,9 @@
 import os
+import stat
 
 import pytest
 
-from pipeline.files import atomic_write, remove_unfinished
+from pipeline.files import atomic_write, remove_unfinished, replacing
 
 
 def test_a_file_that_is_not_complete_is_not_there(tmp_path):
@@ -25,3 +26,47 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
     assert len(list(tmp_path.iterdir())) == len(others) + 1
     remove_unfinished(tmp_path)
     assert set(tmp_path.iterdir()) == others
+
+
+def test_a_device_is_written_to_and_stays(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with atomic_write(tmp_path / "pipe") as path:
+        path.write_text("through")
+    assert os.read(reader, 100) == b"through"
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    os.close(reader)
+
+
+def test_a_symbolic_link_to_a_file_or_folder_stays(tmp_path):
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "folder").mkdir()
+    for name in ("file", "folder"):
+        (tmp_path / f"to-{name}").symlink_to(name)
+    with atomic_write(tmp_path / "to-file") as path:
+        path.write_text("new")
+    for content in ("first", "second"):
+        with replacing(tmp_path / "to-folder") as path:
+            (path / "a").write_text(content)
+    assert (tmp_path / "file").read_text() == "new"
+    assert (tmp_path / "folder/a").read_text() == "second"
+    assert all((tmp_path / f"to-{name}").is_symlink() for name in ("file", "folder"))
+
+
+def test_a_folder_is_restored_after_a_kill_between_the_two_renames(tmp_path):
+    (tmp_path / ".out.old").mkdir()
+    (tmp_path / ".out.old/a").write_text("complete")
+    with pytest.raises(ValueError), replacing(tmp_path / "out"):
+        raise ValueError
+    assert (tmp_path / "out/a").read_text() == "complete"
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["out"]
+
+
+def test_files_of_a_new_folder_have_the_permissions_of_the_umask(tmp_path):
+    before = os.umask(0o027)
+    try:
+        with replacing(tmp_path / "out") as path:
+            (path / "model").touch(mode=0o600)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "out/model").stat().st_mode) == 0o640

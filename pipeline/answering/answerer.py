@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from pipeline.checksums import intact
 from pipeline.models.hardware import on_device
 from pipeline.models.inference import predict
 from pipeline.models.student import Answering, Student, answering
@@ -64,7 +65,7 @@ class Answerer:
         Raises:
             InputError: there is none, a file is damaged, or the config lacks a setting.
         """
-        folder = Path(folder)
+        folder = intact(Path(folder))
         student = Student.load(folder)
         return cls(student, tokenization.load(folder), answering(student.config, folder))
 

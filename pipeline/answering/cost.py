@@ -1,6 +1,6 @@
 """What a student costs on this machine: arithmetic, latency, throughput and memory.
 
-`span-distill cost` runs this module as a process of its own, so that the peak memory is that of a student alone:
+`span-distill cost` runs this module as a process of its own, so that the peak memory belongs to one student:
 
     python -m pipeline.answering.cost data/student data/features/student/validation.safetensors
 """
@@ -19,6 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
 
+from pipeline.checksums import intact
 from pipeline.models.batching import pad
 from pipeline.models.hardware import on_device
 from pipeline.models.inference import model_inputs, predict
@@ -34,8 +35,8 @@ STATUS = Path("/proc/self/status")
 def measure(model: PreTrainedModel, features: Features, pad_token_id: int) -> dict[str, Any]:
     """Arithmetic, latency and throughput of a model that is on its device.
 
-    Latency is that of one window of mean length, alone, from token ids on the device to logits in memory; tokenization
-    and decoding are not in it. Throughput is `inference.predict` over windows at equal distances in the split, at most
+    Latency is measured on one window of mean length, alone, from token ids on the device to logits in memory, without
+    tokenization and decoding. Throughput is `inference.predict` over windows at equal distances in the split, at most
     `SAMPLE` and no more than take some ten seconds. The first calls of each are not timed.
 
     Returns:
@@ -106,7 +107,7 @@ def peak_memory_mb() -> float:
 
 def main(folder: Path, windows: Path) -> None:
     """Print the cost of the student in a folder as JSON."""
-    student = Student.load(folder)
+    student = Student.load(intact(folder))
     pad_token_id = tokenization.load(folder).pad_token_id
     values = measure(on_device(student), read_features(windows), pad_token_id)
     print(json.dumps({**values, "peak_memory_mb": peak_memory_mb()}))

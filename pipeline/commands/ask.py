@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TextIO
 
-from pipeline import paths
+from pipeline import cli, paths
 from pipeline.about import Example, read_about
 from pipeline.answering.answerer import Answerer, Reply, sentence
 from pipeline.errors import InputError
@@ -50,6 +50,7 @@ def main(
         raise InputError("--context is for questions on the command line; the others have their own contexts")
     if not 1 <= n_best <= CANDIDATES:
         raise InputError(f"--n-best is {n_best}; it must be from 1 to {CANDIDATES}")
+    cli.refuse_input(out, None if batch == STDIN else batch, None if context == STDIN else context)
     with found(student) as folder, opened(out) as file:
         answerer = Answerer.from_pretrained(folder)
         if batch is not None:
@@ -206,7 +207,7 @@ def open_text(path: Path) -> Iterator[TextIO]:
     """A text file or standard input, its line ends as they are, without a byte-order mark.
 
     Raises:
-        InputError: it is missing, or what is read in the block is not UTF-8.
+        InputError: it is missing, or what is read in the block is not UTF-8 text.
     """
     if path != STDIN and not path.is_file():
         raise InputError(f"{path} is not a file" if path.exists() else f"{path} is missing")

@@ -31,6 +31,7 @@ from pipeline.experiments.run import (
     scored_runs,
     with_defaults,
 )
+from pipeline.scores.standard_errors import Clusters, clusters_of
 
 SIZES = ("parameters", "nonzero_parameters", "bytes")  # in metrics/eval.json
 
@@ -39,16 +40,16 @@ def main(names: list[str], baseline: str | None, slices: bool, format: str, out:
     runs = read_runs(names, baseline)
     candidates = group(runs)
     base = next(candidate.name for candidate in candidates if runs[0].name in candidate.runs)
-    scores = frames.from_table(runs[0].scores)
-    paragraphs = scores["paragraph"].to_numpy()
+    clusters = clusters_of(runs[0].scores)
     try:
         if slices:
-            rows = slice_rows(candidates, paragraphs, base, labels_of_slices(scores, read_questions(runs[0])))
+            kinds = labels_of_slices(frames.from_table(runs[0].scores), read_questions(runs[0]))
+            rows = slice_rows(candidates, clusters.labels, base, kinds)
         else:
-            rows = leaderboard(candidates, paragraphs, base).join(read_costs(candidates, runs), on="name")
+            rows = leaderboard(candidates, clusters.labels, base).join(read_costs(candidates, runs), on="name")
     except ValueError as error:
         raise InputError(f"the students cannot be compared: {error}") from None
-    text = render(rows, base, format)
+    text = render(rows, base, clusters, format)
     if out:
         out.write_text(text, encoding="utf-8")
     else:
@@ -114,14 +115,10 @@ def _candidate(name: str, runs: Sequence[Run]) -> Candidate:
     return Candidate(name, scores, *(runs[0].metrics[key] for key in SIZES))
 
 
-def render(rows: pd.DataFrame, baseline: str, format: str) -> str:
+def render(rows: pd.DataFrame, baseline: str, clusters: Clusters, format: str) -> str:
     """A leaderboard, or rows of slices, in one of the formats."""
     if format == "csv":
         return rows.to_csv(index=False)
     if format == "json":
-        return (
-            json.dumps(frames.records(rows), indent=2)
-            + "\
-"
-        )
-    return markdown_slices(rows, baseline) if "kind" in rows else markdown(rows)
+        return json.dumps(frames.records(rows), indent=2) + "\n"
+    return markdown_slices(rows, baseline, clusters) if "kind" in rows else markdown(rows, clusters)

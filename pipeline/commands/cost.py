@@ -108,10 +108,8 @@ def stored(run: Run) -> Path:
     """
     machine = hashlib.blake2b(f"{platform.node()} {platform.machine()} {os.cpu_count()}".encode(), digest_size=4)
     weights = fingerprint(run, WEIGHTS)
-    windows = fingerprint(run, paths.features(paths.STUDENT_NAME, "validation"))[
-        :8
-    ]  # a latency is that of their mean length
-    return paths.costs() / f"{weights}-{windows}-{machine.hexdigest()}.json"
+    windows = fingerprint(run, paths.features(paths.STUDENT_NAME, "validation"))  # a latency is for their mean length
+    return paths.costs() / f"{weights}-{windows[:8]}-{machine.hexdigest()}.json"
 
 
 def fingerprint(run: Run, path: Path) -> str:
@@ -121,7 +119,7 @@ def fingerprint(run: Run, path: Path) -> str:
         InputError: the run has no such file.
     """
     try:
-        known = run.files.info(path.as_posix()).get("md5") if run.files else None
+        known = run.files.md5(path) if run.files else None
     except (OSError, DvcException):
         raise InputError(f"{run.name} has no {path}; {BUILD}") from None
     return known or hashlib.md5(run.read(path), usedforsecurity=False).hexdigest()

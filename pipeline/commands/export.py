@@ -29,6 +29,7 @@ from pipeline.questions.features import read_features
 from pipeline.questions.records import read_records
 from pipeline.scores import metrics
 from pipeline.scores.question_scores import question_scores
+from pipeline.scores.standard_errors import clusters_of
 
 
 def main(
@@ -97,7 +98,7 @@ def scores(models: dict[str, Any], tokenizer: Any) -> str:
             }
         )
     return tabulate.tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True) + (
-        "\nF1 less the first's: paired by question, paragraphs resampled, 95 %. ms: one window of mean length alone.\n"
+        f"\nless the first: F1, paired by question; {clusters_of(first).note}.\nms: one window of mean length alone.\n"
     )
 
 
@@ -105,10 +106,10 @@ def difference(table: pa.Table, first: pa.Table) -> str:
     """The mean difference of F1 with its interval.
 
     Raises:
-        InputError: there are questions about fewer than two paragraphs.
+        InputError: the questions are about fewer than two paragraphs.
     """
     try:
-        found = compare(table["f1"], first["f1"], first["paragraph"].to_numpy(zero_copy_only=False)).difference
+        found = compare(table["f1"], first["f1"], clusters_of(first).labels).difference
     except ValueError as error:
         raise InputError(f"the students cannot be compared: {error}") from None
     return f"{found.mean:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"

@@ -7,13 +7,14 @@ verifies it and caches it.
 
 from pathlib import Path
 
-from pipeline import paths
+from pipeline import cli, paths
 from pipeline.files import atomic_write
 from pipeline.web.page import runtime
 from pipeline.web.page.build import read, render
 
 
 def main(folder: Path, out: Path, precision: str | None) -> None:
+    cli.refuse_input(out, folder)
     student = read(folder, precision)
     page = render(student, runtime.load(paths.writable(paths.cache() / "page"))).encode()
     with atomic_write(out) as temporary:

@@ -1,7 +1,7 @@
 """publish: write a student with a model card, and push it to the hub.
 
     span-distill publish OUT [--student REV|EXP]
-    span-distill publish OUT --licence mit --language en --push USER/NAME --private
+    span-distill publish OUT --license mit --language en --push USER/NAME --private
 
 The folder has the weights, the config with the settings for windows and no answer, the tokenizer, and a model card with
 scores and their intervals, size, latency where `span-distill cost` measured it, params and commit. The student's
@@ -20,12 +20,13 @@ from huggingface_hub.errors import LocalTokenNotFoundError
 from pipeline import paths, pretrained
 from pipeline.about import ABOUT, read_about, write_about
 from pipeline.answering.card import Facts, model_card
-from pipeline.checksums import seal, sealed, verified
+from pipeline.checksums import SUMS, seal, sealed, verified
 from pipeline.commands import cost
-from pipeline.comparison.statistics import score_interval, with_interval
+from pipeline.comparison.statistics import with_interval
 from pipeline.errors import InputError
-from pipeline.experiments.run import Run, commit_of, fetch, read_run, with_defaults
+from pipeline.experiments.run import Run, commit_of, fetch, read_run, repository_address, with_defaults
 from pipeline.files import replacing
+from pipeline.scores.standard_errors import clusters_of
 
 CARD = "README.md"
 
@@ -33,7 +34,7 @@ CARD = "README.md"
 def main(
     out: Path,
     student: str,
-    licence: str | None,
+    license: str | None,
     language: str | None,
     push: str | None,
     private: bool,
@@ -46,7 +47,7 @@ def main(
         shutil.copytree(source, made, dirs_exist_ok=True)
         if (made / ABOUT).exists():
             write_about(read_about(made).published(examples), made)
-        (made / CARD).write_text(model_card(facts(run, made, push or str(out), licence, language)), encoding="utf-8")
+        (made / CARD).write_text(model_card(facts(run, made, push or str(out), license, language)), encoding="utf-8")
         seal(made)
     print(f"wrote {out}: the student of {run.name}, with its model card in {out / CARD}")
     if push:
@@ -55,8 +56,17 @@ def main(
 
 def check_free(out: Path) -> None:
     """Raise an InputError if something is at `out` that this command did not write."""
-    if out.exists() and not (out.is_dir() and (not any(out.iterdir()) or is_published(out))):
-        raise InputError(f"{out} exists and is no published student; name another folder")
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out.is_dir() and is_published(out)):
+        raise InputError(f"{out} exists and is not a published student; name another folder")
+    written = {SUMS, *sealed(out)}
+    files = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if not path.is_dir())
+    if others := [name for name in files if name not in written]:
+        raise InputError(
+            f"{out} has files that this command did not write and would delete: {', '.join(others)}; move them, or "
+            "name another folder"
+        )
 
 
 def is_published(folder: Path) -> bool:
@@ -64,7 +74,7 @@ def is_published(folder: Path) -> bool:
     return CARD in sealed(folder) and not (folder / ".git").exists()
 
 
-def facts(run: Run, folder: Path, name: str, licence: str | None, language: str | None) -> Facts:
+def facts(run: Run, folder: Path, name: str, license: str | None, language: str | None) -> Facts:
     """What the card says of a run's student, of which the folder is a copy.
 
     Raises:
@@ -76,25 +86,28 @@ def facts(run: Run, folder: Path, name: str, licence: str | None, language: str 
         with_defaults(run.params),
         commit_of(run),
         scores(run),
+        clusters_of(run.scores).note,
         run.metrics,
         json.loads(run.read(paths.TEACHER_METRICS)),
         json.loads(run.read(paths.PREDICTIONS / "calibration.json")),
         config["answering"],
         cost.read(run),
         config["model_type"] != pretrained.STUDENT,
-        licence,
+        license,
         language,
+        repository_address(),
+        read_about(folder),
     )
 
 
 def scores(run: Run) -> dict[str, float]:
     """Exact match and F1, with their intervals if the questions are about two paragraphs or more."""
-    paragraphs = run.scores["paragraph"].to_numpy(zero_copy_only=False)
+    clusters = clusters_of(run.scores).labels
     found: dict[str, float] = {}
     for name in ("exact_match", "f1"):
         values = run.scores[name].to_numpy()
-        several = len(set(paragraphs)) > 1
-        found |= with_interval(name, score_interval(values, paragraphs)) if several else {name: float(values.mean())}
+        several = len(set(clusters)) > 1
+        found |= with_interval(name, values, clusters) if several else {name: float(values.mean())}
     return found
 
 

@@ -19,6 +19,7 @@ from pipeline.experiments.run import Run, read_questions, with_defaults
 from pipeline.report.content import Entry, build
 from pipeline.report.page import render
 from pipeline.scores.question_scores import QUESTIONS
+from pipeline.scores.standard_errors import clusters_of
 
 
 def main(names: list[str], baseline: str | None, out: Path) -> None:
@@ -29,7 +30,7 @@ def main(names: list[str], baseline: str | None, out: Path) -> None:
     base = next(candidate.name for candidate in candidates if runs[0].name in candidate.runs)
     print(f"{len(entries)} students, {len(questions)} questions: computing intervals", file=sys.stderr)
     try:
-        view, data = build(entries, costs, base, questions, teachers)
+        view, data = build(entries, costs, base, clusters_of(runs[0].scores), questions, teachers)
     except ValueError as error:
         raise InputError(f"the students cannot be compared: {error}") from None
     page = render(view, data).encode()
@@ -54,7 +55,7 @@ def read_curve(run: Run, name: str) -> pd.DataFrame:
     """A curve of a run; without rows where it has none, since a run of few steps writes none.
 
     Raises:
-        InputError: it is no table.
+        InputError: it is not a table.
     """
     path = paths.CURVES / f"{name}.tsv"
     try:

@@ -31,7 +31,7 @@ from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline import paths
+from pipeline import cli, paths
 from pipeline.errors import InputError
 from pipeline.experiments.run import Run, experiments, read_params, read_run, with_defaults
 from pipeline.params import check, load, parse
@@ -56,6 +56,7 @@ class Experiment:
 
 def main(heads: list[str], seeds: list[int], settings: list[str]) -> None:
     load(paths.PARAMS)
+    cli.refuse_shallow_clone(Path.cwd())
     cells = product(heads, combinations(settings), seeds)
     wanted = distinct([experiment(head, seed, values) for head, values, seed in cells])
     head = git("rev-parse", "--verify", "HEAD")

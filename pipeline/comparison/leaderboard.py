@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.comparison.statistics import compare, holm, mcnemar, score_interval, verdict, with_interval
+from pipeline.comparison.statistics import compare, holm, mcnemar, verdict, with_interval
+from pipeline.scores.standard_errors import clustered_error
 
 # of the difference to the baseline; missing in its own row
 DIFFERENCES = [
@@ -22,8 +23,9 @@ DIFFERENCES = [
     "exact_match_difference",
     "exact_match_p",
     "mcnemar_p",
-    "detectable",
+    "mde",
     "verdict",
+    "verdict_scope",
 ]
 
 
@@ -53,50 +55,50 @@ class Candidate:
         return np.stack([scores[column].to_numpy(dtype=float) for scores in self.scores.values()])
 
 
-def leaderboard(candidates: Sequence[Candidate], paragraphs: np.ndarray, baseline: str) -> pd.DataFrame:
+def leaderboard(candidates: Sequence[Candidate], clusters: np.ndarray, baseline: str) -> pd.DataFrame:
     """A row for each candidate, highest F1 first. Scores are 0-100, intervals of 95 %.
 
     Columns: `name`; `runs`, their names in one text; `seeds`, how many; `exact_match` and `f1` with `_low` and `_high`;
     `question_error`, the standard error of F1 due to the questions; `seed_deviation`, the standard deviation of F1
     between seeds, missing with one; `agreement`; `parameters`, `nonzero_parameters`, `zeros`, a share, and `bytes`; and
     those of `DIFFERENCES`. `f1_p` and `exact_match_p` are Holm-corrected over the rows. `mcnemar_p` is that of
-    McNemar's exact test of exact match, uncorrected, which ignores paragraphs, and is missing with several seeds.
-    `detectable` is the smallest F1 difference that one test, uncorrected, shows with a power of 80 %. `verdict`, by F1,
-    is `better`, `worse` or `undecided`.
+    McNemar's exact test of exact match, uncorrected, which ignores clusters, and is missing with several seeds. `mde`
+    is the minimum detectable F1 difference, with a power of 80 %, uncorrected; missing where it is not known.
+    `verdict`, by F1, is `better`, `worse` or `undecided`; `verdict_scope` is `these models` where both have one seed,
+    else `settings`.
 
     Args:
-        paragraphs: (N,) the paragraph of each question.
+        clusters: (N,) the cluster of each question, see `scores.standard_errors`.
         baseline: the name of the candidate that the others are compared with.
 
     Raises:
-        ValueError: there are fewer than two paragraphs, the candidates' questions differ in number, or two candidates
+        ValueError: there are fewer than two clusters, the candidates' questions differ in number, or two candidates
             have one name.
     """
     if len({candidate.name for candidate in candidates}) < len(candidates):
         raise ValueError("two students have one name")
     (base,) = (candidate for candidate in candidates if candidate.name == baseline)
     others = [candidate for candidate in candidates if candidate is not base]
-    rows = pd.DataFrame([_scores(candidate, paragraphs) for candidate in candidates])
-    differences = pd.DataFrame([_difference(other, base, paragraphs, tests=len(others)) for other in others])
-    differences = differences.reindex(columns=["name", *DIFFERENCES])
+    rows = pd.DataFrame([_scores(candidate, clusters) for candidate in candidates])
+    differences = pd.DataFrame([_difference(other, base, clusters, tests=len(others)) for other in others])
+    differences = differences.reindex(columns=["name", *DIFFERENCES]).astype({"name": str, "verdict_scope": str})
     for p_value in ("f1_p", "exact_match_p"):
         differences[p_value] = holm(differences[p_value])
     ends = (differences[name] for name in ("f1_difference_low", "f1_difference_high", "f1_p"))
-    differences["verdict"] = [verdict(*row) for row in zip(*ends, strict=True)]
+    differences["verdict"] = pd.Series([verdict(*row) for row in zip(*ends, strict=True)], dtype=str)
     return rows.merge(differences, on="name", how="left").sort_values("f1", ascending=False, kind="stable")
 
 
-def _scores(candidate: Candidate, paragraphs: np.ndarray) -> dict[str, Any]:
-    exact_match, f1 = (score_interval(candidate.by_run(name), paragraphs) for name in ("exact_match", "f1"))
-    several = len(candidate.runs) > 1
+def _scores(candidate: Candidate, clusters: np.ndarray) -> dict[str, Any]:
+    exact_match, f1 = candidate.by_run("exact_match"), candidate.by_run("f1")
     return {
         "name": candidate.name,
         "runs": " ".join(candidate.runs),
         "seeds": len(candidate.runs),
-        **with_interval("exact_match", exact_match),
-        **with_interval("f1", f1),
-        "question_error": f1.question_error,
-        "seed_deviation": float(candidate.by_run("f1").mean(axis=1).std(ddof=1)) if several else math.nan,
+        **with_interval("exact_match", exact_match, clusters),
+        **with_interval("f1", f1, clusters),
+        "question_error": clustered_error(f1, clusters),
+        "seed_deviation": float(f1.mean(axis=1).std(ddof=1)) if len(f1) > 1 else math.nan,
         "agreement": float(candidate.by_run("agreement").mean()),
         "parameters": candidate.parameters,
         "nonzero_parameters": candidate.nonzero_parameters,
@@ -105,9 +107,9 @@ def _scores(candidate: Candidate, paragraphs: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _difference(candidate: Candidate, base: Candidate, paragraphs: np.ndarray, tests: int) -> dict[str, Any]:
+def _difference(candidate: Candidate, base: Candidate, clusters: np.ndarray, tests: int) -> dict[str, Any]:
     exact_match, f1 = (
-        compare(candidate.by_run(name), base.by_run(name), paragraphs, tests=tests) for name in ("exact_match", "f1")
+        compare(candidate.by_run(name), base.by_run(name), clusters, tests=tests) for name in ("exact_match", "f1")
     )
     one_each = len(candidate.runs) == len(base.runs) == 1
     rights = (each.by_run("exact_match")[0] for each in (candidate, base))
@@ -120,5 +122,6 @@ def _difference(candidate: Candidate, base: Candidate, paragraphs: np.ndarray, t
         "exact_match_difference": exact_match.difference.mean,
         "exact_match_p": exact_match.p_value,
         "mcnemar_p": mcnemar(*rights) if one_each else math.nan,
-        "detectable": f1.detectable,
+        "mde": f1.mde,
+        "verdict_scope": "these models" if one_each else "settings",
     }

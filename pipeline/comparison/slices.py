@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.comparison.leaderboard import Candidate
-from pipeline.comparison.statistics import compare, holm, score_interval, verdict, with_interval
+from pipeline.comparison.statistics import compare, holm, verdict, with_interval
 
 # English; the first of them in the question counts. `in which` is which, `whose` is who.
 QUESTION_WORD = re.compile(r"\b(how (?:many|much)|how|what|when|where|which|who(?:m|se)?|why)\b", re.IGNORECASE)
@@ -21,6 +21,7 @@ COLUMNS = [
     "student",
     "kind",
     "label",
+    "seeds",
     "questions",
     "exact_match",
     "f1",
@@ -33,6 +34,7 @@ COLUMNS = [
     "f1_difference_high",
     "f1_p",
     "verdict",
+    "verdict_scope",
 ]
 
 
@@ -42,7 +44,7 @@ def slices(scores: pd.DataFrame, records: Sequence[dict[str, Any]]) -> pd.DataFr
     - question word: the first English one in the question, in lower case; else "other".
     - answer length: words of the first reference, split at white space.
     - context length: words, in three slices of about equally many questions; fewer where lengths are equal.
-    - place of the answer: its first character, relative to the context's characters.
+    - answer position: its first character, relative to the context's characters.
     - windows: how many the question has.
     - answerable: answerable or unanswerable.
 
@@ -60,7 +62,7 @@ def slices(scores: pd.DataFrame, records: Sequence[dict[str, Any]]) -> pd.DataFr
             "question word": question_words([record["question"] for record in records]).astype("category"),
             "answer length": _cut([_answer_words(record) for record in records], [0, 2, 4, 7], lengths),
             "context length": _thirds(context_words),
-            "place of the answer": _cut([_answer_place(record) for record in records], [0, 1 / 3, 2 / 3], thirds),
+            "answer position": _cut([_answer_place(record) for record in records], [0, 1 / 3, 2 / 3], thirds),
             "windows": _cut(scores["windows"], [0, 1, 2, 3], ["0", "1", "2", "3 or more"]),
             "answerable": answerable.astype("category"),
         }
@@ -74,38 +76,41 @@ def question_words(questions: Sequence[str]) -> pd.Series:
 
 
 def slice_rows(
-    candidates: Sequence[Candidate], paragraphs: np.ndarray, baseline: str, labels: pd.DataFrame
+    candidates: Sequence[Candidate], clusters: np.ndarray, baseline: str, labels: pd.DataFrame
 ) -> pd.DataFrame:
     """A row for each candidate, kind and label, with the columns `COLUMNS`. Scores are 0-100, intervals of 95 %.
 
-    The differences are to the baseline, and missing in its own rows. Where a slice has fewer than two paragraphs,
+    A kind with one label has no rows: its slice is the whole set.
+
+    The differences are to the baseline, and missing in its own rows. Where a slice has fewer than two clusters,
     intervals and differences are missing. `f1_p` is Holm-corrected over all rows; `verdict` is by F1.
 
     Args:
-        paragraphs: (N,) the paragraph of each question.
+        clusters: (N,) the cluster of each question, see `scores.standard_errors`.
         baseline: the name of the candidate that the others are compared with.
         labels: see `slices`.
     """
     (base,) = (candidate for candidate in candidates if candidate.name == baseline)
     parts = [
         (kind, label, questions)
-        for kind in labels
+        for kind in labels.columns[labels.nunique() > 1]
         for label, questions in labels.groupby(labels[kind], observed=True).indices.items()
     ]
-    tests = (len(candidates) - 1) * sum(_comparable(paragraphs[questions]) for *_, questions in parts)
+    tests = (len(candidates) - 1) * sum(_comparable(clusters[questions]) for *_, questions in parts)
     rows = [
         {
             "student": candidate.name,
             "kind": kind,
             "label": label,
+            "seeds": len(candidate.runs),
             "questions": len(questions),
-            **_scores(candidate, questions, paragraphs),
-            **({} if candidate is base else _difference(candidate, base, questions, paragraphs, tests)),
+            **_scores(candidate, questions, clusters),
+            **({} if candidate is base else _difference(candidate, base, questions, clusters, tests)),
         }
         for candidate in candidates
         for kind, label, questions in parts
     ]
-    found = pd.DataFrame(rows).reindex(columns=COLUMNS)
+    found = pd.DataFrame(rows).reindex(columns=COLUMNS).astype({"verdict_scope": str})
     tested = found["f1_p"].notna()
     found.loc[tested, "f1_p"] = holm(found.loc[tested, "f1_p"])
     ends = (found.loc[tested, name] for name in ("f1_difference_low", "f1_difference_high", "f1_p"))
@@ -113,31 +118,33 @@ def slice_rows(
     return found
 
 
-def _scores(candidate: Candidate, questions: np.ndarray, paragraphs: np.ndarray) -> dict[str, float]:
+def _scores(candidate: Candidate, questions: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
     scores = {name: candidate.by_run(name)[:, questions] for name in ("exact_match", "f1")}
-    if not _comparable(paragraphs[questions]):
+    if not _comparable(clusters[questions]):
         return {name: float(values.mean()) for name, values in scores.items()}
-    found = (with_interval(name, score_interval(values, paragraphs[questions])) for name, values in scores.items())
+    found = (with_interval(name, values, clusters[questions]) for name, values in scores.items())
     return {name: value for values in found for name, value in values.items()}
 
 
 def _difference(
-    candidate: Candidate, base: Candidate, questions: np.ndarray, paragraphs: np.ndarray, tests: int
-) -> dict[str, float]:
-    if not _comparable(paragraphs[questions]):
+    candidate: Candidate, base: Candidate, questions: np.ndarray, clusters: np.ndarray, tests: int
+) -> dict[str, Any]:
+    if not _comparable(clusters[questions]):
         return {}
+    one_each = len(candidate.runs) == len(base.runs) == 1
     ours, theirs = (each.by_run("f1")[:, questions] for each in (candidate, base))
-    found = compare(ours, theirs, paragraphs[questions], tests=tests)
+    found = compare(ours, theirs, clusters[questions], tests=tests)
     return {
         "f1_difference": found.difference.mean,
         "f1_difference_low": found.difference.low,
         "f1_difference_high": found.difference.high,
         "f1_p": found.p_value,
+        "verdict_scope": "these models" if one_each else "settings",
     }
 
 
-def _comparable(paragraphs: np.ndarray) -> bool:
-    return len(np.unique(paragraphs)) > 1
+def _comparable(clusters: np.ndarray) -> bool:
+    return len(np.unique(clusters)) > 1
 
 
 def _answer_words(record: dict[str, Any]) -> float:

@@ -1,38 +1,28 @@
 """Tables of a comparison in Markdown, 100 columns wide: the leaderboard with its costs, and the slices."""
 
+import textwrap
 from collections.abc import Sequence
 
 import pandas as pd
 import tabulate
 
-INTERVALS = """\
-Intervals hold 95 %. Paragraphs are resampled, since questions about one are dependent; seeds too,
-where there are several. sd: standard deviation of F1 between seeds.
-"""
-TESTS = """\
-p: paired by question, signs flipped by paragraph; with several seeds, that of a t test that counts
-them, if it is larger. Holm-corrected over all rows. verdict: by F1.
-"""
-COSTS = """
-MB: weights, plain and zipped. ms: latency, median and 95th percentile. on: device and CPU threads.
-"""
-POWER = """\
-detects: the smallest F1 difference that one such test, uncorrected, shows with a power of 80 %.
-"""
-MCNEMAR = """\
-McNemar: exact, uncorrected, ignores paragraphs.
-"""
+from pipeline.comparison import notes
+from pipeline.scores.standard_errors import Clusters
+
+WIDTH = 100
+COSTS = "MB: weights, plain and zipped. ms: latency, median and 95th percentile. on: device and CPU threads."
 NAME_WIDTH = 14  # longer names would make tables wider than 100 columns
 MOST_DIFFERENT = 3  # slices named as those where a student differs most
 
 tabulate.MIN_PADDING = 0  # by default headers are two wider than they need to be
 
 
-def markdown(rows: pd.DataFrame) -> str:
+def markdown(rows: pd.DataFrame, clusters: Clusters) -> str:
     """Tables of scores, differences and costs, and what to know about them.
 
     Args:
         rows: a leaderboard, with the columns of `span-distill cost`, which may be empty.
+        clusters: what the intervals resample.
     """
     short, legend = _short_names(rows["name"].tolist())
     rows = rows.assign(student=rows["name"].map(short))
@@ -51,14 +41,11 @@ def markdown(rows: pd.DataFrame) -> str:
     compared = rows[rows["verdict"].notna()]
     if len(compared):
         (base,) = rows["name"][rows["verdict"].isna()]
-        parts.append(f"Less {base}, the baseline:\n\n{_table(_differences(compared))}")
+        parts.append(f"Difference from the baseline ({base}):\n\n{_table(_differences(compared))}")
     known = rows[rows["gflops_per_window"].notna()]
     if len(known):
-        parts.append(f"Cost of one window of mean length, by pipeline.commands.cost:\n\n{_table(_costs(known))}{COSTS}")
-    notes = [INTERVALS, *([TESTS, POWER] if len(compared) else [])]
-    if rows["mcnemar_p"].notna().any():
-        notes.append(MCNEMAR)
-    parts.append("".join(notes))
+        parts.append(f"Cost of one window of mean length:\n\n{_table(_costs(known))}\n{COSTS}\n")
+    parts.append(_wrapped(notes.of_leaderboard(rows, clusters)))
     return "\n".join(parts)
 
 
@@ -69,10 +56,8 @@ def _differences(rows: pd.DataFrame) -> pd.DataFrame:
             "F1": _intervals(rows, "f1_difference", "+"),
             "p": _p_values(rows["f1_p"]),
             "EM": _fixed(rows["exact_match_difference"], 2, "+"),
-            "p EM": _p_values(rows["exact_match_p"]),
-            "McNemar": _p_values(rows["mcnemar_p"]),
-            "detects": _fixed(rows["detectable"], 2),
-            "verdict": rows["verdict"],
+            "MDE": _fixed(rows["mde"], 2),
+            "verdict": verdicts(rows),
         }
     )
 
@@ -93,7 +78,13 @@ def _costs(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def markdown_slices(rows: pd.DataFrame, baseline: str) -> str:
+def verdicts(rows: pd.DataFrame) -> pd.Series:
+    """`better (these models)` where a decided verdict is about two trained models, not about their settings."""
+    about_models = (rows["verdict_scope"] == "these models") & (rows["verdict"] != "undecided")
+    return rows["verdict"] + pd.Series(" (these models)", rows.index).where(about_models, "")
+
+
+def markdown_slices(rows: pd.DataFrame, baseline: str, clusters: Clusters) -> str:
     """For each student a table, and the slices where it differs most from the baseline."""
     parts = []
     for student, of_student in rows.groupby("student", sort=False):
@@ -102,7 +93,7 @@ def markdown_slices(rows: pd.DataFrame, baseline: str) -> str:
             for kind, of_kind in of_student.groupby("kind", sort=False)
         ]
         parts.append(f"## {student}\n\n{_table(pd.concat(kinds))}{_most_different(of_student, baseline)}")
-    return "\n".join([*parts, INTERVALS + TESTS])
+    return "\n".join([*parts, _wrapped(notes.of_slices(rows, clusters))])
 
 
 def _slices(rows: pd.DataFrame) -> pd.DataFrame:
@@ -123,9 +114,13 @@ def _most_different(rows: pd.DataFrame, baseline: str) -> str:
     first = tested.sort_values("f1_p", kind="stable")[:MOST_DIFFERENT]
     if not len(first):
         return ""
-    results = _intervals(first, "f1_difference", "+") + ", p " + _p_values(first["f1_p"]) + ", " + first["verdict"]
+    results = _intervals(first, "f1_difference", "+") + ", p " + _p_values(first["f1_p"]) + ", " + verdicts(first)
     lines = "- " + first["kind"] + ", " + first["label"] + ": " + results
-    return "\n".join([f"\nDiffers most from {baseline}, the least likely by chance first:\n", *lines, ""])
+    return "\n".join([f"\nLargest differences from {baseline}, smallest p first:\n", *lines, ""])
+
+
+def _wrapped(sentences: Sequence[str]) -> str:
+    return "".join(textwrap.fill(sentence, WIDTH) + "\n" for sentence in sentences)
 
 
 def _short_names(names: Sequence[str]) -> tuple[dict[str, str], str]:

@@ -2,15 +2,16 @@
 
 import io
 import json
+import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.repo import Repo
 from dvc.scm import NoSCMError, RevError
@@ -19,12 +20,14 @@ from pipeline import paths
 from pipeline.checksums import SUMS, matches
 from pipeline.errors import InputError, rebuild
 from pipeline.experiments.lockfile import stale, training_inputs
+from pipeline.experiments.revision import Revision
 from pipeline.log import log
 from pipeline.params import check, parse
 from pipeline.scores.question_scores import QUESTIONS, fingerprint
 
 WORKSPACE = "workspace"
-INPUT_SECTIONS = ("dataset", "tokenize", "teacher", "logits", "backbone")  # params of what a training reads
+# the sections of params that determine what a student is trained on
+INPUT_SECTIONS = ("dataset", "tokenize", "teacher", "logits", "backbone")
 ROUNDING = 1e-3  # of the scores in metrics/eval.json
 BUILD = "run `dvc repro` there and commit dvc.lock, or `dvc pull`"
 
@@ -46,7 +49,7 @@ class Run:
     params: dict[str, Any]
     metrics: dict[str, Any]
     scores: pa.Table
-    files: DVCFileSystem | None = None
+    files: Revision | None = None
     inputs: str = ""
 
     @property
@@ -126,9 +129,8 @@ def read_run(name: str, revision: str | None = None) -> Run:
     Raises:
         InputError: there is no such revision, it has no scores of its questions, or they are not of its params.
     """
-    files = None if name == WORKSPACE else DVCFileSystem(rev=revision or experiments().get(name, name))
-
     try:
+        files = None if name == WORKSPACE else Revision(revision or experiments().get(name, name))
         scores = _read_table(files, paths.question_scores(paths.PREDICTIONS), "evaluate")
         metrics = json.loads(_read(files, paths.EVAL_METRICS))
         params = parse(_read(files, paths.PARAMS).decode())
@@ -143,7 +145,12 @@ def read_run(name: str, revision: str | None = None) -> Run:
         raise InputError(f"{name} has damaged scores: {error}") from None
     if not isinstance(params, dict):
         raise InputError(f"{paths.PARAMS} of {name} has no parameters")
+    for key in ("exact_match", "f1", "parameters", "nonzero_parameters", "bytes"):
+        if not (isinstance(metrics, dict) and isinstance(metrics.get(key), int | float) and np.isfinite(metrics[key])):
+            raise InputError(f"{paths.EVAL_METRICS} of {name} has no number {key}; {BUILD}")
     for key in ("exact_match", "f1"):
+        if not np.isfinite(scores[key]).all():
+            raise InputError(f"{paths.PREDICTIONS} of {name} has {key} that is not a finite number; {BUILD}")
         if abs(np.mean(scores[key]) - metrics[key]) > ROUNDING:
             raise InputError(
                 f"{paths.PREDICTIONS} of {name} has {key} {np.mean(scores[key]):.2f}, and {paths.EVAL_METRICS} "
@@ -163,7 +170,7 @@ def fetch(run: Run, path: Path, folder: Path) -> Path:
     if run.files is None:
         return path
     try:
-        run.files.get(path.as_posix(), str(folder / path.name), recursive=True)
+        run.files.copy(path, folder / path.name)
     except (OSError, DvcException):
         raise InputError(f"{run.name} has no {path}; {BUILD}") from None
     return folder / path.name
@@ -177,6 +184,16 @@ def commit_of(run: Run) -> str:
         return str(repo.scm.resolve_commit(experiments().get(run.name, run.name)).hexsha)[:12]
 
 
+def repository_address() -> str | None:
+    """The web address of the remote `origin`, without a user's name or password; None if it has none."""
+    command = ["git", "config", "--get", "remote.origin.url"]
+    url = subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    parts = urlsplit(url)
+    if parts.scheme != "https" or not parts.hostname:
+        return None
+    return f"https://{parts.hostname}{parts.path.removesuffix('.git')}"
+
+
 def read_params(revision: str) -> dict[str, Any]:
     """The values of a revision's params.yaml; empty if it has none that can be read.
 
@@ -184,7 +201,7 @@ def read_params(revision: str) -> dict[str, Any]:
         InputError: there is no such revision.
     """
     try:
-        return parse(_read(DVCFileSystem(rev=revision), paths.PARAMS).decode()) or {}
+        return parse(Revision(revision).read(paths.PARAMS).decode()) or {}
     except RevError:
         raise InputError(f"there is no revision '{revision}'; `git commit` makes the first one") from None
     except (OSError, ValueError):
@@ -213,18 +230,18 @@ def with_defaults(params: dict[str, Any]) -> dict[str, Any]:
         return params
 
 
-def _lock(files: DVCFileSystem | None) -> dict[str, Any]:
+def _lock(files: Revision | None) -> dict[str, Any]:
     try:
         return parse(_read(files, paths.LOCK).decode()) or {}
     except FileNotFoundError:  # of stages that ran without DVC
         return {}
 
 
-def _read(files: DVCFileSystem | None, path: Path) -> bytes:
-    return cast(bytes, files.read_bytes(path.as_posix())) if files else path.read_bytes()
+def _read(files: Revision | None, path: Path) -> bytes:
+    return files.read(path) if files else path.read_bytes()
 
 
-def _read_table(files: DVCFileSystem | None, path: Path, stage: str) -> pa.Table:
+def _read_table(files: Revision | None, path: Path, stage: str) -> pa.Table:
     """A sealed Parquet file; OSError or DvcException without it, ValueError if it does not match its checksum."""
     content = _read(files, path)
     if not matches(content, path.name, _read(files, path.with_name(SUMS))):

@@ -57,7 +57,7 @@ class CNN(nn.Module):
 
 
 class StackedCNN(nn.Module):
-    """As `CNN`, but outputs are stacked on a last axis, which a convolution with kernel (1, number of kernels) reduces.
+    """Like `CNN`, but outputs are stacked on a last axis, which a convolution of kernel (1, number of kernels) reduces.
 
     It has as many weights as `CNN` and can represent the same functions.
     """

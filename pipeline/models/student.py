@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoModelForQuestionAnswering, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import QuestionAnsweringModelOutput
 
 from pipeline import pretrained
+from pipeline.checksums import intact
 from pipeline.errors import InputError
 from pipeline.models.architectures import made_inputs
 from pipeline.models.encoders import qa_class
@@ -77,7 +77,6 @@ class Student(PreTrainedModel):
     base_model_prefix = "encoder"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
-    _supports_flash_attn = True
 
     def __init__(self, config: StudentConfig):
         super().__init__(config)
@@ -136,14 +135,14 @@ class Student(PreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
-        """As transformers' own; without other arguments, `load` of a folder."""
+        """Like transformers' own; without other arguments, `load` of a folder that is compared with its checksums."""
         if args or kwargs or not Path(pretrained_model_name_or_path).is_dir():
             kwargs.pop("trust_remote_code", None)
             return super().from_pretrained(pretrained_model_name_or_path, *args, trust_remote_code=False, **kwargs)
-        return cls.load(Path(pretrained_model_name_or_path)).eval()
+        return cls.load(intact(Path(pretrained_model_name_or_path))).eval()
 
     def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:
-        """As transformers' own, for the linear head with the class that transformers has for the encoder."""
+        """Like transformers' own, for the linear head with the class that transformers has for the encoder."""
         own = self.as_own_class()
         if own is None:
             super().save_pretrained(save_directory, *args, **kwargs)
@@ -168,39 +167,15 @@ class Student(PreTrainedModel):
         return own.eval()
 
     def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        **flattened: Any,
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
     ) -> QuestionAnsweringModelOutput:
-        """Start and end logits, each (B, L), of a batch; the inputs are (B, L) int64.
-
-        Args:
-            flattened: instead of a mask, `position_ids` and what transformers' `DataCollatorWithFlattening` returns for
-                flash attention; the inputs are then (1, T), windows one after the other, and so are the logits.
-        """
+        """Start and end logits, each (B, L), of a batch; the inputs are (B, L) int64."""
         others = made_inputs(self.config.encoder_config, input_ids)
         if token_type_ids is not None:
             others["token_type_ids"] = token_type_ids
-        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **others, **flattened)[0]  # (B, L, H)
-        if flattened:
-            logits = self._by_window(hidden[0], flattened["cu_seq_lens_q"])[None]
-        else:
-            logits = self.head(hidden, attention_mask)
-        start_logits, end_logits = logits.unbind(-1)
+        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **others)[0]  # (B, L, H)
+        start_logits, end_logits = self.head(hidden, attention_mask).unbind(-1)
         return QuestionAnsweringModelOutput(start_logits=start_logits, end_logits=end_logits)
-
-    def _by_window(self, hidden: Tensor, bounds: Tensor) -> Tensor:
-        """(T, H) -> (T, 2): the head's logits of flattened windows, each as if it were alone.
-
-        Args:
-            bounds: (N + 1,) the first of the T tokens of each of N windows, and T.
-        """
-        lengths = bounds.diff()
-        padded = pad_sequence(list(hidden.split(lengths.tolist())), batch_first=True)  # (N, L, H)
-        mask = torch.arange(padded.shape[1], device=hidden.device) < lengths[:, None]
-        return self.head(padded, mask.long())[mask]
 
 
 def answering(config: Any, folder: Path) -> Answering:

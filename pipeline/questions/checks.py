@@ -32,6 +32,7 @@ def checked(records: Iterable[Record], where: str, size: int | None = None, faul
     """Check records. Answers without `answer_start` get the place where their text occurs in the context.
 
     Args:
+        records: from `squad` or `tables`; their key `location`, a line of the file, is removed.
         where: the name of the records, for errors.
         size: number of records: to read with `error`, to keep with `drop` and `repair`; None for all.
         faulty: what to do with an invalid record. `drop` leaves it out. `repair` moves each answer that is not at its
@@ -47,12 +48,14 @@ def checked(records: Iterable[Record], where: str, size: int | None = None, faul
     ambiguous = 0
     total = 0
     for total, found in enumerate(islice(records, size) if faulty == "error" else records, 1):
+        location = found.pop("location", None)
         record, several = _with_starts(found)
         problem = _problem(record, seen)
         if problem:
             repaired = None if faulty == "drop" else _repaired(record, seen)
             name = str(record["id"] or f"number {total - 1} (no id)")
-            faults.append(Fault(name, problem, "repaired" if repaired else "left out"))
+            reason = f"{location}: {problem}" if location else problem
+            faults.append(Fault(name, reason, "repaired" if repaired else "left out"))
             record = repaired
         if record:
             seen.add(record["id"])

@@ -5,14 +5,14 @@ characters into one. Others put the space before a word into its token. `complet
 a word belongs to one of the word's tokens, and white space to none. Windows have these offsets, so labels, answers and
 the alignment of tokenizers follow one rule.
 
-Marks of direction, soft hyphens and other characters that show nothing count as white space, since whoever marks an
+Invisible characters, such as bidirectional control marks and soft hyphens, count as white space, since whoever marks an
 answer cannot see whether one is at its edge. Joiners, variation selectors and combining marks belong to their word.
 """
 
 import numpy as np
 
 NO_CHARACTER = -1
-# soft hyphen, zero-width space, word joiner, byte-order mark, and the marks of direction
+# soft hyphen, zero-width space, word joiner, byte-order mark, and bidirectional control marks
 INVISIBLE = [0xAD, 0x61C, 0x200B, 0x200E, 0x200F, *range(0x202A, 0x202F), 0x2060, *range(0x2066, 0x206A), 0xFEFF]
 # whether a character is white space or counts as such, by code point; none beyond these is
 IS_BLANK = np.array([chr(code).isspace() for code in range(0xFF01)])
@@ -27,6 +27,14 @@ def complete(offsets: np.ndarray, context: str) -> np.ndarray:
     in its word, at the beginning of a word to the token after it. A word without tokens belongs to none. A token of
     white space alone begins where the text after it begins and ends where the text before it ends: begin > end.
 
+    Example: a tokenizer drops the combining marks of "Zoe\u0308 is \u0301hot" (a diaeresis and an accent), and its last
+    token begins with a space. The offsets of its three tokens change so:
+
+        Zoe  (0, 3)   -> (0, 4)    the diaeresis follows in the same word
+        is   (5, 7)   -> (5, 7)
+         hot (7, 12)  -> (8, 12)   without the space; the accent is in the token
+        hot  (9, 12)  -> (8, 12)   from a tokenizer that drops the accent: it begins the word
+
     Args:
         offsets: (m, 2) first and past-the-last character of all tokens of the context, in any order, repeats allowed.
 
@@ -38,14 +46,16 @@ def complete(offsets: np.ndarray, context: str) -> np.ndarray:
         return offsets
     codes = np.frombuffer(context.encode("utf-32-le"), dtype=np.uint32)
     blank = IS_BLANK[np.minimum(codes, len(IS_BLANK) - 1)]
-    opened, closed = (np.bincount(column, minlength=length + 1)[:length].cumsum() for column in offsets.T)
-    free = ~blank & (opened == closed)  # in no token
-    begins = _next(~blank)[offsets[:, 0]]
-    ends = _previous(~blank)[offsets[:, 1]]
-    after = _next(~free)[ends]
-    before = _previous(~free)[begins]
-    starts_word = (before == 0) | blank[before - 1]
-    return np.stack([np.where(starts_word, before, begins), after], axis=1).astype(offsets.dtype)
+    tokens_begun, tokens_ended = (np.bincount(column, minlength=length + 1)[:length].cumsum() for column in offsets.T)
+    dropped = ~blank & (tokens_begun == tokens_ended)  # characters of words that are in no token
+    # the token without white space at its edges
+    begin = _next(~blank)[offsets[:, 0]]
+    end = _previous(~blank)[offsets[:, 1]]
+    # with the dropped characters on both sides: those after it are its own, those before it at the start of a word
+    extended_begin = _previous(~dropped)[begin]
+    extended_end = _next(~dropped)[end]
+    starts_word = (extended_begin == 0) | blank[extended_begin - 1]
+    return np.stack([np.where(starts_word, extended_begin, begin), extended_end], axis=1).astype(offsets.dtype)
 
 
 def trimmed(text: str) -> str:

@@ -39,18 +39,28 @@ def read_json(path: Path) -> list[Record]:
         InputError: the file is missing, is not JSON, or has another layout; a key is misspelt; `is_impossible` is
             unclear.
     """
+    content = read_bytes(path)
     try:
-        content = path.read_bytes()
         document = _parse(content.decode(json.detect_encoding(content)))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not JSON: {error}") from None
+    return [record(*question, path) for question in _questions(document, path)]
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file of questions.
+
+    Raises:
+        InputError: it is missing, or a folder.
+    """
+    try:
+        return path.read_bytes()
     except FileNotFoundError:
         raise InputError(
             f"{path} is missing; put it there and run `dvc add {path}` (experiments see only what git or DVC tracks)"
         ) from None
     except IsADirectoryError:
-        raise InputError(f"{path} is a folder; it must be a SQuAD JSON file") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON: {error}") from None
-    return [_record(*question, path) for question in _questions(document, path)]
+        raise InputError(f"{path} is a folder; it must be a file of questions") from None
 
 
 def _parse(text: str) -> Any:
@@ -100,7 +110,7 @@ def _questions(document: Any, path: Path) -> Iterator[tuple[Any, Any, dict[str, 
             if "question" in article:
                 yield article.get("title", ""), article.get("context"), article
                 continue
-            if "qas" in article:
+            if "qas" in article and "paragraphs" not in article:
                 for question in _of_paragraph(article, where):
                     yield article.get("title", ""), _renamed(article).get("context"), question
                 continue
@@ -113,7 +123,8 @@ def _check_layout(article: dict[str, Any], where: str) -> None:
     """Raise an InputError if the layout is known and not read."""
     questions = article.get("qas")
     first = questions[0] if isinstance(questions, list) and questions else None
-    if "header" in article or (isinstance(first, dict) and "detected_answers" in first):
+    is_header = "header" in article and not article.keys() & {"question", "paragraphs"}
+    if is_header or (isinstance(first, dict) and "detected_answers" in first):
         raise InputError(
             f"{where} is in the layout of MRQA, which is not read; {LAYOUTS}; answer_start of a detected answer is "
             "char_spans[0][0]"
@@ -177,7 +188,16 @@ def _similar(key: str, keys: tuple[str, ...]) -> str | None:
     return by_lower_case[similar[0]] if similar else None
 
 
-def _record(title: Any, context: Any, question: dict[str, Any], where: str | Path) -> Record:
+def record(title: Any, context: Any, question: dict[str, Any], where: str | Path) -> Record:
+    """The record, unchecked, of a question and its context.
+
+    Args:
+        question: has `id`, `question`, and maybe `answers` and `is_impossible`; other keys are ignored.
+        where: the file or data set, for errors.
+
+    Raises:
+        InputError: a key is misspelt; `is_impossible` is unclear.
+    """
     answers = question.get("answers")
     if answers is None:
         answers = []
@@ -186,7 +206,7 @@ def _record(title: Any, context: Any, question: dict[str, Any], where: str | Pat
     elif isinstance(answers, list) and all(isinstance(answer, str) for answer in answers):
         answers = {"text": answers}
     elif isinstance(answers, dict):
-        answers = {key: answers[key] for key in NO_ANSWERS if key in answers}
+        answers = {key: answers[key] for key in NO_ANSWERS if answers.get(key) is not None}
     return {
         "id": _as_text(question.get("id")),
         "title": _title(title),
@@ -230,7 +250,7 @@ def records(rows: Iterable[dict[str, Any]], where: str | Path) -> Iterator[Recor
     Raises:
         InputError: a key is misspelt; `is_impossible` is unclear.
     """
-    return (_record(row.get("title"), row.get("context"), row, where) for row in rows)
+    return (record(row.get("title"), row.get("context"), row, where) for row in rows)
 
 
 def is_labelled(record: Record) -> bool:

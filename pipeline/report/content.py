@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.comparison import frames
+from pipeline.comparison import frames, notes, tables
 from pipeline.comparison.leaderboard import Candidate, leaderboard
 from pipeline.comparison.settings import differing_in, flatten
 from pipeline.comparison.slices import slice_rows, slices
-from pipeline.comparison.statistics import score_interval, with_interval
+from pipeline.comparison.statistics import with_interval
 from pipeline.report import charts
 from pipeline.report.examples import pack
+from pipeline.scores.standard_errors import Clusters
 
 EFFECTS = ("distill.alpha", "distill.temperature", "train.epochs", "prune.amount")
 CURVE_POINTS = 200  # of a run; a screen shows no more
@@ -37,6 +38,7 @@ def build(
     entries: Sequence[Entry],
     costs: pd.DataFrame,
     baseline: str,
+    clusters: Clusters,
     records: Sequence[dict[str, Any]],
     teachers: Mapping[str, pd.DataFrame],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -45,6 +47,7 @@ def build(
     Args:
         costs: of some students, by name; as measured by `commands.cost`.
         baseline: the name of a student.
+        clusters: of the questions.
         records: the N questions that the students and teachers were scored on.
         teachers: scores of each question, by the teacher's name; the last decides what "the teacher" answers.
 
@@ -53,8 +56,7 @@ def build(
     """
     candidates = [entry.candidate for entry in entries]
     scores = next(iter(candidates[0].scores.values()))
-    paragraphs = scores["paragraph"].to_numpy()
-    rows = leaderboard(candidates, paragraphs, baseline)
+    rows = leaderboard(candidates, clusters.labels, baseline)
     by_name = {entry.candidate.name: entry for entry in entries}
     ranked = [by_name[name] for name in rows["name"]]
 
@@ -62,39 +64,41 @@ def build(
     cost_specs = cost_charts(rows, latency, device, baseline)
     effects = effect_charts(rows, [entry.params for entry in ranked], baseline)
     labels = slices(scores, records)
-    sliced = slice_rows([entry.candidate for entry in ranked], paragraphs, baseline, labels)
+    sliced = slice_rows([entry.candidate for entry in ranked], clusters.labels, baseline, labels)
     by_kind = {
         f"slice {kind}": charts.slices(frames.records(of_kind), str(kind), baseline)
         for kind, of_kind in sliced.groupby("kind", sort=False)
     }
     view = {
-        "rows": frames.records(rows),
+        "rows": frames.records(rows.assign(verdict_text=tables.verdicts(rows))),
         "baseline": baseline,
         "questions": len(scores),
-        "paragraphs": len(set(paragraphs)),
+        "clusters": f"{len(set(clusters.labels)):,} {clusters.unit}s",
+        "notes": notes.of_leaderboard(rows, clusters),
+        "slice_notes": notes.of_slices(sliced, clusters),
         "latency": latency.to_dict(),
         "device": device,
-        "teachers": [teacher_row(name, scores) for name, scores in teachers.items()],
+        "teachers": [teacher_row(name, scores, clusters.labels) for name, scores in teachers.items()],
         "costs": list(cost_specs),
         "effects": list(effects),
-        "kinds": list(labels),
+        "kinds": sliced["kind"].unique().tolist(),
     }
     data = {
         "students": rows["name"].tolist(),
         "baseline": baseline,
         "config": charts.CONFIG,
         "charts": {**cost_specs, **effects, **by_kind, "curves": charts.curves(curve_values(ranked), baseline)},
-        "slices": frames.records(sliced),
+        "slices": frames.records(sliced.assign(verdict_text=tables.verdicts(sliced))),
         "examples": pack(records, teachers, [entry.candidate for entry in ranked]),
     }
     return view, data
 
 
-def teacher_row(name: str, scores: pd.DataFrame) -> dict[str, Any]:
+def teacher_row(name: str, scores: pd.DataFrame, clusters: np.ndarray) -> dict[str, Any]:
     """A teacher's name, and its exact match and F1 with intervals, named as in a leaderboard."""
     row: dict[str, Any] = {"name": name}
     for metric in ("exact_match", "f1"):
-        row |= with_interval(metric, score_interval(scores[metric], scores["paragraph"]))
+        row |= with_interval(metric, scores[metric], clusters)
     return row
 
 

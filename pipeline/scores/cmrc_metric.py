@@ -2,7 +2,9 @@
 
 Exact match compares texts without punctuation. F1 is that of the longest common run of segments: a Chinese character,
 or a word of other text. Two differences from the script, which segments other text with NLTK's `word_tokenize`: a
-full stop is split off at the end of the text only, and the words of "cannot" and "don't've" are not separated.
+full stop is split off at the end of the text only, and the words of "cannot" and "don't've" are not separated. It also
+tells opening from closing double quotes, and segments a doubled comma before a letter and words such as "itn't's" in
+another way. In a comparison, 10 of 7,000 generated pairs had another F1 for these, and none of 3,219 real answers.
 """
 
 import re

@@ -14,7 +14,7 @@ from typing import Any
 from pipeline import cli, paths
 from pipeline.errors import InputError
 from pipeline.params import Dataset, load
-from pipeline.questions import squad, synthetic
+from pipeline.questions import squad, synthetic, tables
 from pipeline.questions.checks import Checked, checked
 from pipeline.questions.faults import FAULTS, write_faults
 from pipeline.questions.records import write_records
@@ -23,13 +23,13 @@ from pipeline.questions.records import write_records
 def main() -> None:
     params = load(paths.PARAMS).dataset
     found = {split: read(params, split) for split in ("train", "validation")}
-    splits = {split: checked.records for split, checked in found.items()}
+    splits = {split: questions.records for split, questions in found.items()}
     check_unanswerable(splits)
     warn_of_shared(splits)
     folder = paths.empty_folder(paths.DATASET)
     for split, records in splits.items():
         write_records(records, folder / f"{split}.parquet")
-    write_faults({split: checked.faults for split, checked in found.items()}, folder / FAULTS)
+    write_faults({split: questions.faults for split, questions in found.items()}, folder / FAULTS)
 
 
 def read(params: Dataset, split: str) -> Checked:
@@ -44,7 +44,8 @@ def read(params: Dataset, split: str) -> Checked:
         where, records = f"synthetic {split} corpus", synthetic.corpus(split, size or 0, params.seed)
     elif params.source == "files":
         file: Any = params.train_file if split == "train" else params.validation_file
-        where, records = file, squad.read_json(Path(file))
+        read_file = tables.read_table if Path(file).suffix.lower() in tables.SUFFIXES else squad.read_json
+        where, records = file, read_file(Path(file))
     else:
         where = f"hub data set {params.source}, split {split}"
         records = squad.read_hub(params.source, params.revision or "", split)
@@ -53,7 +54,7 @@ def read(params: Dataset, split: str) -> Checked:
     found = checked(records, where, size, params.faulty)
     counts["unanswerable"] = count_unanswerable(found.records)
     counts["unlabelled"] = sum(not squad.is_labelled(record) for record in found.records)
-    counts["answers without answer_start occur several times, and are taken to be the first"] = found.ambiguous
+    counts["answers without answer_start occur more than once, the first place is used"] = found.ambiguous
     for action, count in Counter(fault.action for fault in found.faults).items():
         counts[f"invalid, {action} ({paths.DATASET / FAULTS})"] = count
     suffix = f", fewer than dataset.{split}_size, {size}" if size and len(found.records) < size else ""
@@ -94,8 +95,6 @@ def check_unanswerable(splits: dict[str, list[squad.Record]]) -> None:
             f"{counts['train']} training questions are unanswerable and no validation question is, so no threshold can "
             "be chosen for the student; add some to the validation questions, or set dataset.unanswerable to drop"
         )
-    if counts["validation"] and len({record["title"] for record in splits["validation"]}) == 1:
-        print("validation has one article: thresholds for no answer are chosen on other paragraphs of it")
 
 
 def warn_of_shared(splits: dict[str, list[squad.Record]]) -> None:

@@ -21,7 +21,7 @@ class DropoutMode(TorchFunctionMode):
 
 
 def cpu_dropout(input: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> torch.Tensor:
-    """As `torch.nn.functional.dropout`, several times as fast on a CPU, with other random numbers.
+    """Like `torch.nn.functional.dropout`, but several times as fast on a CPU, with other random numbers.
 
     torch draws them one by one; this draws 64 bits for four values at a time, so that p is a multiple of 1 / 65,536.
     They come from torch's default generator.

@@ -60,7 +60,7 @@ class Trainer:
             caller removes it after saving the result.
         report: called in the main process after each new row of the curve or the evaluations.
         questions: the question id of each window, for errors.
-        wrapped: the model as it is called, prepared for several processes and compiled.
+        wrapped: the model as it is called, prepared for several processes.
         run: how far the training is; restored from the checkpoint.
         best: the weights of the highest F1 so far.
         between_steps: False while an optimizer step changes weights.
@@ -112,12 +112,10 @@ class Trainer:
         if settings.gradient_checkpointing:
             checkpoint_activations(self.model)
         on_cpu = self.accelerator.device.type == "cpu"
-        plain = not (settings.compile or settings.gradient_checkpointing)
-        self.dropout = DropoutMode if on_cpu and plain else nullcontext
+        self.dropout = DropoutMode if on_cpu and not settings.gradient_checkpointing else nullcontext
         if on_cpu:
             keep_memory()
-        compiled = torch.compile(self.model, dynamic=True) if settings.compile else self.model
-        self.wrapped, self.optimizer = self.accelerator.prepare(compiled, new_optimizer(self.model, settings))
+        self.wrapped, self.optimizer = self.accelerator.prepare(self.model, new_optimizer(self.model, settings))
         self.loader = StepLoader(self.features, self.pad_token_id, settings.micro_batch_size, self.model)
         self.resume()
         self.curve = Curve(self.run, self.questions)
@@ -262,9 +260,9 @@ class Trainer:
         self.timed(self.curve.synchronize)
         means = self.curve.append_row()
         if means:
-            shown = {"loss": f"{means['loss']:.3f}", "windows_s": f"{self.run.windows / self.run.seconds:.1f}"}
+            shown = {"loss": f"{means['loss']:.3f}", "windows/s": f"{self.run.windows / self.run.seconds:.1f}"}
             if self.settings.time_limit_minutes:
-                shown["minutes_left"] = f"{self.settings.time_limit_minutes - self.run.seconds / 60:.1f}"
+                shown["minutes remaining"] = f"{self.settings.time_limit_minutes - self.run.seconds / 60:.1f}"
             progress.show(shown)
             self.report_progress()
 

@@ -1,15 +1,14 @@
 """The plan of a training run: the windows of each step, the ends of epochs, and the learning rate schedule."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from math import ceil
 
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.models.batching import ordered_batches, shuffled_batches, token_budget_batches
+from pipeline.models.batching import ordered_batches, shuffled_batches
 from pipeline.params import Train
-from pipeline.processes import processes
-from pipeline.progress import Progress
 from pipeline.questions.features import Features
 
 
@@ -27,7 +26,8 @@ class Plan:
 
     def __init__(self, features: Features, settings: Train, seed: int):
         self.features, self.settings, self.seed = features, settings, seed
-        self.epoch_ends = self._epoch_ends()
+        steps_per_epoch = ceil(len(features) / settings.batch_size)
+        self.epoch_ends = range(steps_per_epoch, steps_per_epoch * settings.epochs + 1, steps_per_epoch)
         self.steps = min(self.epoch_ends[-1], settings.max_steps or self.epoch_ends[-1])
         self.warmup = round(settings.warmup_ratio * self.steps)
         if settings.schedule == "linear" and self.warmup >= self.steps:
@@ -36,27 +36,12 @@ class Plan:
                 "leaves no step at the full learning rate; lower it, or train for more steps"
             )
 
-    def _epoch_ends(self) -> Sequence[int]:
-        epochs, first = self.settings.epochs, len(self.epoch(0))
-        if self.settings.batch_tokens is None or not self.settings.shuffle:  # every epoch has the same number of steps
-            return range(first, first * epochs + 1, first)
-        ends, last = [first], self.settings.max_steps or np.inf
-        with Progress("counting the steps", "epoch", epochs, done=1, shown=processes().is_main_process) as progress:
-            while len(ends) < epochs and ends[-1] < last:
-                ends.append(ends[-1] + len(self.epoch(len(ends))))
-                progress.update()
-        return ends
-
     def epoch(self, epoch: int) -> list[np.ndarray]:
         """The windows of each step of an epoch."""
-        lengths, size, tokens = self.features.lengths, self.settings.batch_size, self.settings.batch_tokens
+        lengths, size = self.features.lengths, self.settings.batch_size
         if self.settings.shuffle:
-            batches = shuffled_batches(lengths, size, self.seed, epoch)
-        else:
-            batches = ordered_batches(len(lengths), size)
-        if tokens is None:
-            return batches
-        return [batch[part] for batch in batches for part in token_budget_batches(lengths[batch], tokens)]
+            return shuffled_batches(lengths, size, self.seed, epoch)
+        return ordered_batches(len(lengths), size)
 
     def batches(self, step: int) -> Iterator[np.ndarray]:
         """Yield the windows of each step, skipping the first `step` steps."""

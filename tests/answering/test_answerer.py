@@ -9,6 +9,7 @@ from transformers import BertConfig, BertForQuestionAnswering
 from pipeline import paths
 from pipeline.answering import answerer
 from pipeline.answering.answerer import Answerer, sentence
+from pipeline.checksums import seal
 from pipeline.errors import InputError
 from pipeline.models.student import Answering, Student
 from pipeline.questions import long_texts
@@ -39,6 +40,7 @@ def test_answers_are_those_of_evaluate(with_logits, unanswerable):
         config = json.loads((paths.STUDENT / "config.json").read_text())
         config["answering"]["null_threshold"] = 0.1
         (paths.STUDENT / "config.json").write_text(json.dumps(config))
+        seal(paths.STUDENT)
         found = Answerer.from_pretrained(paths.STUDENT).answers(
             questions_of(read_records(paths.DATASET / "validation.parquet")), n_best=30
         )

@@ -1,12 +1,9 @@
 import numpy as np
-import pytest
 import torch
 from transformers import DataCollatorWithFlattening
 
 from benchmarks import packing
 from pipeline.models import encoders, inference
-from pipeline.models.heads import HEADS
-from pipeline.models.student import Student
 from tests.tiny import TINY
 
 
@@ -18,17 +15,6 @@ def test_packed_windows_have_the_same_logits_as_padded_batches(features):
         packed = packing.predict(model, features, indices, budget)
         for one, other in zip(padded, packed, strict=True):
             np.testing.assert_allclose(one, other, atol=1e-6)
-
-
-@pytest.mark.parametrize("head", HEADS)
-def test_a_students_head_sees_each_window_alone(head, features):
-    encoder = encoders.new_qa_model(TINY["teacher"]["config"], vocab_size=200, seed=0).base_model
-    student = Student.from_encoder(encoder, head, seed=0)
-    indices = np.random.default_rng(0).permutation(len(features))
-    padded = inference.predict(student, features, 0, indices)
-    packed = packing.predict(student, features, indices, 60)
-    for one, other in zip(padded, packed, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 def test_packs_respect_the_budget_and_contain_every_window():

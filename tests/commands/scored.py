@@ -115,10 +115,15 @@ def git(*arguments):
     return subprocess.run(["git", *identity, *arguments], check=True, capture_output=True, text=True).stdout
 
 
-def create():
-    """A repository in the working directory; its files are in git, where DVC reads them as well."""
-    git("init", "-q", "-b", "main")
-    Repo.init(".").close()
+def create(subfolder=False):
+    """A repository in the working directory; its files are in git, where DVC reads them as well.
+
+    Args:
+        subfolder: whether the working directory is in a git repository already.
+    """
+    if not subfolder:
+        git("init", "-q", "-b", "main")
+    Repo.init(".", subdir=subfolder).close()
     Path("pipeline").mkdir()
     Path("pipeline/train.py").write_text("print('training')\n")
     Path("dvc.yaml").write_text(yaml.safe_dump({"stages": {"train": {"cmd": "true", "deps": ["pipeline/train.py"]}}}))

@@ -9,10 +9,14 @@ import pytest
 from pipeline import paths
 from pipeline.about import About, Example, write_about
 from pipeline.answering.answerer import Answerer
+from pipeline.checksums import seal
 from pipeline.commands import ask
 from pipeline.errors import InputError
+from pipeline.models.student import Student
+from pipeline.web.service import served
 from tests.commands.students import write_student
 from tests.conftest import MILL, TEA
+from tests.damage import flip_bit
 
 OPTIONS = {"context": None, "batch": None, "out": None, "student": str(paths.STUDENT), "n_best": 1, "json": False}
 
@@ -34,6 +38,7 @@ def set_threshold(value):
     config = json.loads(path.read_text())
     config["answering"]["null_threshold"] = value
     path.write_text(json.dumps(config))
+    seal(paths.STUDENT)
 
 
 def test_answers_are_printed_with_their_place_and_sentence(student, capsys):
@@ -162,3 +167,20 @@ def test_a_missing_student_is_an_error(student):
     shutil.rmtree(paths.STUDENT)
     with pytest.raises(InputError, match="data/student is missing; `dvc repro` trains a student"):
         run("Who?", context=student / "tea.txt")
+
+
+def test_a_damaged_student_is_not_asked(student):
+    seal(paths.STUDENT)
+    flip_bit(paths.STUDENT / "model.safetensors")
+    with pytest.raises(InputError, match=r"model.safetensors is damaged"):
+        run("When?", context=student / "tea.txt")
+    with pytest.raises(InputError, match=r"model.safetensors is damaged"):
+        Student.from_pretrained(paths.STUDENT)
+    with pytest.raises(InputError, match=r"model.safetensors is damaged"):
+        served.load([paths.STUDENT], None, None)
+
+
+def test_the_text_is_not_replaced_by_the_answers(student):
+    with pytest.raises(InputError, match=r"--out .*tea.txt"):
+        run("When?", context=student / "tea.txt", out=student / "tea.txt")
+    assert (student / "tea.txt").read_text(encoding="utf-8") == TEA

@@ -27,10 +27,11 @@ def test_rows_are_ordered_by_f1_and_hold_the_statistics():
     found = [compare(students[i].by_run("f1"), base_f1, PARAGRAPHS) for i in (0, 2)]
     assert [low["f1_difference"], high["f1_difference"]] == [each.difference.mean for each in found]
     assert [low["f1_p"], high["f1_p"]] == holm([each.p_value for each in found])
-    assert high["detectable"] == found[1].detectable
+    assert high["mde"] == found[1].mde
+    assert high["verdict_scope"] == "these models"
     assert high["mcnemar_p"] == mcnemar(*(students[i].by_run("exact_match")[0] for i in (2, 1)))
     assert high["zeros"] == 0.25 and high["agreement"] == students[2].by_run("agreement").mean()
-    assert base[["f1_p", "f1_difference", "detectable", "mcnemar_p"]].isna().all()
+    assert base[["f1_p", "f1_difference", "mde", "mcnemar_p", "verdict_scope"]].isna().all()
 
 
 def test_equal_students_are_undecided():
@@ -46,6 +47,8 @@ def test_several_seeds_have_a_deviation_and_no_mcnemar():
     assert np.isnan(rows.loc["one", "seed_deviation"])
     assert rows.loc["several", "runs"] == "several0 several1 several2"
     assert rows["seeds"].to_dict() == {"several": 3, "one": 1}
+    assert rows.loc["several", "verdict_scope"] == "settings"
+    assert np.isnan(rows.loc["several", "mde"])
 
 
 def test_a_single_student_has_a_row_without_differences():
@@ -59,5 +62,5 @@ def test_two_students_of_one_name_raise():
 
 
 def test_one_paragraph_raises():
-    with pytest.raises(ValueError, match="at least two paragraphs"):
+    with pytest.raises(ValueError, match="two paragraphs or more"):
         leaderboard([student("a", 0.5)], np.zeros(len(PARAGRAPHS)), "a")

@@ -56,11 +56,11 @@ def test_context_length_has_three_slices_of_equal_size():
     assert set(of("context length", *[record()] * 5)) == {"up to 4 words"}
 
 
-def test_place_of_the_answer_answerable_and_windows():
+def test_answer_position_answerable_and_windows():
     context = "x" * 9
-    labels = of("place of the answer", *(record(context=context, start=start) for start in (0, 2, 3, 5, 6, 8)))
+    labels = of("answer position", *(record(context=context, start=start) for start in (0, 2, 3, 5, 6, 8)))
     assert labels == ["0-33 %"] * 2 + ["33-67 %"] * 2 + ["67-100 %"] * 2
-    assert of("place of the answer", record(answer=None)) == ["no answer"]
+    assert of("answer position", record(answer=None)) == ["no answer"]
     assert of("answerable", record(), record(answer=None)) == ["answerable", "unanswerable"]
     assert of("windows", *[record()] * 4, windows=[1, 2, 3, 9]) == ["1", "2", "3 or more", "3 or more"]
 
@@ -74,7 +74,7 @@ def test_only_unanswerable_questions_have_labels():
         "question word": "who",
         "answer length": "no answer",
         "context length": "up to 4 words",
-        "place of the answer": "no answer",
+        "answer position": "no answer",
         "windows": "1",
         "answerable": "unanswerable",
     }

@@ -8,12 +8,13 @@ from scipy import stats
 from pipeline.comparison.statistics import (
     Estimate,
     compare,
-    detectable_difference,
     holm,
     mcnemar,
+    minimum_detectable_effect,
     score_interval,
     sign_flip,
     verdict,
+    with_interval,
 )
 from pipeline.scores.standard_errors import clustered_error
 
@@ -268,19 +269,19 @@ def test_holm_agrees_with_statsmodels():
     assert holm(p_values) == pytest.approx(multitest.multipletests(p_values, method="holm")[1])
 
 
-def test_detectable_differences_agree_with_statsmodels():
+def test_minimum_detectable_effects_agree_with_statsmodels():
     power = pytest.importorskip("statsmodels.stats.power")
     effect = power.TTestPower().solve_power(nobs=50, alpha=0.05, power=0.8)
-    assert detectable_difference(1 / math.sqrt(50), 49) == pytest.approx(effect, rel=0.002)
-    assert detectable_difference(1.0) == pytest.approx(2.8016, abs=1e-4)
+    assert minimum_detectable_effect(1 / math.sqrt(50), 49) == pytest.approx(effect, rel=0.002)
+    assert minimum_detectable_effect(1.0) == pytest.approx(2.8016, abs=1e-4)
 
 
-def test_the_detectable_difference_is_detected_with_the_power_it_names():
+def test_the_minimum_detectable_effect_is_detected_with_the_power_it_names():
     rng, trials = np.random.default_rng(13), 300  # binomial error 2.3 points
     paragraphs = paragraphs_of_unequal_size(rng, 40)
     zeros = np.zeros(len(paragraphs))
     estimates = [compare(clustered_noise(rng, paragraphs)[0], zeros, paragraphs, resamples=10) for _ in range(100)]
-    effect = np.mean([comparison.detectable for comparison in estimates])
+    effect = np.mean([comparison.mde for comparison in estimates])
     found = sum(
         sign_flip(np.bincount(paragraphs, clustered_noise(rng, paragraphs)[0] + effect), resamples=399, seed=trial)
         < 0.05
@@ -303,6 +304,49 @@ def test_verdicts(low, high, p_value, word):
     assert verdict(low, high, p_value) == word
 
 
+@pytest.mark.parametrize(
+    ("seeds", "clusters", "known"),
+    [
+        ((1, 1), 6, True),
+        ((3, 3), 6, True),
+        ((1, 1), 5, False),
+        ((2, 2), 6, False),
+        ((1, 3), 6, False),
+        ((3, 5), 9, False),
+    ],
+)
+def test_an_effect_is_named_where_its_power_is_known(seeds, clusters, known):
+    rng = np.random.default_rng(17)
+    first, second = (rng.random((number, 60)) for number in seeds)
+    assert math.isfinite(compare(first, second, np.arange(60) % clusters, resamples=100).mde) == known
+
+
+def test_all_right_answers_have_the_exact_binomial_interval():
+    right = np.full((2, 5), 100.0)
+    assert with_interval("f1", right, np.arange(5)) == {
+        "f1": 100.0,
+        "f1_low": pytest.approx(47.82, abs=0.01),  # 100 * 0.025 ** (1 / 5)
+        "f1_high": 100.0,
+    }
+    assert with_interval("f1", 0 * right, np.arange(5)) == {
+        "f1": 0.0,
+        "f1_low": 0.0,
+        "f1_high": pytest.approx(52.18, abs=0.01),
+    }
+    assert with_interval("f1", np.full(10, 100.0), np.arange(10) // 5)["f1_low"] == pytest.approx(15.81, abs=0.01)
+
+
+def test_clusters_of_equal_means_have_the_exact_binomial_interval():
+    found = with_interval("f1", [100.0, 0.0] * 4, np.arange(8) // 2)
+    exact = stats.binomtest(2, 4).proportion_ci(method="exact")
+    assert (found["f1_low"], found["f1_high"]) == pytest.approx((100 * exact.low, 100 * exact.high))
+
+
+def test_an_interval_ends_where_scores_do():
+    found = with_interval("f1", [100.0] * 7 + [0.0], np.arange(8))
+    assert found["f1_high"] == 100.0 and 0 < found["f1_low"] < found["f1"] == 87.5
+
+
 # Bad input
 
 
@@ -317,7 +361,7 @@ def test_verdicts(low, high, p_value, word):
         (1.0, [0], "shape"),
         ([1, math.nan], [0, 1], "NaN"),
         ([1, math.inf], [0, 1], "infinity"),
-        ([1, 0, 1], ["a", "a", "a"], "two paragraphs"),
+        ([1, 0, 1], ["a", "a", "a"], "two paragraphs or more"),
         ([1, 0], ["a", None], "label is missing"),
         ([1, 0], [1.0, math.nan], "label is missing"),
     ],
@@ -360,9 +404,9 @@ def test_bad_p_values(p_value):
 def test_bad_plans():
     for arguments in [(-1.0,), (math.nan,), (math.inf,), (1.0, 0.0)]:
         with pytest.raises(ValueError, match="standard error"):
-            detectable_difference(*arguments)
+            minimum_detectable_effect(*arguments)
     with pytest.raises(ValueError, match="alpha and power"):
-        detectable_difference(1.0, power=1.0)
+        minimum_detectable_effect(1.0, power=1.0)
 
 
 def test_the_largest_difference_is_significant_after_a_correction_for_many_tests():

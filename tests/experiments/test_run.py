@@ -7,6 +7,7 @@ from pipeline.errors import InputError
 from pipeline.experiments.run import (
     Run,
     experiments,
+    fetch,
     read_params,
     read_questions,
     read_run,
@@ -57,7 +58,7 @@ def test_scored_runs_says_what_it_leaves_out(capsys):
     assert names[:2] == ["HEAD", "workspace"]
     assert sorted(names[2:]) == ["cnn3-seed0", "cnn3-seed1", "linear-seed1", "other-questions"]
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("left out: unscored has no scores of its questions; run `dvc repro` there")
+    assert line.startswith("warning: left out: unscored has no scores of its questions; run `dvc repro` there")
 
 
 def test_settings_are_equal_where_the_seed_alone_differs():
@@ -146,3 +147,29 @@ def test_gits_names_come_before_those_of_experiments():
     assert commit[:7] in experiments() and "HEAD" not in experiments()
     assert read_run("cnn3-seed0").params["head"] == read_run("HEAD").params["head"] == "linear"
     assert read_run(commit[:7]).params["head"] == "cnn3"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"f1": None}, "no number f1"), ({"f1": float("nan")}, "no number f1"), ({"bytes": "4000"}, "no number bytes")],
+)
+def test_damaged_metrics_are_one_line(change, message):
+    metrics = json.loads(paths.EVAL_METRICS.read_text()) | change
+    paths.EVAL_METRICS.write_text(json.dumps({key: value for key, value in metrics.items() if value is not None}))
+    with pytest.raises(InputError, match=f"eval.json of workspace has {message}"):
+        read_run("workspace")
+
+
+def test_a_project_in_a_subfolder_of_a_git_repository_has_its_runs(tmp_path, monkeypatch):
+    project = tmp_path / "mono/projects/qa"
+    project.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "mono")
+    scored.git("init", "-q", "-b", "main")
+    monkeypatch.chdir(project)
+    scored.create(subfolder=True)
+    assert read_run("cnn3-seed1").params["head"] == "cnn3"
+    assert {run.name for run in scored_runs([])} >= {"HEAD", "workspace", "cnn3-seed0", "linear-seed1"}
+    run = read_run("HEAD")
+    assert read_questions(run) == scored.records() and read_params("HEAD")["head"] == "linear"
+    assert fetch(run, paths.DATASET, tmp_path) == tmp_path / "dataset"
+    assert (tmp_path / "dataset/validation.parquet").exists()

@@ -167,6 +167,10 @@ def test_a_line_that_is_not_json_is_named(write):
         squad.read_json(write(text='{\n"data": []\n}\n{}'))
 
 
+def test_a_header_is_a_surplus_key_of_a_question(write):
+    assert read_and_check(write(text=json.dumps([flat(BEES, header="x")])))[0]["id"] == "q1"
+
+
 @pytest.mark.parametrize("header", [True, False])
 def test_the_layout_of_mrqa_is_named(write, header):
     detected = [{"text": "bees", "char_spans": [[10, 13]], "token_spans": [[2, 2]]}]
@@ -295,6 +299,14 @@ def test_hub_rows_become_records(hub):
     assert calls == [("some/questions", {"revision": "abc", "split": "train", "trust_remote_code": False})]
     assert [(record["id"], record["is_impossible"]) for record in records] == [("a", False), ("b", True), ("c", False)]
     assert records[0].keys() == {"id", "title", "context", "question", "answers", "is_impossible"}
+
+
+def test_invalid_hub_rows_can_be_dropped_or_repaired(hub):
+    for faulty, kept in (("drop", ["b"]), ("repair", ["a", "b"])):
+        hub([hub_row("a", ["bees"], [9]), hub_row("b", ["Ann"], [0]), hub_row("c", ["cows"], [0])])
+        found = checked(squad.read_hub("some/questions", "abc", "train"), "hub", None, faulty)
+        assert [record["id"] for record in found.records] == kept
+        assert [fault.id for fault in found.faults] == ["a", "c"]
 
 
 def test_hub_rows_beyond_the_size_are_not_read(hub):

@@ -179,6 +179,13 @@ def test_an_unanswerable_record_is_labelled_cls_in_all_windows_and_an_unlabelled
     assert (features.labels[~impossible] == -1).all() and not features.labelled[~impossible].any()
 
 
+def test_progress_counts_each_record_after_its_windows(records, tokenizer):
+    counts, seen = [], []
+    for window in windows(records, tokenizer, 26, 6, counts.append):
+        seen.append((window.record, sum(counts)))
+    assert all(done == record for record, done in seen) and counts == [1] * len(records)
+
+
 def test_packing_no_windows_raises():
     with pytest.raises(ValueError, match="no windows"):
         pack([])

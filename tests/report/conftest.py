@@ -27,5 +27,10 @@ def costs():
 
 
 @pytest.fixture(scope="session")
+def clusters(records):
+    return generated.clusters(records)
+
+
+@pytest.fixture(scope="session")
 def teacher(records):
     return generated.scores(records, 0.75, 5)

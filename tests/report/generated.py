@@ -11,6 +11,7 @@ from pipeline.comparison import frames
 from pipeline.comparison.leaderboard import Candidate
 from pipeline.report.content import Entry
 from pipeline.scores.question_scores import COLUMNS, paragraph
+from pipeline.scores.standard_errors import Clusters, clusters_of
 
 WORDS = (
     "river stone clock garden winter letter harbour bridge lantern copper meadow engine castle window silver".split()
@@ -83,6 +84,11 @@ def entry(name: str, params: dict, scores: list[pd.DataFrame], parameters: int =
     runs = {f"{name} {seed}": each for seed, each in enumerate(scores)}
     candidate = Candidate(name, runs, parameters, parameters, 4 * parameters)
     return Entry(candidate, params, [curves(seed) for seed in range(len(scores))])
+
+
+def clusters(records: list[dict]) -> Clusters:
+    columns = {"article": [each["title"] for each in records], "paragraph": [each["context"] for each in records]}
+    return clusters_of(pa.table(columns))
 
 
 def costs(**of_students: dict) -> pd.DataFrame:

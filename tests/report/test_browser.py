@@ -28,7 +28,7 @@ IDS = '[...document.querySelectorAll("#list > li")].map((item) => item.dataset.i
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory, entries, costs, records, teacher):
+def page(tmp_path_factory, entries, costs, records, clusters, teacher):
     """A small page; the first question's texts hold markup and an emoji, the last question has no answer."""
     first, *others, last = records
     nasty = {
@@ -42,21 +42,21 @@ def page(tmp_path_factory, entries, costs, records, teacher):
         },
     }
     unanswerable = {**last, "answers": {"text": [], "answer_start": []}}
-    view, data = build(entries, costs, BASELINE, [nasty, *others, unanswerable], {"large": teacher})
+    view, data = build(entries, costs, BASELINE, clusters, [nasty, *others, unanswerable], {"large": teacher})
     file = tmp_path_factory.mktemp("report") / "report.html"
     file.write_text(render(view, data), encoding="utf-8")
     return file
 
 
 @pytest.fixture(scope="module")
-def full(tmp_path_factory, records, teacher):
+def full(tmp_path_factory, records, clusters, teacher):
     """A page as large as SQuAD's development set and ten students make it; its charts are those of the small page."""
     large = generated.records(QUESTIONS, PARAGRAPHS)
     tables = [generated.scores(large, 0.7, seed) for seed in range(STUDENTS + 1)]
     students = [
         generated.entry(f"student {i}", {"head": "linear"}, [generated.scores(records, 0.7, i)]) for i in range(10)
     ]
-    view, data = build(students, generated.costs(), "student 0", records, {"large": teacher})
+    view, data = build(students, generated.costs(), "student 0", clusters, records, {"large": teacher})
     answered = [generated.entry(f"student {i}", {}, [table]).candidate for i, table in enumerate(tables[:-1])]
     data["examples"] = pack(large, {"large": tables[-1]}, answered)
     file = tmp_path_factory.mktemp("report") / "full.html"

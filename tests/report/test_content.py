@@ -9,8 +9,8 @@ from tests.report import generated
 
 
 @pytest.fixture(scope="module")
-def built(entries, costs, records, teacher):
-    return content.build(entries, costs, "linear alpha=1.0", records, {"large": teacher})
+def built(entries, costs, records, clusters, teacher):
+    return content.build(entries, costs, "linear alpha=1.0", clusters, records, {"large": teacher})
 
 
 def test_students_come_in_the_order_of_the_leaderboard(built):
@@ -29,9 +29,9 @@ def test_the_answers_of_each_student_are_its_own(built, entries):
         assert [seed["exact"] for seed in seeds] == (exact == 100).astype(int).tolist()
 
 
-def test_the_teacher_has_an_interval(built, teacher):
+def test_the_teacher_has_an_interval(built, clusters, teacher):
     (row,) = built[0]["teachers"]
-    expected = score_interval(teacher["f1"], teacher["paragraph"])
+    expected = score_interval(teacher["f1"], clusters.labels)
     assert (row["f1"], row["f1_low"], row["f1_high"]) == (expected.mean, expected.low, min(expected.high, 100))
 
 
@@ -56,8 +56,8 @@ def test_latencies_of_other_devices_are_left_out():
     assert comparable({}, "a") == ({}, "")
 
 
-def test_without_costs_there_is_no_latency(entries, records, teacher):
-    view, _ = content.build(entries, generated.costs(), "linear alpha=1.0", records, {"large": teacher})
+def test_without_costs_there_is_no_latency(entries, records, clusters, teacher):
+    view, _ = content.build(entries, generated.costs(), "linear alpha=1.0", clusters, records, {"large": teacher})
     assert "latency" not in view["costs"]
 
 

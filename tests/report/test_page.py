@@ -11,8 +11,8 @@ from tests.web.test_html import content_security_policy
 
 
 @pytest.fixture(scope="module")
-def parts(entries, costs, records, teacher):
-    return build(entries, costs, "linear alpha=1.0", records, {"large": teacher})
+def parts(entries, costs, records, clusters, teacher):
+    return build(entries, costs, "linear alpha=1.0", clusters, records, {"large": teacher})
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What the stage that reads the questions says of two splits together."""
+"""The stage that reads the questions."""
 
 import json
 from itertools import islice
@@ -57,6 +57,17 @@ def test_a_file_with_fewer_questions_than_asked_for_is_named(read_train, capsys,
     assert len(read_train(records("train", 24), train_size=size).records) == min(size or 24, 24)
     assert ("train: 24 questions" in (out := capsys.readouterr().out)) == (size != 7)
     assert ("dataset.train_size, 25" in out) == said
+
+
+@pytest.mark.parametrize("name", ["train.csv", "TRAIN.CSV"])
+def test_a_file_is_read_by_its_suffix(tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    paths.RAW.mkdir(parents=True)
+    (paths.RAW / name).write_text("context,question,answer\nAnn keeps and keeps bees.,What does Ann do?,keeps\n")
+    files = {"train_file": f"data/raw/{name}", "validation_file": f"data/raw/{name}"}
+    (record,) = read(Dataset(source="files", **files), "train").records
+    assert (record["id"], record["answers"]) == ("line 2", {"text": ["keeps"], "answer_start": [4]})
+    assert "; 1 answers without answer_start occur more than once" in capsys.readouterr().out
 
 
 @pytest.fixture

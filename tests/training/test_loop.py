@@ -1,4 +1,3 @@
-import functools
 import re
 import signal
 from contextlib import nullcontext
@@ -120,15 +119,6 @@ def test_gradient_checkpointing_computes_the_same_dropout_again(features, monkey
     assert network.config.hidden_dropout_prob > 0
     _, again = run(features, SETTINGS.model_copy(update={"gradient_checkpointing": True}))
     assert losses(again) == pytest.approx(losses(whole), rel=1e-4)
-
-
-def test_a_compiled_model_has_the_same_losses(features, monkeypatch):
-    plain, expected = run(features, network=without_dropout())
-    compile = functools.partial(torch.compile, backend="eager")  # code generation takes half a minute
-    monkeypatch.setattr(torch, "compile", compile)
-    network, result = run(features, SETTINGS.model_copy(update={"compile": True}), network=without_dropout())
-    assert losses(result) == pytest.approx(losses(expected), rel=1e-4)
-    assert list(network.state_dict()) == list(plain.state_dict())
 
 
 def test_a_resumed_run_keeps_its_training_time_and_time_limit(features, tmp_path, monkeypatch):

@@ -30,32 +30,19 @@ def test_without_shuffling_the_order_is_that_of_the_data_set(features):
     assert np.concatenate(list(Plan(features, settings, seed=3).batches(0))).tolist() == [*range(64)] * 2
 
 
-def test_batch_tokens_limits_the_windows_of_a_step(features):
-    settings = SETTINGS.model_copy(update={"batch_tokens": 35})
-    plan = Plan(features, settings, seed=0)
-    steps = list(plan.batches(0))
-    assert {len(step) for step in steps} <= {1, 2, 3} and plan.steps == len(steps)
-    assert sorted(np.concatenate(steps[: plan.epoch_ends[0]])) == list(range(64))
-    in_order = list(Plan(features, settings.model_copy(update={"shuffle": False}), seed=0).batches(0))
-    assert {len(step) for step in in_order} <= {1, 2, 3}
-
-
-@pytest.mark.parametrize("batch_tokens", [None, 35])
 @pytest.mark.parametrize("step", [0, 1, 7, 8, 20])
-def test_a_plan_resumes_after_any_step(features, step, batch_tokens):
-    plan = Plan(features, SETTINGS.model_copy(update={"batch_tokens": batch_tokens}), seed=3)
+def test_a_plan_resumes_after_any_step(features, step):
+    plan = Plan(features, SETTINGS, seed=3)
     whole, rest = ([batch.tolist() for batch in plan.batches(begin)] for begin in (0, step))
     assert rest == whole[step:] and len(whole) == plan.steps
 
 
 @pytest.mark.parametrize("schedule", ["linear", "exponential"])
 @pytest.mark.parametrize("max_steps", [None, 9, 16, 17])
-@pytest.mark.parametrize("batch_tokens", [None, 35])
 @pytest.mark.parametrize("shuffle", [True, False])
-def test_a_plan_is_that_of_counting_every_step_of_every_epoch(features, shuffle, batch_tokens, max_steps, schedule):
-    changes = {"shuffle": shuffle, "batch_tokens": batch_tokens, "max_steps": max_steps, "schedule": schedule}
+def test_a_plan_is_that_of_counting_every_step_of_every_epoch(features, shuffle, max_steps, schedule):
+    changes = {"shuffle": shuffle, "max_steps": max_steps, "schedule": schedule}
     settings = SETTINGS.model_copy(update=changes)
-    # of very different lengths, so that the epochs differ in their numbers of steps
     starts = np.concatenate([[0], np.sort(np.random.default_rng(0).choice(640, 63, replace=False)), [640]])
     plan = Plan(replace(features, starts=starts), settings, seed=3)
     epochs = [plan.epoch(epoch) for epoch in range(4)]
@@ -74,13 +61,13 @@ def test_a_plan_is_that_of_counting_every_step_of_every_epoch(features, shuffle,
         assert plan.learning_rate_factor(step) == factor
 
 
-@pytest.mark.parametrize("changes", [{}, {"batch_tokens": 35, "max_steps": 20}, {"batch_tokens": 35, "shuffle": False}])
+@pytest.mark.parametrize("changes", [{}, {"max_steps": 20}, {"shuffle": False}])
 def test_a_plan_of_many_epochs_does_not_order_the_windows_of_each(features, monkeypatch, changes):
     ordered = []
     epoch = Plan.epoch
     monkeypatch.setattr(Plan, "epoch", lambda plan, number: ordered.append(number) or epoch(plan, number))
     plan = Plan(features, SETTINGS.model_copy(update={"epochs": 100_000, "schedule": "linear", **changes}), seed=0)
-    assert len(ordered) <= 2 and plan.steps >= 20
+    assert len(ordered) <= 1 and plan.steps >= 20
 
 
 def test_warm_up_over_all_steps_raises(features):

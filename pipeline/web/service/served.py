@@ -11,6 +11,7 @@ from tokenizers import Encoding, Tokenizer
 
 from pipeline.about import About, read_about
 from pipeline.answering.answerer import Answerer
+from pipeline.checksums import intact
 from pipeline.errors import InputError
 from pipeline.models.encoders import load_qa_model
 from pipeline.questions import tokenization
@@ -117,7 +118,7 @@ def load(folders: list[Path], teacher: Path | None, teacher_tokenizer: Path | No
     settings = students[0].answerer.settings
     threshold = None if settings.null_threshold is None else 0.0
     answerer = Answerer(
-        load_qa_model(teacher),
+        load_qa_model(intact(teacher)),
         tokenization.load(teacher_tokenizer),
         replace(settings, null_threshold=threshold, confidence_temperature=1.0),
     )
