@@ -19,9 +19,8 @@ from pipeline.web.service.batcher import Batcher
 from pipeline.web.service.guard import ClientGone, Guard, Refused
 from pipeline.web.service.limits import Limits
 from pipeline.web.service.schema import About, Answer, Answered, Ask, Error, Example, Examples, Health, Progress
-from pipeline.web.service.served import Pair, Served, TooLong
+from pipeline.web.service.served import Pair, Served, Texts, TooLong
 
-COUNTING_THREADS = 4  # a request with a long text does not keep all others waiting
 STATUSES = {
     400: "the body cannot be read",
     403: "the request comes from another site",
@@ -55,7 +54,8 @@ def build(students: list[Served], limits: Limits, host: str = "127.0.0.1") -> Fa
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with ThreadPoolExecutor(COUNTING_THREADS, "windows") as app.state.counting:
+        # a thread for each request, so that those with long texts keep no other waiting
+        with ThreadPoolExecutor(limits.queue, "reading") as app.state.reading:
             running = asyncio.create_task(batcher.run())
             yield
             running.cancel()
@@ -93,8 +93,8 @@ def build(students: list[Served], limits: Limits, host: str = "127.0.0.1") -> Fa
         async def replies() -> tuple[list[list[Any]], float]:
             loop, stop = asyncio.get_running_loop(), threading.Event()
             try:
-                windows = await loop.run_in_executor(app.state.counting, _count, student, pairs, limits, stop)
-                return await batcher.answer(student.name, pairs, windows, ask.n_best, ask.request)
+                windows, texts = await loop.run_in_executor(app.state.reading, _read, student, pairs, limits, stop)
+                return await batcher.answer(student.name, pairs, windows, ask.n_best, texts, ask.request)
             finally:
                 stop.set()
 
@@ -161,15 +161,15 @@ def _find(students: dict[str, Served], name: str) -> Served:
     return students[name]
 
 
-def _count(student: Served, pairs: list[Pair], limits: Limits, stop: threading.Event) -> list[int]:
-    """The windows of each question. Raises ClientGone after `stop` is set, when nobody waits for them any more."""
+def _read(student: Served, pairs: list[Pair], limits: Limits, stop: threading.Event) -> tuple[list[int], Texts]:
+    """As `Served.read`, within the limits. Raises ClientGone once `stop` is set: nobody waits any more."""
 
     def check() -> None:
         if stop.is_set():
             raise ClientGone
 
     try:
-        windows = student.windows(pairs, check)
+        windows, texts = student.read(pairs, check)
     except TooLong as error:
         raise Refused(422, str(error)) from None
     if sum(windows) > limits.windows:
@@ -177,7 +177,7 @@ def _count(student: Served, pairs: list[Pair], limits: Limits, stop: threading.E
             413,
             f"the questions have {sum(windows):,} windows on their contexts; at most {limits.windows:,} are allowed",
         )
-    return windows
+    return windows, texts
 
 
 async def _while_connected(request: Request, work: Any, timeout: float) -> Any:

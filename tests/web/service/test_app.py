@@ -187,13 +187,13 @@ def test_an_answer_that_takes_too_long(client, answerer):
 def test_the_service_answers_while_it_counts_windows_and_the_counting_ends_with_the_request(students, monkeypatch):
     counting = threading.Event()
 
-    def count(self, text, check):
+    def read(self, pairs, check):
         counting.set()
         while True:
             check()
             time.sleep(0.001)
 
-    monkeypatch.setattr(Served, "_count", count)
+    monkeypatch.setattr(Served, "read", read)
     with TestClient(build(students, Limits(timeout=0.3)), base_url=HOST) as asking, ThreadPoolExecutor(1) as thread:
         found = thread.submit(asking.post, "/answer", json=ASK)
         assert counting.wait(10) and asking.get("/health").status_code == 200
