@@ -133,6 +133,9 @@ def check_source(source: str, revision: str | None, kind: str, *keywords: str) -
 class Dataset(Section):
     source: str = Field(description="`synthetic`, `files`, or the id of a hub data set")
     revision: str | None = Field(None, description="commit of the hub data set, 40 hexadecimal digits")
+    config: str | None = Field(None, description="config of the hub data set; null: its only or default one")
+    train_split: str = Field("train", description="split of the hub data set for training")
+    validation_split: str = Field("validation", description="split of the hub data set for validation")
     train_file: str | None = Field(
         None, description="with `files`: training questions in data/raw, as JSON, JSON Lines, CSV, TSV or Parquet"
     )
@@ -155,6 +158,10 @@ class Dataset(Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         check_source(self.source, self.revision, "dataset", "synthetic", "files")
+        fields = type(self).model_fields
+        for key in ("config", "train_split", "validation_split"):
+            if self.source in ("synthetic", "files") and getattr(self, key) != fields[key].default:
+                raise ValueError(f"{key} needs a hub data set as source, not '{self.source}'")
         if self.source == "files":
             for key in ("train_file", "validation_file"):
                 if not getattr(self, key):

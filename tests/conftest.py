@@ -14,6 +14,7 @@ from pipeline import paths
 from pipeline.log import show_log
 from pipeline.questions import tokenization
 from pipeline.questions.windows import pack, windows
+from tests import hub as hubs
 from tests import tiny
 from tests.browser import CHROMIUM, Browser
 
@@ -64,6 +65,13 @@ def browser(tmp_path_factory):
     browser = Browser(tmp_path_factory.mktemp("profile"))
     yield browser
     browser.close()
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A small hub, empty, with an empty cache of its files."""
+    with hubs.running(monkeypatch, tmp_path / "hub cache") as hub:
+        yield hub
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from pipeline.params import Dataset, load
 from pipeline.questions import squad, synthetic, tables
 from pipeline.questions.checks import Checked, checked
 from pipeline.questions.faults import FAULTS, write_faults
+from pipeline.questions.hub_data import read_hub
 from pipeline.questions.records import write_records
 
 
@@ -44,11 +45,11 @@ def read(params: Dataset, split: str) -> Checked:
         where, records = f"synthetic {split} corpus", synthetic.corpus(split, size or 0, params.seed)
     elif params.source == "files":
         file: Any = params.train_file if split == "train" else params.validation_file
-        read_file = tables.read_table if Path(file).suffix.lower() in tables.SUFFIXES else squad.read_json
-        where, records = file, read_file(Path(file))
+        where, records = file, tables.read_file(Path(file))
     else:
-        where = f"hub data set {params.source}, split {split}"
-        records = squad.read_hub(params.source, params.revision or "", split)
+        name = params.train_split if split == "train" else params.validation_split
+        where = f"hub data set {params.source}, split {name}"
+        records = read_hub(params.source, params.revision or "", params.config, name)
     counts: Counter[str] = Counter()
     records = usable(records, params.unanswerable == "keep", split == "train", counts)
     found = checked(records, where, size, params.faulty)
