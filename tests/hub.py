@@ -79,7 +79,7 @@ class Hub:
 
 @contextmanager
 def running(monkeypatch, cache):
-    """A hub that the client of this process asks, with its own cache; the client does not wait before it tries again."""
+    """A hub that the client of this process asks, with a cache of its own; the client tries again without waiting."""
     hub = Hub()
     monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
     monkeypatch.setattr(

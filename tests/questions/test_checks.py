@@ -3,7 +3,7 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.questions import squad
 from pipeline.questions.checks import checked
-from tests.questions.farm import BEES, CONTEXT, COWS, HENS, flat, numbered
+from tests.questions.farm import BEES, CONTEXT, COWS, HENS, numbered
 
 
 def read_and_check(path):
