@@ -109,11 +109,11 @@ def check_source(source: str, revision: str | None, kind: str, *keywords: str) -
         kind: `model` or `dataset`.
 
     Raises:
-        ValueError: it is none of them, or has a revision and is no hub id.
+        ValueError: it is none of them, or has a revision and is not a hub id.
     """
     in_folder = source.startswith("data/raw/") and kind == "model"
     if revision is not None and (in_folder or source in keywords):
-        raise ValueError(f"'{source}' is no hub id, so its revision must be null")
+        raise ValueError(f"'{source}' is not a hub id, so its revision must be null")
     if source in keywords:
         return
     if in_folder:

@@ -2,10 +2,12 @@
 
 import io
 import json
+import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -180,6 +182,16 @@ def commit_of(run: Run) -> str:
         if run.files is None:
             return f"{repo.scm.get_rev()[:12]}, or a change of it"
         return str(repo.scm.resolve_commit(experiments().get(run.name, run.name)).hexsha)[:12]
+
+
+def repository_address() -> str | None:
+    """The web address of the remote `origin`, without a user's name or password; None if it has none."""
+    command = ["git", "config", "--get", "remote.origin.url"]
+    url = subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    parts = urlsplit(url)
+    if parts.scheme != "https" or not parts.hostname:
+        return None
+    return f"https://{parts.hostname}{parts.path.removesuffix('.git')}"
 
 
 def read_params(revision: str) -> dict[str, Any]:

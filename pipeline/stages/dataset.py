@@ -96,8 +96,6 @@ def check_unanswerable(splits: dict[str, list[squad.Record]]) -> None:
             f"{counts['train']} training questions are unanswerable and no validation question is, so no threshold can "
             "be chosen for the student; add some to the validation questions, or set dataset.unanswerable to drop"
         )
-    if counts["validation"] and len({record["title"] for record in splits["validation"]}) == 1:
-        print("validation has one article: thresholds for no answer are chosen on other paragraphs of it")
 
 
 def warn_of_shared(splits: dict[str, list[squad.Record]]) -> None:
