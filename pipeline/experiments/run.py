@@ -23,6 +23,7 @@ from pipeline.experiments.lockfile import stale, training_inputs
 from pipeline.experiments.revision import Revision
 from pipeline.log import log
 from pipeline.params import check, parse
+from pipeline.questions.question import Question
 from pipeline.scores.question_scores import QUESTIONS, fingerprint
 
 WORKSPACE = "workspace"
@@ -208,14 +209,14 @@ def read_params(revision: str) -> dict[str, Any]:
         return {}
 
 
-def read_questions(run: Run) -> list[dict[str, Any]]:
+def read_questions(run: Run) -> list[Question]:
     """The questions that a run was scored on, in the order of its scores.
 
     Raises:
         InputError: it does not have them, or they are damaged.
     """
     path = paths.DATASET / "validation.parquet"
-    records = run.read_table(path, "dataset").to_pylist()
+    records: list[Question] = run.read_table(path, "dataset").to_pylist()
     metric = run.params.get("evaluate", {}).get("metric", "")
     if fingerprint(records, metric).encode() != run.questions:
         raise InputError(f"{path} of {run.name} has other questions than its scores; run `dvc repro` there")

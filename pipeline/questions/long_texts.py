@@ -15,7 +15,7 @@ from tokenizers import Encoding
 from transformers import PreTrainedTokenizerFast
 
 from pipeline.questions import offsets
-from pipeline.questions.squad import NO_ANSWERS
+from pipeline.questions.question import Question, unlabeled
 from pipeline.questions.windows import Window, encode, windows
 
 PIECE = 100_000  # characters of a piece, at least; a text that is not longer is not cut
@@ -60,10 +60,7 @@ def long_windows(
     Raises:
         InputError: as `windows.windows`; the ids are the indices of the questions.
     """
-    records = [
-        {"id": str(i), "question": question, "context": context, "answers": NO_ANSWERS}
-        for i, (question, context) in enumerate(questions)
-    ]
+    records = [unlabeled(str(i), question, context) for i, (question, context) in enumerate(questions)]
     begin = 0
     for context, group in groupby(records, lambda record: record["context"] if is_long(record["context"]) else None):
         run = list(group)
@@ -84,7 +81,7 @@ def is_long(text: str) -> bool:
 
 
 def _windows_of(
-    records: list[dict[str, Any]], tokens: Tokens, tokenizer: PreTrainedTokenizerFast, max_length: int, stride: int
+    records: list[Question], tokens: Tokens, tokenizer: PreTrainedTokenizerFast, max_length: int, stride: int
 ) -> Iterator[Window]:
     """Yield the windows of questions about one text: a window of each about a short text, with other context tokens."""
     short = windows([{**record, "context": "a"} for record in records], tokenizer, max_length, stride)

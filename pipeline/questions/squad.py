@@ -9,7 +9,7 @@ the answers of a record that is not checked yet.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -228,6 +228,6 @@ def _title(value: Any) -> str | None:
     return title if isinstance(title, str) and not SURROGATE.search(title) else None
 
 
-def is_labelled(record: Record) -> bool:
+def is_labelled(record: Mapping[str, Any]) -> bool:
     """Whether a record has an answer, or is unanswerable."""
     return record["is_impossible"] or record["answers"] != NO_ANSWERS

@@ -1,9 +1,9 @@
 """The score of a constant answer: a model that scores no more is useless, or was trained wrongly."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from pipeline.log import log
+from pipeline.questions.question import Question
 from pipeline.scores import squad_metric
 from pipeline.scores.metrics import METRICS
 from pipeline.scores.mlqa_metric import CHINESE
@@ -13,7 +13,7 @@ from pipeline.scores.mlqa_metric import CHINESE
 WORDS = 25
 
 
-def constant_f1(records: Sequence[dict[str, Any]], metric: str) -> float:
+def constant_f1(records: Sequence[Question], metric: str) -> float:
     """F1, 0-100, of the better of two constant answers: the first `WORDS` words of each context, or no answer.
 
     No answer is right where a question is unanswerable.
@@ -32,7 +32,7 @@ def first_words(text: str) -> str:
     return " ".join(CHINESE.sub(r" \1 ", text).split()[:WORDS])
 
 
-def warn_if_constant(name: str, f1: float, records: Sequence[dict[str, Any]], metric: str) -> None:
+def warn_if_constant(name: str, f1: float, records: Sequence[Question], metric: str) -> None:
     """Warn of a model that a constant answer would equal with one more question right, or exceeds."""
     baseline = constant_f1(records, metric)
     if f1 <= baseline + 100 / len(records) + 1e-9:

@@ -9,12 +9,12 @@ candidate too, and 2.2 by isotonic regression, which raises the log loss; 2.4 is
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
+from pipeline.questions.question import Question
 from pipeline.scores import folds
 from pipeline.scores.metrics import score_each
 from pipeline.scores.spans import Answer
@@ -65,7 +65,7 @@ def confidences(answers: Sequence[Answer], null_threshold: float | None, tempera
 
 
 def calibrate(
-    records: Sequence[dict[str, Any]],
+    records: Sequence[Question],
     answers: Sequence[Sequence[Answer]],
     metric: str,
     null_threshold: float | None,

@@ -1,15 +1,16 @@
 """Folds of questions for cross-fitting: what is fitted on some questions is measured on others."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
+
+from pipeline.questions.question import Question
 
 FOLDS = 5
 
 
-def units(records: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+def units(records: Sequence[Question]) -> dict[str, list[str]]:
     """The article, paragraph and id of each record. Questions of one are correlated, so it should be in one fold."""
     return {
         "article": [record["title"] or "" for record in records],
@@ -25,7 +26,7 @@ def deal(groups: Sequence[str]) -> np.ndarray:
     return np.array([fold[group] for group in groups])
 
 
-def balanced(records: Sequence[Mapping[str, Any]]) -> np.ndarray:
+def balanced(records: Sequence[Question]) -> np.ndarray:
     """(N,) int, folds of the largest unit of which there are `FOLDS`; of questions if there are fewer of all."""
     for groups in units(records).values():
         if len(set(groups)) >= FOLDS:

@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.questions.features import Features
 from pipeline.questions.offsets import trimmed
+from pipeline.questions.question import Question
 from pipeline.scores import cmrc_metric, mlqa_metric, null_threshold, spans, squad2_metric, squad_metric
 from pipeline.scores.squad_metric import Metric
 
@@ -39,7 +40,7 @@ METRICS = {name: _of_trimmed(metric) for name, metric in PUBLISHED.items()}
 
 def scores(
     features: Features,
-    records: list[dict[str, Any]],
+    records: list[Question],
     logits: Logits,
     max_answer_length: int,
     metric: str = "squad",
@@ -70,9 +71,7 @@ def scores(
     }, found
 
 
-def score_each(
-    predictions: Mapping[str, str], records: Sequence[dict[str, Any]], metric: str
-) -> dict[str, list[float]]:
+def score_each(predictions: Mapping[str, str], records: Sequence[Question], metric: str) -> dict[str, list[float]]:
     """`exact_match` and `f1` of each record, 0-1: as in SQuAD 2.0 if some record is unanswerable, else as in 1.1.
 
     Args:
@@ -86,7 +85,7 @@ def score_each(
 
 
 def _with_no_answer(
-    records: list[dict[str, Any]], found: list[list[spans.Answer]], null_scores: np.ndarray, metric: str
+    records: list[Question], found: list[list[spans.Answer]], null_scores: np.ndarray, metric: str
 ) -> tuple[list[list[spans.Answer]], dict[str, float]]:
     """The answers to each question with "" among them, and the scores that only unanswerable questions have.
 

@@ -5,11 +5,12 @@ the score of its best span, as in transformers' question-answering example. The 
 threshold, strictly. The null odds of a question without a span are NaN; its score is the same with every threshold.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.questions.question import Question
 from pipeline.scores.folds import deal, units
 
 SHRINKAGE = 100  # questions; from so many, half of the chosen threshold is kept
@@ -90,7 +91,7 @@ def cross_fitted(scores: np.ndarray, empty: np.ndarray, null_odds: np.ndarray, f
     return thresholds
 
 
-def folds(records: Sequence[Mapping[str, Any]]) -> Folds:
+def folds(records: Sequence[Question]) -> Folds:
     """The fold of each record: articles, by title, are dealt to folds, see `folds.deal`.
 
     Questions about one article are alike, so no article is in two folds. A threshold that is chosen on questions with

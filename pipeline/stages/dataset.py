@@ -18,6 +18,7 @@ from pipeline.questions import squad, synthetic, tables
 from pipeline.questions.checks import Checked, checked
 from pipeline.questions.faults import FAULTS, write_faults
 from pipeline.questions.hub_data import read_hub
+from pipeline.questions.question import Question
 from pipeline.questions.records import write_records
 
 
@@ -77,11 +78,11 @@ def usable(
             yield record
 
 
-def count_unanswerable(records: list[squad.Record]) -> int:
+def count_unanswerable(records: list[Question]) -> int:
     return sum(record["is_impossible"] for record in records)
 
 
-def check_unanswerable(splits: dict[str, list[squad.Record]]) -> None:
+def check_unanswerable(splits: dict[str, list[Question]]) -> None:
     """Check that models can be trained and scored on the unanswerable questions.
 
     Raises:
@@ -98,10 +99,10 @@ def check_unanswerable(splits: dict[str, list[squad.Record]]) -> None:
         )
 
 
-def warn_of_shared(splits: dict[str, list[squad.Record]]) -> None:
+def warn_of_shared(splits: dict[str, list[Question]]) -> None:
     """Print a warning if validation questions are training questions, on the same context."""
 
-    def pair(record: squad.Record) -> tuple[str, str]:
+    def pair(record: Question) -> tuple[str, str]:
         return record["question"].strip(), record["context"]
 
     seen = {pair(record) for record in splits["train"]}

@@ -23,6 +23,7 @@ from pipeline.params import Params, load
 from pipeline.progress import Progress
 from pipeline.questions import tokenization
 from pipeline.questions.features import Features, SpanLogits, read_features
+from pipeline.questions.question import Question
 from pipeline.questions.records import read_records
 from pipeline.scores import confidence, metrics
 from pipeline.scores.baseline import warn_if_constant
@@ -77,7 +78,7 @@ def main() -> None:
     warn_if_constant("the student", scores["f1"], records, metric)
 
 
-def read_targets(params: Params, features: Features, records: list[dict]) -> SpanLogits[np.ndarray]:
+def read_targets(params: Params, features: Features, records: list[Question]) -> SpanLogits[np.ndarray]:
     """The teachers' logits over the student's tokens, each (T,)."""
     teachers = sorted(params.teacher.models)
     outputs = [read_teacher(*paths.teacher_paths(name, "validation"), records) for name in teachers]
@@ -124,7 +125,7 @@ def best_answers(answers: list[Answer], n_best: int) -> list[Answer]:
     return [answer for answer in answers if answer in spans or not answer.text]
 
 
-def write_predictions(records: list[dict], answers: list[list[Answer]], folder: Path) -> None:
+def write_predictions(records: list[Question], answers: list[list[Answer]], folder: Path) -> None:
     """Write two files.
 
     predictions.json: question id -> answer text, the format of the official SQuAD evaluation script.
@@ -140,7 +141,7 @@ def write_predictions(records: list[dict], answers: list[list[Answer]], folder: 
 
 
 def write_calibration(
-    records: list[dict], answers: list[list[Answer]], metric: str, settings: dict[str, Any], folder: Path
+    records: list[Question], answers: list[list[Answer]], metric: str, settings: dict[str, Any], folder: Path
 ) -> None:
     """Write calibration.json: the calibration error of the student's confidence, whose temperature `train` chose."""
     candidates = [best_answers(found, confidence.CANDIDATES) for found in answers]

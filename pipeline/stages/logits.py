@@ -7,7 +7,6 @@ Writes data/logits, data/teacher_predictions and metrics/teacher.json.
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -28,13 +27,14 @@ from pipeline.processes import processes
 from pipeline.progress import Progress
 from pipeline.questions import tokenization
 from pipeline.questions.features import Features, SpanLogits, question_ids, read_features
+from pipeline.questions.question import Question
 from pipeline.questions.records import read_records
 from pipeline.scores import metrics, null_threshold
 from pipeline.scores.baseline import warn_if_constant
 from pipeline.scores.question_scores import question_scores, write_question_scores
 from pipeline.scores.standard_errors import with_errors
 
-Records = dict[str, list[dict[str, Any]]]
+Records = dict[str, list[Question]]
 
 
 def main() -> None:
@@ -150,7 +150,7 @@ def load_teacher(folder: Path) -> encoders.PreTrainedModel:
     return teacher
 
 
-def score_teachers(names: list[str], records: list[dict[str, Any]], settings: Evaluate) -> dict[str, dict[str, float]]:
+def score_teachers(names: list[str], records: list[Question], settings: Evaluate) -> dict[str, dict[str, float]]:
     """Score each teacher on its own windows, by name, and write the scores of each question.
 
     With several teachers, `mean` has the scores of their mean on the student's windows.
@@ -168,7 +168,7 @@ def score_teachers(names: list[str], records: list[dict[str, Any]], settings: Ev
 
 
 def score_teacher(
-    features: Features, logits: SpanLogits[np.ndarray], records: list[dict[str, Any]], settings: Evaluate, path: Path
+    features: Features, logits: SpanLogits[np.ndarray], records: list[Question], settings: Evaluate, path: Path
 ) -> dict[str, float]:
     """Return the scores of a model's logits, and write those of each question to `path`."""
     scores, answers = metrics.scores(features, records, logits, settings.max_answer_length, settings.metric)
