@@ -42,7 +42,7 @@ class Hub:
         resets: how many requests from now on get no answer, but a closed connection.
         cut: after how many bytes of each answer with a file the connection breaks; None: never.
         swapped: the body of every file, in place of its content; None: its content.
-        requests: (method, path) of every request.
+        requests: (method, path) of every request about a repository.
         waits: seconds that the client would have waited before it tried again.
     """
 
@@ -79,7 +79,7 @@ class Hub:
 
 @contextmanager
 def running(monkeypatch, cache):
-    """A hub that the client of this process asks, with its own cache; the client does not wait before it tries again."""
+    """A hub that the client of this process asks, with a cache of its own; the client tries again without waiting."""
     hub = Hub()
     monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
     monkeypatch.setattr(
@@ -147,8 +147,10 @@ def _handler(hub):
             pass
 
         def answer(self):
-            path = unquote(self.path.split("?")[0])
-            hub.requests.append((self.command, path))
+            match = URL.fullmatch(unquote(self.path.split("?")[0]))
+            if not match:  # a question that is not about a repository, such as which agents there are
+                return self.send(404, b"", {})
+            hub.requests.append((self.command, match[0]))
             if hub.resets:
                 hub.resets -= 1
                 return None
@@ -156,7 +158,6 @@ def _handler(hub):
                 return self.send(200, LOGIN_PAGE, {"Content-Type": "text/html"})
             if hub.fault:
                 return self.send(STATUS[hub.fault][0], b"", STATUS[hub.fault][1])
-            match = URL.fullmatch(path)
             kind = match["kind"] or ("dataset" if match["datasets"] else "model")
             commits = hub.repositories.get((kind, match["api"] or match["name"]))
             if commits is None:

@@ -263,15 +263,9 @@ def test_a_classifier_of_three_labels_can_be_fine_tuned(folder, capsys):
 @pytest.fixture
 def on_hub(hub, folder):
     """A hub with two commits of a model: its bias is 1 in the first, and 2 in the second."""
-    files = {
-        "model.safetensors.bin": b"x",
-        "pytorch_model.bin": b"x",
-        "onnx/model.safetensors": b"x",
-        "onnx/a.json": b"x",
-    }
-    for path, content in files.items():
+    for path in ("pytorch_model.bin", "onnx/model.safetensors", "onnx/tokenizer.json"):
         (folder / path).parent.mkdir(exist_ok=True)
-        (folder / path).write_bytes(content)
+        (folder / path).write_bytes(b"x")
     for digit in (1, 2):
         change_weights(folder, lambda weights, digit=digit: weights["qa_outputs.bias"].fill_(digit))
         hub.add("model", "owner/name", commit(digit), folder)

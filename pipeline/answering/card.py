@@ -122,13 +122,15 @@ def fenced(code: str, language: str) -> str:
 
 def _metadata(facts: Facts) -> str:
     source = _scored(facts.params)
-    is_hub = facts.params["dataset"]["source"] not in ("synthetic", "files")
+    data_set = facts.params["dataset"]
+    is_hub = data_set["source"] not in ("synthetic", "files")
     results = [
         EvalResult(
             task_type="question-answering",
             dataset_type=source.replace(" ", "-"),
             dataset_name=source,
-            dataset_split="validation",
+            dataset_config=data_set.get("config"),
+            dataset_split=data_set.get("validation_split", "validation"),
             metric_type=name,
             metric_name=NAMES[name],
             metric_value=round(facts.scores[name], 2),

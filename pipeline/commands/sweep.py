@@ -110,8 +110,19 @@ def experiment(head: str, seed: int, settings: Sequence[str]) -> Experiment:
     for setting in settings:
         if re.match(r"\+*(head|seed)=", setting):
             raise InputError(f"-S {setting}: give heads with --heads and seeds with --seeds")
-    overrides = (f"head={head}", f"seed={seed}", *settings)
+    overrides = (f"head={head}", f"seed={seed}", *map(added, settings))
     return Experiment(experiment_name(head, seed, settings), overrides, overridden(overrides))
+
+
+def added(setting: str) -> str:
+    """A setting as DVC takes it: with `+` in front if params.yaml has no value for its key, but the default."""
+    key = setting.partition("=")[0]
+    values: Any = parse(paths.PARAMS.read_text(encoding="utf-8"))
+    for part in key.split("."):
+        if key[0] not in "+~" and not (isinstance(values, dict) and part in values):
+            return f"+{setting}"
+        values = values.get(part) if isinstance(values, dict) else None
+    return setting
 
 
 def experiment_name(head: str, seed: int, settings: Sequence[str]) -> str:

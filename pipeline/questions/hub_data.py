@@ -63,8 +63,8 @@ def read_hub(source: str, commit: str, config: str | None, split: str) -> list[R
     _check_format(paths, f"{where}: split '{split}' of config '{name}'")
     folder = hub.download(source, commit, "dataset", paths)
     # rows without an id are named by their number, which is unique in its file only
-    prefixes = [f"{path}: " if len(paths) > 1 else "" for path in paths]
-    return [record for path, prefix in zip(paths, prefixes) for record in tables.read_file(folder / path, prefix)]
+    prefixes = {path: f"{path}: " if len(paths) > 1 else "" for path in paths}
+    return [record for path, prefix in prefixes.items() for record in tables.read_file(folder / path, prefix)]
 
 
 def configs_of(files: list[str], card: dict[str, Any], where: str) -> dict[str, Splits]:
@@ -133,9 +133,7 @@ def _matching(patterns: list[str], files: list[str], where: str) -> list[str]:
     found: dict[str, None] = {}
     for pattern in patterns:
         if "://" in pattern:
-            raise InputError(
-                f"{where} names {pattern}, which is not a file of the commit and can change; it is not read"
-            )
+            raise InputError(f"{where} names {pattern}; files outside of the commit can change, and are not read")
         expression = re.compile(glob_translate(normpath(pattern)))
         found |= dict.fromkeys(path for path in files if expression.match(path))
     return list(found)

@@ -156,7 +156,7 @@ def test_code_that_changes_during_the_sweep_stops_it(command, dvc, repository, m
     [
         (["-S", "head=cnn357"], "give heads with --heads"),
         (["-S", "seed=3"], "seeds with --seeds"),
-        (["-S", "train.epoch=3"], r"-S: Could not override 'train\.epoch'; .* \+KEY=VALUE where params\.yaml lacks"),
+        (["-S", "train.epoch=3"], r"train\.epoch is not a parameter; train takes epochs"),
         (["-S", "train.epochs=1,-1"], r"params\.yaml with -S .* -S train\.epochs=-1: train\.epochs"),
         (["-S", "train.epochs=1,2,"], "-S train.epochs=1,2,: a setting is KEY=VALUE or KEY=VALUE,VALUE"),
         (["-S", "train.epochs"], "-S train.epochs: a setting is KEY=VALUE or KEY=VALUE,VALUE"),
@@ -164,7 +164,6 @@ def test_code_that_changes_during_the_sweep_stops_it(command, dvc, repository, m
         (["-S", "train.epochs=interval(0,1)"], "a setting is KEY=VALUE or KEY=VALUE,VALUE"),
         (["-S", "train.epochs=${x}"], "a setting is KEY=VALUE"),
         (["-S", "train.epochs=-1"], r"params\.yaml with -S head=linear -S seed=0 -S train\.epochs=-1: train\.epochs"),
-        (["-S", "+train.epoch=3"], r"train\.epoch is not a parameter; train takes epochs"),
         (["--seeds", "-1"], "seed: Input should be greater than or equal to 0"),
     ],
 )
@@ -198,6 +197,16 @@ def test_a_repository_without_a_commit_is_refused(workspace):
 def test_names_are_those_that_git_accepts(settings, expected):
     assert experiment_name("cnn3", 1, settings) == expected
     assert subprocess.run(["git", "check-ref-format", f"refs/exps/{expected}"]).returncode == 0
+
+
+def test_a_parameter_that_has_its_default_can_be_set(repository):
+    for setting in ("train.max_steps=7", "+train.max_steps=7"):
+        item = sweep.experiment("linear", 0, [setting])
+        assert item.overrides == ("head=linear", "seed=0", "+train.max_steps=7")
+        assert item.params["train"]["max_steps"] == 7
+    assert sweep.experiment("linear", 0, ["train.epochs=2"]).overrides[2] == "train.epochs=2"
+    with pytest.raises(InputError, match=r"train\.steps .* max_steps"):
+        sweep.experiment("linear", 0, ["train.steps=7"])
 
 
 def test_a_free_name_has_the_first_free_number():

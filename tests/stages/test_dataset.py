@@ -12,6 +12,7 @@ from pipeline.questions import synthetic
 from pipeline.questions.records import read_records
 from pipeline.stages import dataset
 from pipeline.stages.dataset import read, warn_of_shared
+from tests.hub import commit
 from tests.tiny import content, write_params
 
 
@@ -68,6 +69,22 @@ def test_a_file_is_read_by_its_suffix(tmp_path, monkeypatch, capsys, name):
     (record,) = read(Dataset(source="files", **files), "train").records
     assert (record["id"], record["answers"]) == ("line 2", {"text": ["keeps"], "answer_start": [4]})
     assert "; 1 answers without answer_start occur more than once" in capsys.readouterr().out
+
+
+def test_a_hub_data_set_is_read_by_config_and_split(hub, capsys):
+    names = [f"{config}/{split}" for config in ("ar", "de") for split in ("dev", "test")]
+    questions = {name: [{**record, "id": name}] for name, record in zip(names, records("train", 4), strict=True)}
+    configs = [{"config_name": name, "data_dir": name} for name in ("ar", "de")]
+    card = f"---\nconfigs: {json.dumps(configs)}\n---\n".encode()
+    files = {f"{name}.json": json.dumps(content).encode() for name, content in questions.items()}
+    hub.add("dataset", "owner/name", commit(1), {"README.md": card, **files})
+    source = {"source": "owner/name", "revision": commit(1), "config": "de"}
+    params = Dataset(**source, train_split="validation", validation_split="test")
+    for split, name in (("train", "de/dev"), ("validation", "de/test")):
+        assert read(params, split).records == questions[name]
+    assert "validation: 1 questions from hub data set owner/name, split test" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"config 'de' has no split 'train'.*can be validation, test"):
+        read(Dataset(**source), "train")
 
 
 @pytest.fixture
