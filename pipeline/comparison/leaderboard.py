@@ -14,7 +14,7 @@ import pandas as pd
 from pipeline.comparison.statistics import compare, holm, mcnemar, verdict, with_interval
 from pipeline.scores.standard_errors import clustered_error
 
-# of the difference to the baseline; missing in its own row
+# columns of the difference to the baseline; missing in its own row
 DIFFERENCES = [
     "f1_difference",
     "f1_difference_low",
@@ -35,7 +35,7 @@ class Candidate:
 
     Attributes:
         name: what tells it from the others.
-        scores: by run, a row for each question; the columns are those of `scores.question_scores`.
+        scores: by run, a row for each question with the columns of `scores.question_scores`.
         parameters, nonzero_parameters, bytes: of the first run.
     """
 
@@ -58,14 +58,20 @@ class Candidate:
 def leaderboard(candidates: Sequence[Candidate], clusters: np.ndarray, baseline: str) -> pd.DataFrame:
     """A row for each candidate, highest F1 first. Scores are 0-100, intervals of 95 %.
 
-    Columns: `name`; `runs`, their names in one text; `seeds`, how many; `exact_match` and `f1` with `_low` and `_high`;
-    `question_error`, the standard error of F1 due to the questions; `seed_deviation`, the standard deviation of F1
-    between seeds, missing with one; `agreement`; `parameters`, `nonzero_parameters`, `zeros`, a share, and `bytes`; and
-    those of `DIFFERENCES`. `f1_p` and `exact_match_p` are Holm-corrected over the rows. `mcnemar_p` is that of
-    McNemar's exact test of exact match, uncorrected, which ignores clusters, and is missing with several seeds. `mde`
-    is the minimum detectable F1 difference, with a power of 80 %, uncorrected; missing where it is not known.
-    `verdict`, by F1, is `better`, `worse` or `undecided`; `verdict_scope` is `these models` where both have one seed,
-    else `settings`.
+    Columns:
+
+    - `name`; `runs`, the names of the runs in one text; `seeds`, how many.
+    - `exact_match`, `f1`, with `_low` and `_high`; `agreement`.
+    - `question_error`: standard error of F1 due to the questions.
+    - `seed_deviation`: standard deviation of F1 between seeds; missing with one seed.
+    - `parameters`, `nonzero_parameters`, `zeros` (a share), `bytes`.
+    - `f1_difference` with `_low` and `_high`, `exact_match_difference`: from the baseline. These and the next columns
+      are missing in the baseline's own row.
+    - `f1_p`, `exact_match_p`: Holm-adjusted over the rows.
+    - `mcnemar_p`: McNemar's exact test of exact match, unadjusted, which ignores clusters; missing with several seeds.
+    - `mde`: minimum detectable F1 difference, 80 % power, unadjusted; missing where `statistics.compare` has none.
+    - `verdict`, by F1: `better`, `worse` or `undecided`.
+    - `verdict_scope`: `these models` where both have one seed, else `settings`.
 
     Args:
         clusters: (N,) the cluster of each question, see `scores.standard_errors`.

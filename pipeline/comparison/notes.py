@@ -54,7 +54,7 @@ def power(compared: pd.DataFrame, clusters: Clusters) -> list[str]:
     """What the minimum detectable effect is, and why it is missing where it is."""
     found = []
     if compared["mde"].notna().any():
-        found.append("MDE: minimum detectable F1 difference (80 % power, uncorrected).")
+        found.append("MDE: minimum detectable F1 difference (80 % power, unadjusted).")
     if len(set(clusters.labels)) <= 5:
         found.append(f"With five {clusters.unit}s or fewer no difference is significant.")
     elif compared["mde"].isna().any():

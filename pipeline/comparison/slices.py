@@ -84,7 +84,7 @@ def slice_rows(
     A kind with one label has no rows: its slice is the whole set.
 
     The differences are to the baseline, and missing in its own rows. Where a slice has fewer than two clusters,
-    intervals and differences are missing. `f1_p` is Holm-corrected over all rows; `verdict` is by F1.
+    intervals and differences are missing. `f1_p` is Holm-adjusted over all rows; `verdict` is by F1.
 
     Args:
         clusters: (N,) the cluster of each question, see `scores.standard_errors`.

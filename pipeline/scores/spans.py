@@ -29,7 +29,7 @@ class Answer:
 def best_spans(start_logits: np.ndarray, end_logits: np.ndarray, n: int, max_length: int) -> list[Span]:
     """The n spans of one window with the highest start logit plus end logit, best first, as (score, first, last).
 
-    The search is exact: it covers every span of at most `max_length` tokens. Ties are broken in favour of the earlier
+    The search is exact: it covers every span of at most `max_length` tokens. Ties are broken in favor of the earlier
     span.
 
     Args:

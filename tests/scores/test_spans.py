@@ -30,7 +30,7 @@ def test_a_window_without_context_has_no_span():
     assert best_spans(np.empty(0, np.float32), np.empty(0, np.float32), 3, 30) == []
 
 
-def test_ties_are_broken_in_favour_of_the_earlier_span():
+def test_ties_are_broken_in_favor_of_the_earlier_span():
     assert best_spans(np.zeros(3), np.zeros(3), 4, 2) == [(0, 0, 0), (0, 0, 1), (0, 1, 1), (0, 1, 2)]
 
 

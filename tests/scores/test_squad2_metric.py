@@ -24,7 +24,7 @@ def scores_of(prediction, *references):
     [
         ("", (), (1, 1)),
         ("cat", (), (0, 0)),
-        ("the", (), (1, 1)),  # normalises to nothing
+        ("the", (), (1, 1)),  # normalizes to nothing
         ("", ("cat",), (0, 0)),
         ("The cat", ("cat",), (1, 1)),
         ("black cat", ("dog", "cat"), (0, pytest.approx(2 / 3))),
@@ -43,7 +43,7 @@ def test_a_question_without_a_prediction_counts_as_0_even_if_unanswerable():
     assert found == {"exact_match": [1, 0, 0], "f1": [1, 0, 0]}
 
 
-def test_the_rules_hold_for_the_normalisation_of_another_language():
+def test_the_rules_hold_for_the_normalization_of_another_language():
     predictions = {"a": "", "b": "die", "c": "", "d": "eine Katze"}
     records = [record("a"), record("b"), record("c", "das"), record("d", "Katze")]
     found = score_each(predictions, records, mlqa_metric.metric("de"))
