@@ -8,14 +8,13 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 PYTEST := python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(if $(FAST),-m "not slow") \
 	tests/stages tests/training tests/web tests
 
-.PHONY: help repro sweep report plots serve test lint format docs bench hooks
+.PHONY: help repro sweep report serve test lint format docs bench hooks
 
 help:
 	@echo "make repro        run the pipeline, print the scores"
 	@echo "make sweep        run an experiment for each head and seed; HEADS='linear cnn3' SEEDS='0 1'"
 	@echo "                  SET='distill.alpha=0,1 prune.amount=0.0,0.3' adds values of other params"
 	@echo "make report       compare the students in report.html; REVS='main exp-1a2b3' names which"
-	@echo "make plots        draw the training curves in plots.html; REVS likewise"
 	@echo "make serve        ask the student and its teachers in the browser"
 	@echo "make test         run the tests; FAST=1 leaves out the slow ones"
 	@echo "make lint         ruff, formatting and types"
@@ -33,9 +32,6 @@ sweep: .venv/installed
 
 report: .venv/installed
 	$(RUN) python -m pipeline report $(REVS)
-
-plots: .venv/installed
-	$(RUN) python -m pipeline plots $(REVS)
 
 serve: .venv/installed
 	$(RUN) python -m pipeline serve data/student $(if $(wildcard data/teacher/large),--teacher data/teacher/large)

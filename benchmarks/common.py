@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
@@ -66,7 +67,7 @@ def model_of(args: argparse.Namespace) -> PreTrainedModel:
     return model.to(device())
 
 
-def questions(file: Path | None, split: str, size: int | None) -> tuple[str, list[dict]]:
+def questions(file: Path | None, split: str, size: int | None) -> tuple[str, list[Any]]:
     """The source of the questions, and `size` of them (None: all), sampled from the whole file in a fixed order.
 
     Without `file`: the real questions in ../shared if they exist, else 1,000 of the synthetic corpus.

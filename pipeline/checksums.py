@@ -16,10 +16,10 @@ def seal(path: Path) -> None:
     """Store the checksum of a file beside it, or the checksums of all files of a folder in the folder."""
     if path.is_dir():
         files = [file for file in path.rglob("*") if file.is_file() and file != path / SUMS]
-        _write(path, {file.relative_to(path).as_posix(): _sha256(file) for file in files})
+        _write(path, {file.relative_to(path).as_posix(): sha256(file) for file in files})
     else:
         sums = _read(path.parent) if (path.parent / SUMS).exists() else {}
-        _write(path.parent, {**sums, path.name: _sha256(path)})
+        _write(path.parent, {**sums, path.name: sha256(path)})
 
 
 def verified(path: Path, stage: str) -> Path:
@@ -72,12 +72,13 @@ def fault(folder: Path, name: str | None = None) -> str | None:
     for each in sums if name is None else [name]:
         if not (folder / each).is_file():
             return f"{folder / each} is missing"
-        if _sha256(folder / each) != sums.get(each):
+        if sha256(folder / each) != sums.get(each):
             return f"{folder / each} is damaged: it does not match its checksum in {SUMS}"
     return None
 
 
-def _sha256(file: Path) -> str:
+def sha256(file: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
     with open(file, "rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 

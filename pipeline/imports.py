@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-# not code of a stage, because they hold no part of a result: DVC tracks the values of parameters and the outputs
+# not code of a stage, because they hold no part of a result: DVC tracks the values of parameters and the outputs, and
+# a file of a hub's commit is what its hash says
 UNTRACKED = frozenset(
     f"pipeline/{name}.py"
-    for name in ("cli", "errors", "imports", "locks", "log", "memory", "names", "params", "paths", "progress")
+    for name in ("cli", "errors", "hub", "imports", "locks", "log", "memory", "names", "params", "paths", "progress")
 )
 
 

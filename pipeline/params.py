@@ -109,11 +109,11 @@ def check_source(source: str, revision: str | None, kind: str, *keywords: str) -
         kind: `model` or `dataset`.
 
     Raises:
-        ValueError: it is none of them, or has a revision and is no hub id.
+        ValueError: it is none of them, or has a revision and is not a hub id.
     """
     in_folder = source.startswith("data/raw/") and kind == "model"
     if revision is not None and (in_folder or source in keywords):
-        raise ValueError(f"'{source}' is no hub id, so its revision must be null")
+        raise ValueError(f"'{source}' is not a hub id, so its revision must be null")
     if source in keywords:
         return
     if in_folder:
@@ -133,6 +133,9 @@ def check_source(source: str, revision: str | None, kind: str, *keywords: str) -
 class Dataset(Section):
     source: str = Field(description="`synthetic`, `files`, or the id of a hub data set")
     revision: str | None = Field(None, description="commit of the hub data set, 40 hexadecimal digits")
+    config: str | None = Field(None, description="config of the hub data set; null: its only or default one")
+    train_split: str = Field("train", description="split of the hub data set for training")
+    validation_split: str = Field("validation", description="split of the hub data set for validation")
     train_file: str | None = Field(
         None, description="with `files`: training questions in data/raw, as JSON, JSON Lines, CSV, TSV or Parquet"
     )
@@ -155,6 +158,10 @@ class Dataset(Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         check_source(self.source, self.revision, "dataset", "synthetic", "files")
+        fields = type(self).model_fields
+        for key in ("config", "train_split", "validation_split"):
+            if self.source in ("synthetic", "files") and getattr(self, key) != fields[key].default:
+                raise ValueError(f"{key} needs a hub data set as source, not '{self.source}'")
         if self.source == "files":
             for key in ("train_file", "validation_file"):
                 if not getattr(self, key):

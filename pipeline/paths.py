@@ -15,6 +15,9 @@ LOCK = Path("dvc.lock")
 DATA = Path("data")
 RAW = Path("data/raw")
 
+# hashes of the files in data/raw that params name: the questions here, each model in a file of its own
+SOURCES = Path("data/sources")
+QUESTION_SOURCES = SOURCES / "questions.json"
 DATASET = Path("data/dataset")
 TOKENIZER = Path("data/tokenizer")
 FEATURES = Path("data/features")
@@ -48,7 +51,9 @@ def cache() -> Path:
         folder = Path(configured).expanduser()
     except RuntimeError:
         name = Path(configured).parts[0]
-        raise InputError(f"{CACHE_VARIABLE} is '{configured}', but {name} is no home folder of this machine") from None
+        raise InputError(
+            f"{CACHE_VARIABLE} is '{configured}', but {name} is not a home folder of this machine"
+        ) from None
     if not folder.is_absolute():
         raise InputError(
             f"{CACHE_VARIABLE} is '{configured}', a relative path: another folder in each clone and each queued "
@@ -92,6 +97,11 @@ def costs() -> Path:
 def tokenizer(model: str) -> Path:
     """The tokenizer folder of a model: a teacher's name, or `STUDENT_NAME`."""
     return TOKENIZER / model
+
+
+def model_sources(model: str) -> Path:
+    """The hashes of a model's files in data/raw: of a teacher's, by its name, or of the encoder of `STUDENT_NAME`."""
+    return SOURCES / "models" / f"{model}.json"
 
 
 def features(model: str, split: str) -> Path:

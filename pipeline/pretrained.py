@@ -1,4 +1,4 @@
-"""Configs, tokenizers and models from a model folder or a hub: all of them are loaded here.
+"""Load configs, tokenizers and models from a model folder or the hub; nothing else in the package does.
 
 A model folder is data. Its code is never run, pickles are never read, and no file outside it is read.
 """
@@ -7,13 +7,14 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from huggingface_hub import snapshot_download
 from safetensors import SafetensorError, safe_open
 from transformers import CONFIG_MAPPING, AutoTokenizer, PretrainedConfig
 
+from pipeline import hub
 from pipeline.errors import InputError
 from pipeline.log import log
 
@@ -26,7 +27,7 @@ TOKENIZER_FILES = ("*.json", "*.txt", "*.model")
 MODEL_FILES = (CONFIG, WEIGHTS, INDEX, "model-*.safetensors")
 STUDENT = "span_student"  # model_type of students with a head that transformers does not have
 LFS_POINTER = b"version https://git-lfs.github.com/spec"
-# keys of config.json that make transformers run code, read files or kernels from elsewhere, or return tuples
+# keys of config.json with which transformers runs code, loads files or kernels from elsewhere, or returns tuples
 FOREIGN = {"auto_map", "transformers_weights", "fusion_config", "return_dict"}
 FOREIGN |= {f"{prefix}{kind}_implementation" for prefix in ("", "_") for kind in ("attn", "experts")}
 LAYER_NUMBER = re.compile(r"\.\d+\.")
@@ -35,23 +36,21 @@ Model = TypeVar("Model", bound="PreTrainedModel")
 
 
 def fetch(source: str | Path, revision: str | None, files: tuple[str, ...]) -> Path:
-    """A model folder: `source` itself, or, with a revision, the hub model of this id, downloaded to the hub's cache.
+    """A model folder: `source` itself, or, with a revision, the hub model of this id at this commit.
 
     Args:
-        files: patterns of the files to download; subfolders are left out.
+        files: patterns of the files to download and verify; subfolders are left out.
 
     Raises:
-        InputError: there is no such folder or hub model, or the folder has a PEFT adapter.
+        InputError: there is no such folder or commit, it cannot be downloaded, a downloaded file is damaged, or the
+            folder has a PEFT adapter.
     """
     if revision is None:
         folder = Path(source)
     else:
-        try:
-            folder = Path(
-                snapshot_download(str(source), revision=revision, allow_patterns=list(files), ignore_patterns=["*/*"])
-            )
-        except Exception as error:  # the hub raises many types of exceptions
-            raise InputError(f"cannot download {source}, revision {revision}: {one_line(error)}") from None
+        paths = hub.list_files(str(source), revision, "model")
+        wanted = [path for path in paths if "/" not in path and any(fnmatchcase(path, pattern) for pattern in files)]
+        folder = hub.download(str(source), revision, "model", wanted)
     if not folder.is_dir():
         raise InputError(f"{folder} is missing; a model folder has {CONFIG}, {WEIGHTS} and tokenizer.json")
     if (folder / "adapter_config.json").exists():
@@ -70,8 +69,7 @@ def load_config(folder: Path) -> PretrainedConfig:
     kind = values.pop("model_type", None)
     if not _is_known(kind):
         raise InputError(
-            f"{path}: model_type is {kind!r}, which is no architecture of transformers; code of a model folder is "
-            "never run"
+            f"{path}: transformers has no architecture for model_type {kind!r}; code in a model folder is never run"
         )
     return parse_config(CONFIG_MAPPING[kind], values, path)
 
@@ -85,7 +83,7 @@ def parse_config(kind: type[PretrainedConfig], values: dict[str, Any], where: Pa
     """A config of this class from the values of config.json.
 
     Args:
-        where: the file or the parameter that the values are from, for the error.
+        where: the source of the values, a file or a parameter, for the error.
 
     Raises:
         InputError: a value is invalid.
@@ -97,7 +95,7 @@ def parse_config(kind: type[PretrainedConfig], values: dict[str, Any], where: Pa
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The values of config.json, without those that would run code or read other files.
+    """The values of config.json, without keys that would run code or read other files.
 
     Raises:
         InputError: the file is missing or damaged, or its weights are quantized.
@@ -130,16 +128,16 @@ def check_file(path: Path) -> None:
         raise InputError(f"{path} is missing")
     with open(path, "rb") as file:
         if file.read(len(LFS_POINTER)) == LFS_POINTER:
-            raise InputError(f"{path} is a Git LFS pointer, not the file itself; `git lfs pull` downloads it")
+            raise InputError(f"{path} is a Git LFS pointer, not the file itself; `git lfs pull` downloads the file")
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer that transformers makes of a model folder; of which type depends on the folder.
+    """The tokenizer that transformers loads from a model folder; its class depends on the folder.
 
     Raises:
         InputError: it cannot be loaded.
     """
-    config = _known_config(folder)  # given, so that transformers does not read config.json
+    config = _known_config(folder)  # else transformers would read config.json itself
     for name in ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"):
         if (folder / name).exists():
             read_json(folder / name)
@@ -170,13 +168,13 @@ def segment_count(config: PretrainedConfig) -> int:
 
 
 def load_model(kind: type[Model], config: PretrainedConfig, folder: Path) -> tuple[Model, list[str]]:
-    """A model with the float32 weights of a folder, and the names of its weights that the folder does not have.
+    """A model with the weights of a folder as float32, and the names of the weights that the folder lacks.
 
-    Missing weights are initialized. Prints the names of surplus weights.
+    Missing weights are initialized. The names of unexpected weights are logged.
 
     Raises:
-        InputError: the weights are missing, damaged, not finite or of another shape than the config says, or there are
-            weights of layers that the config does not have.
+        InputError: the weights are missing, damaged, not finite, have another shape than the config says, or belong to
+            layers that the config does not have.
     """
     weights = read_weights(folder)
     try:
@@ -191,19 +189,19 @@ def load_model(kind: type[Model], config: PretrainedConfig, folder: Path) -> tup
             trust_remote_code=False,
         )
     except Exception as error:  # models raise many types of exceptions
-        raise InputError(f"cannot make a {kind.__name__} of {folder}: {one_line(error)}") from None
+        raise InputError(f"cannot load {folder} as a {kind.__name__}: {one_line(error)}") from None
     model, info = loaded
     model.config.name_or_path = ""  # else "None", which is saved
     if info["mismatched_keys"]:
         name, found, expected = sorted(info["mismatched_keys"])[0]
-        raise InputError(f"{folder}: {name} has shape {tuple(found)}, its {CONFIG} says {tuple(expected)}")
+        raise InputError(f"{folder}: {name} has shape {tuple(found)}, but {CONFIG} says {tuple(expected)}")
     surplus = sorted(info["unexpected_keys"])
     prefix, own = f"{model.base_model_prefix}.", {_of_layer_0(name) for name in weights.keys() - set(surplus)}
     layers = [
         name for name in surplus if LAYER_NUMBER.search(name) and (name.startswith(prefix) or _of_layer_0(name) in own)
     ]
     if layers:
-        raise InputError(f"{folder} has weights of more layers than its {CONFIG} says: {listed(layers)}")
+        raise InputError(f"{folder} has weights for more layers than {CONFIG} says: {listed(layers)}")
     if surplus:
         log.info("%s: %s ignores the unexpected weights %s", folder, kind.__name__, listed(surplus))
     return model, sorted(info["missing_keys"])
@@ -217,7 +215,7 @@ def read_weights(folder: Path) -> dict[str, Any]:
     """The tensors of a model folder by name, on the CPU.
 
     Raises:
-        InputError: as `weight_files`, or a value is not finite.
+        InputError: a value is not finite, or as in `weight_files`.
     """
     weights = {}
     for path in sorted(set(weight_files(folder).values())):
@@ -230,7 +228,7 @@ def read_weights(folder: Path) -> dict[str, Any]:
 
 
 def _is_finite(weight: Any) -> bool:
-    """Whether all values are finite; by the extremes, which takes no memory, unlike a comparison of each value."""
+    """Whether all values are finite. The extremes tell, and need no memory, unlike a comparison of each value."""
     return not weight.numel() or all(extreme.isfinite() for extreme in weight.float().aminmax())
 
 
@@ -253,8 +251,8 @@ def weight_files(folder: Path) -> dict[str, Path]:
     """The safetensors file of each weight of a model folder: model.safetensors, or the files of its index.
 
     Raises:
-        InputError: there are none, the index names a file that is not a safetensors file of this folder or weights that
-            its files do not have, or a file is damaged.
+        InputError: there are none, a file is damaged, or the index names a file outside of the folder, or weights
+            that no file has.
     """
     indexed = {} if (folder / WEIGHTS).exists() else _read_index(folder)
     files = {}
@@ -263,13 +261,16 @@ def weight_files(folder: Path) -> dict[str, Path]:
             files |= dict.fromkeys(file.keys(), path)
     absent = sorted(indexed.keys() - files.keys())
     if absent:
-        raise InputError(f"{folder / INDEX} names weights that its files do not have: {listed(absent)}")
+        raise InputError(f"{folder / INDEX} names weights that no file has: {listed(absent)}")
     return files
 
 
 def _read_index(folder: Path) -> dict[str, Path]:
     if not (folder / INDEX).exists():
-        raise InputError(f"{folder} has no {WEIGHTS}; weights of other formats (pytorch_model.bin, .pt) are not read")
+        raise InputError(
+            f"{folder} has no {WEIGHTS}, and other formats (pytorch_model.bin, .pt) are not read; in transformers, "
+            "from_pretrained(...).save_pretrained(FOLDER) converts a model"
+        )
     names = read_json(folder / INDEX).get("weight_map")
     if not isinstance(names, dict) or not names:
         raise InputError(f"{folder / INDEX} has no weight_map")

@@ -64,8 +64,8 @@ class Progress:
         left = (self.total - self.done) * seconds / (self.done - self.done_before)
         parts = [
             f"{self.description}: {self.done} of {self.total} {self.unit}s",
-            f"{tqdm.format_interval(seconds)} passed",
-            f"{tqdm.format_interval(left)} left",
+            f"{tqdm.format_interval(seconds)} elapsed",
+            f"{tqdm.format_interval(left)} remaining",
             *(f"{name} {value}" for name, value in self.values.items()),
         ]
         print(", ".join(parts), file=sys.stderr, flush=True)

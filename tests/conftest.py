@@ -92,6 +92,15 @@ def browser(tmp_path_factory):
 
 
 @pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A small hub, empty, with an empty cache of its files."""
+    from tests import hub as hubs
+
+    with hubs.running(monkeypatch, tmp_path / "hub cache") as hub:
+        yield hub
+
+
+@pytest.fixture
 def workspace(tmp_path, monkeypatch):
     """An empty working directory with its own cache and params.yaml."""
     from tests import tiny

@@ -14,7 +14,7 @@ def test_the_cache_folder_is_expanded(monkeypatch):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("~nobody-here/x", "SPAN_DISTILL_CACHE is '~nobody-here/x', but ~nobody-here is no home folder"),
+        ("~nobody-here/x", "SPAN_DISTILL_CACHE is '~nobody-here/x', but ~nobody-here is not a home folder"),
         ("cache", "SPAN_DISTILL_CACHE is 'cache', a relative path.*; give an absolute path, such as '{here}/cache'"),
         ("$HOME/x", r"SPAN_DISTILL_CACHE is '\$HOME/x', a relative path"),
     ],

@@ -27,8 +27,8 @@ def work(clock, total, seconds, done=0, **options):
 def test_without_a_terminal_there_is_a_line_for_each_tenth(clock, capsys):
     work(clock, total=200, seconds=1)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "train: 20 of 200 steps, 00:20 passed, 03:00 left, loss 181"
-    assert lines[-1] == "train: 200 of 200 steps, 03:20 passed, 00:00 left, loss 1"
+    assert lines[0] == "train: 20 of 200 steps, 00:20 elapsed, 03:00 remaining, loss 181"
+    assert lines[-1] == "train: 200 of 200 steps, 03:20 elapsed, 00:00 remaining, loss 1"
     assert len(lines) == 10
 
 
@@ -44,7 +44,7 @@ def test_short_work_has_few_lines_and_long_work_one_every_few_minutes(clock, cap
 
 def test_work_that_resumes_counts_what_was_done_but_not_its_time(clock, capsys):
     work(clock, total=100, done=90, seconds=1)
-    assert capsys.readouterr().err == "train: 100 of 100 steps, 00:10 passed, 00:00 left, loss 1\n"
+    assert capsys.readouterr().err == "train: 100 of 100 steps, 00:10 elapsed, 00:00 remaining, loss 1\n"
 
 
 def test_work_that_ends_early_says_how_far_it_came(clock, capsys):
@@ -52,7 +52,7 @@ def test_work_that_ends_early_says_how_far_it_came(clock, capsys):
         shown.update(5)
         clock[0] += 1
         raise KeyboardInterrupt
-    assert capsys.readouterr().err == "train: 5 of 100 steps, 00:01 passed, 00:19 left\n"
+    assert capsys.readouterr().err == "train: 5 of 100 steps, 00:01 elapsed, 00:19 remaining\n"
 
 
 def test_other_processes_of_a_run_show_nothing(clock, capsys):

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,7 +16,7 @@ from pipeline.models.hardware import on_device
 from pipeline.models.inference import predict
 from pipeline.models.student import Answering, Student, answering
 from pipeline.questions import tokenization
-from pipeline.questions.long_texts import long_windows
+from pipeline.questions.long_texts import Tokens, long_windows
 from pipeline.questions.windows import Window, encode, pack
 from pipeline.scores.confidence import CANDIDATES, confidences, ranked
 from pipeline.scores.spans import Answer, answers, null_scores
@@ -85,6 +85,7 @@ class Answerer:
         n_best: int = 1,
         progress: Callable[[int], Any] = lambda characters: None,
         tokenized: Callable[[int], Any] = lambda characters: None,
+        tokens: Mapping[str, Tokens] | None = None,
     ) -> list[list[Reply]]:
         """The best answers to each question, best first.
 
@@ -98,11 +99,12 @@ class Answerer:
             progress: called after each batch of windows with the number of characters of contexts that were read; the
                 sum over a whole call is the sum of the contexts' lengths.
             tokenized: called after each piece of a long context with its number of characters.
+            tokens: of long contexts, as far as they are known.
 
         Raises:
             InputError: a question is too long for the student's windows.
         """
-        steps = self.steps(questions, n_best, MOST_WINDOWS, progress, tokenized)
+        steps = self.steps(questions, n_best, MOST_WINDOWS, progress, tokenized, tokens)
         while True:
             try:
                 next(steps)
@@ -116,13 +118,14 @@ class Answerer:
         size: int,
         progress: Callable[[int], Any] = lambda characters: None,
         tokenized: Callable[[int], Any] = lambda characters: None,
+        tokens: Mapping[str, Tokens] | None = None,
     ) -> Generator[None, None, list[list[Reply]]]:
         """Like `answers`, in steps of at most `size` windows: yields between them, and returns the answers."""
         contexts = [context for _, context in questions]
         pools = [_Pool() for _ in questions]
         bounds = np.cumsum([0, *map(len, contexts)])
         settings, read = self.settings, 0
-        windows = long_windows(questions, self.tokenizer, settings.max_length, settings.stride, tokenized)
+        windows = long_windows(questions, self.tokenizer, settings.max_length, settings.stride, tokenized, tokens)
         for number, group in enumerate(iter(lambda: list(islice(windows, size)), [])):
             if number:
                 yield

@@ -1,29 +1,51 @@
 """The model card of a student: README.md beside its weights, with the metadata that the Hugging Face hub reads."""
 
+import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
+from pipeline.about import About, Example
+
+DEFAULT_EXAMPLE = Example("Who wrote it?", "Ann Lee wrote it in 1920.", "Ann Lee")
 NAMES = {"exact_match": "Exact match", "f1": "F1"}
-WITHOUT_THIS_PACKAGE = """\
-```python
+CODE = """\
+import torch
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
-model = AutoModelForQuestionAnswering.from_pretrained("{name}")
 tokenizer = AutoTokenizer.from_pretrained("{name}")
-```
-
-`model` gives start and end logits of one window. span-distill's `ask` divides long texts into windows, chooses the
-answer and says how sure it is:
+model = AutoModelForQuestionAnswering.from_pretrained("{name}")
+question, text = {question}, {text}
+inputs = tokenizer(
+    question, text, truncation="only_second", max_length={max_length}, return_offsets_mapping=True, return_tensors="pt"
+)
+offsets = inputs.pop("offset_mapping")[0]
+in_text = torch.tensor([part == 1 for part in inputs.sequence_ids(0)])
+with torch.no_grad():
+    output = model(**inputs)
+scores = output.start_logits[0][:, None] + output.end_logits[0]  # of every span
+spans = (in_text[:, None] & in_text).triu().tril({longest} - 1)  # at most {longest} tokens
+start, end = divmod(int(scores.masked_fill(~spans, -torch.inf).argmax()), len(offsets))
+print(text[offsets[start][0] : offsets[end][1]])
 """
-WITH_THIS_PACKAGE = """\
-The `{head}` head is not part of transformers. span-distill loads it, divides long texts into windows, chooses the
-answer and says how sure it is. `span-distill export` writes it as ONNX, which needs no Python.
+IN_TRANSFORMERS = """\
+With torch and transformers alone, for a text that fits in one window of {max_length} tokens:
+
+{code}
+
+span-distill also reads longer texts, in windows, and says how sure it is{declines}:
+"""
+WITH_SPAN_DISTILL = """\
+The `{head}` head is not part of transformers: span-distill loads it, divides long texts into windows, chooses the
+answer and says how sure it is{declines}. `span-distill export` writes the model as ONNX, which needs no torch.
 """
 ASK = """\
 ```
+# in a clone of span-distill{repository}
+make .venv/installed && source .venv/bin/activate
 span-distill ask "Who wrote it?" --context text.txt --student {name}
 ```
 """
@@ -45,8 +67,10 @@ class Facts:
         answering: of the student's config.
         cost: of `span-distill cost`; None if it was not measured.
         as_own_class: whether transformers loads it without this package.
-        licence: an id of the hub, such as `mit`; None if it is not stated.
+        license: an id of the hub, such as `mit`; None if it is not stated.
         language: a code, such as `en`; None if it is not stated.
+        repository: the address of the repository that `commit` is in; None if it is not public.
+        about: what the student was trained on, and examples that may be published.
     """
 
     name: str
@@ -60,22 +84,40 @@ class Facts:
     answering: dict[str, Any]
     cost: dict[str, Any] | None
     as_own_class: bool
-    licence: str | None
+    license: str | None
     language: str | None
+    repository: str | None
+    about: About
 
 
 def model_card(facts: Facts) -> str:
     """README.md of a student: YAML metadata with `model-index`, then Markdown."""
     sections = [
-        f"# {facts.name.rstrip('/').rpartition('/')[2]}",
+        f"# {_short_name(facts)}",
         _summary(facts),
+        f"## Limits\n\n{_limits(facts)}",
         f"## Use\n\n{_use(facts)}",
         f"## Scores\n\n{_scores(facts)}",
         f"## Size and speed\n\n{_size(facts)}",
+        f"## License\n\n{_license(facts)}",
         f"## How it was made\n\n{_made(facts)}",
-        f"## Licence\n\n{_licence(facts)}",
     ]
     return f"---\n{_metadata(facts)}\n---\n\n" + "\n\n".join(sections) + "\n"
+
+
+def _short_name(facts: Facts) -> str:
+    return facts.name.rstrip("/").rpartition("/")[2]
+
+
+def escaped(text: str) -> str:
+    """Text that Markdown shows as it is, on one line."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", " ".join(text.split()))
+
+
+def fenced(code: str, language: str) -> str:
+    """A code block whose fence is longer than any row of backquotes in the code."""
+    fence = "`" * (1 + max([2, *map(len, re.findall("`+", code))]))
+    return f"{fence}{language}\n{code.rstrip()}\n{fence}"
 
 
 def _metadata(facts: Facts) -> str:
@@ -84,7 +126,7 @@ def _metadata(facts: Facts) -> str:
     results = [
         EvalResult(
             task_type="question-answering",
-            dataset_type=source,
+            dataset_type=source.replace(" ", "-"),
             dataset_name=source,
             dataset_split="validation",
             metric_type=name,
@@ -94,10 +136,10 @@ def _metadata(facts: Facts) -> str:
         for name in NAMES
     ]
     data = ModelCardData(
-        model_name=facts.name.rstrip("/").rpartition("/")[2],
+        model_name=_short_name(facts),
         language=facts.language,
-        license=facts.licence,
-        library_name="transformers",
+        license=facts.license,
+        library_name="transformers" if facts.as_own_class else "span-distill",
         pipeline_tag="question-answering",
         tags=["question-answering", "extractive-qa", "knowledge-distillation"],
         datasets=[source] if is_hub else None,
@@ -110,19 +152,18 @@ def _metadata(facts: Facts) -> str:
 def _scored(params: dict[str, Any]) -> str:
     """What the questions that were scored come from."""
     dataset = params["dataset"]
-    return dataset["validation_file"] if dataset["source"] == "files" else dataset["source"]
+    names = {"files": dataset["validation_file"], "synthetic": "span-distill synthetic corpus"}
+    return names.get(dataset["source"], dataset["source"])
 
 
 def _summary(facts: Facts) -> str:
     params = facts.params
-    alpha = params["distill"]["alpha"]
     teachers = ", ".join(_model(values) for values in params["teacher"]["models"].values())
-    learnt = f"distilled from {teachers}" if alpha else "trained on labels alone"
-    answers = "and says so where a text does not answer the question" if _may_decline(facts) else ""
+    training = f"distilled from {teachers}" if params["distill"]["alpha"] else "trained on labels alone"
+    answers = " and says so where a text does not answer the question" if _may_decline(facts) else ""
     return (
-        f"An extractive question-answering model with the span head `{params['head']}`, {learnt} with "
-        f"span-distill. It marks the answer to a question in a text {answers}".rstrip()
-        + "."
+        f"An extractive question-answering model with the span head `{params['head']}`, {training} with span-distill. "
+        f"It marks the answer to a question in a text{answers}."
     )
 
 
@@ -132,19 +173,49 @@ def _model(values: dict[str, Any]) -> str:
     return f"{known} at {values['revision']}" if values.get("revision") else known
 
 
+def _limits(facts: Facts) -> str:
+    trained_on = escaped(facts.about.trained_on) or "its training questions"
+    never = "" if _may_decline(facts) else " It always answers, even if the text does not contain the answer."
+    return (
+        f"It was trained on {trained_on}. Its scores below are about questions of that kind; about other subjects, "
+        f"languages or styles they say nothing. Answers are quotations: it does not reason, count or combine.{never}"
+    )
+
+
 def _may_decline(facts: Facts) -> bool:
     return facts.answering["null_threshold"] is not None
 
 
 def _use(facts: Facts) -> str:
-    first = WITHOUT_THIS_PACKAGE if facts.as_own_class else WITH_THIS_PACKAGE
-    settings = "\n".join(f"- `{name}`: {value}" for name, value in facts.answering.items())
+    example = facts.about.examples[0] if facts.about.examples else DEFAULT_EXAMPLE
+    answering = facts.answering
+    values = {
+        "name": facts.name,
+        "head": facts.params["head"],
+        "question": json.dumps(example.question, ensure_ascii=False),
+        "text": json.dumps(example.context, ensure_ascii=False),
+        "max_length": answering["max_length"],
+        "longest": answering["max_answer_length"],
+        "declines": ", or that there is no answer" if _may_decline(facts) else "",
+        "repository": f", {facts.repository}" if facts.repository else "",
+    }
+    values["code"] = fenced(CODE.format(**values), "python")
+    first = (IN_TRANSFORMERS if facts.as_own_class else WITH_SPAN_DISTILL).format(**values)
+    shown = ""
+    if facts.about.examples:
+        shown = f"\n\nThe answer to this validation question should be *{escaped(example.answer)}*."
+    return f"{first}\n{ASK.format(**values)}{shown}\n{_settings(facts)}"
+
+
+def _settings(facts: Facts) -> str:
+    """How windows are made and answers chosen, from `answering` in config.json."""
+    answering = facts.answering
+    threshold = answering["null_threshold"]
+    declines = "it always answers" if threshold is None else f"no answer if its null odds are above {threshold:.2f}"
     return (
-        first.format(name=facts.name, head=facts.params["head"])
-        + "\n"
-        + ASK.format(name=facts.name)
-        + "\n`answering` in config.json holds its windows and decoding:\n\n"
-        + settings
+        f"Windows of {answering['max_length']} tokens that overlap by {answering['stride']}; answers of at most "
+        f"{answering['max_answer_length']} tokens; {declines}; confidence at temperature "
+        f"{answering['confidence_temperature']:.2f} (`answering` in config.json)."
     )
 
 
@@ -166,9 +237,15 @@ def _scores(facts: Facts) -> str:
         )
     return text + (
         f". The student gives the teacher's answer to {facts.metrics['agreement']:.1f} % of them.\n\n"
-        f"Expected calibration error of its confidence: {facts.calibration['error_before']:.2f} before and "
-        f"{facts.calibration['error']:.2f} after temperature scaling, fitted on the same questions."
+        f"Expected calibration error of its confidence: {_calibration(facts.calibration)}."
     )
+
+
+def _calibration(errors: dict[str, float]) -> str:
+    text = f"{errors['error']:.2f}; {errors['error_before']:.2f} without temperature scaling"
+    if "chance_error" not in errors:  # scored by an earlier version
+        return text
+    return f"{text}. With as many questions, a perfectly calibrated model has {errors['chance_error']:.2f}"
 
 
 def _score(scores: dict[str, float], name: str) -> str:
@@ -181,18 +258,23 @@ def _size(facts: Facts) -> str:
     zeros = 100 * (1 - metrics["nonzero_parameters"] / metrics["parameters"])
     text = f"{metrics['parameters']:,} parameters, {zeros:.0f} % of them 0; {metrics['bytes'] / 1e6:.1f} MB."
     if cost:
+        threads = "1 thread" if cost["threads"] == 1 else f"{cost['threads']} threads"
         text += (
             f" One window of mean length takes {cost['latency_ms_median']:.1f} ms (median; 95th percentile "
-            f"{cost['latency_ms_p95']:.1f}) on {cost['device']} with {cost['threads']} threads."
+            f"{cost['latency_ms_p95']:.1f}) on {cost['device']} with {threads}."
         )
     return text
 
 
 def _made(facts: Facts) -> str:
     params = yaml.safe_dump(facts.params, sort_keys=False).rstrip()
-    return f"`dvc repro` at commit {facts.commit}, with these values in params.yaml:\n\n```yaml\n{params}\n```"
+    where = f" of {facts.repository}" if facts.repository else ""
+    return (
+        f"`dvc repro` at commit {facts.commit}{where}.\n\n<details><summary>The values in params.yaml</summary>\n\n"
+        f"{fenced(params, 'yaml')}\n\n</details>"
+    )
 
 
-def _licence(facts: Facts) -> str:
-    own = f"`{facts.licence}`" if facts.licence else "Not stated"
-    return f"{own}. The licences of the data, the teacher and the student's encoder also apply."
+def _license(facts: Facts) -> str:
+    own = f"`{facts.license}`" if facts.license else "Not stated"
+    return f"{own}. The licenses of the data, the teacher and the student's encoder also apply."

@@ -8,6 +8,7 @@ import numpy as np
 from pipeline.about import Example
 from pipeline.models.student import Answering
 from pipeline.questions.features import Features, SpanLogits
+from pipeline.questions.question import Question
 from pipeline.scores import spans
 from pipeline.scores.metrics import score_each
 
@@ -28,7 +29,7 @@ def trained_on(dataset: Mapping[str, Any], questions: int) -> str:
 
 
 def choose_examples(
-    records: Sequence[Mapping[str, Any]],
+    records: Sequence[Question],
     features: Features,
     predict: Callable[[Features], SpanLogits[np.ndarray]],
     settings: Answering,

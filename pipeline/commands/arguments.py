@@ -93,17 +93,10 @@ def page(parser: ArgumentParser) -> None:
     )
 
 
-def plots(parser: ArgumentParser) -> None:
-    parser.add_argument("names", nargs="*", metavar="REV|EXP", help="by default HEAD and the workspace")
-    parser.add_argument("--out", metavar="FILE", type=output_file, default=Path("plots.html"), help=DEFAULT)
-
-
 def publish(parser: ArgumentParser) -> None:
     parser.add_argument("out", type=Path, metavar="OUT", help="the folder to write")
     parser.add_argument("--student", default="workspace", metavar="REV|EXP", help=DEFAULT)
-    parser.add_argument(
-        "--licence", "--license", metavar="ID", help="of your student, as the hub names it: mit, cc-by-sa-4.0"
-    )
+    parser.add_argument("--license", metavar="ID", help="of your student, as the hub names it: mit, cc-by-sa-4.0")
     parser.add_argument("--language", metavar="CODE", help="such as en")
     parser.add_argument("--push", metavar="USER/NAME", help="upload the folder to this model of the hub")
     parser.add_argument("--private", action="store_true", help="with --push: a model that others do not see")

@@ -1,7 +1,7 @@
 """publish: write a student with a model card, and push it to the hub.
 
     span-distill publish OUT [--student REV|EXP]
-    span-distill publish OUT --licence mit --language en --push USER/NAME --private
+    span-distill publish OUT --license mit --language en --push USER/NAME --private
 
 The folder has the weights, the config with the settings for windows and no answer, the tokenizer, and a model card with
 scores and their intervals, size, latency where `span-distill cost` measured it, params and commit. The student's
@@ -24,7 +24,7 @@ from pipeline.checksums import SUMS, seal, sealed, verified
 from pipeline.commands import cost
 from pipeline.comparison.statistics import with_interval
 from pipeline.errors import InputError
-from pipeline.experiments.run import Run, commit_of, fetch, read_run, with_defaults
+from pipeline.experiments.run import Run, commit_of, fetch, read_run, repository_address, with_defaults
 from pipeline.files import replacing
 from pipeline.scores.standard_errors import clusters_of
 
@@ -34,7 +34,7 @@ CARD = "README.md"
 def main(
     out: Path,
     student: str,
-    licence: str | None,
+    license: str | None,
     language: str | None,
     push: str | None,
     private: bool,
@@ -47,7 +47,7 @@ def main(
         shutil.copytree(source, made, dirs_exist_ok=True)
         if (made / ABOUT).exists():
             write_about(read_about(made).published(examples), made)
-        (made / CARD).write_text(model_card(facts(run, made, push or str(out), licence, language)), encoding="utf-8")
+        (made / CARD).write_text(model_card(facts(run, made, push or str(out), license, language)), encoding="utf-8")
         seal(made)
     print(f"wrote {out}: the student of {run.name}, with its model card in {out / CARD}")
     if push:
@@ -74,7 +74,7 @@ def is_published(folder: Path) -> bool:
     return CARD in sealed(folder) and not (folder / ".git").exists()
 
 
-def facts(run: Run, folder: Path, name: str, licence: str | None, language: str | None) -> Facts:
+def facts(run: Run, folder: Path, name: str, license: str | None, language: str | None) -> Facts:
     """What the card says of a run's student, of which the folder is a copy.
 
     Raises:
@@ -93,8 +93,10 @@ def facts(run: Run, folder: Path, name: str, licence: str | None, language: str 
         config["answering"],
         cost.read(run),
         config["model_type"] != pretrained.STUDENT,
-        licence,
+        license,
         language,
+        repository_address(),
+        read_about(folder),
     )
 
 

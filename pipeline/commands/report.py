@@ -55,7 +55,7 @@ def read_curve(run: Run, name: str) -> pd.DataFrame:
     """A curve of a run; without rows where it has none, since a run of few steps writes none.
 
     Raises:
-        InputError: it is no table.
+        InputError: it is not a table.
     """
     path = paths.CURVES / f"{name}.tsv"
     try:

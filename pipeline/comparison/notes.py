@@ -17,8 +17,6 @@ def of_leaderboard(rows: pd.DataFrame, clusters: Clusters) -> list[str]:
     seeds = rows["seeds"]
     several = bool(seeds.max() > 1)
     found = [intervals(clusters, several)]
-    if several:
-        found.append("sd: standard deviation of F1 between seeds.")
     if (seeds == 2).any():
         found.append(TWO_SEEDS)
     if not rows["verdict"].notna().any():
@@ -40,7 +38,7 @@ def of_slices(rows: pd.DataFrame, clusters: Clusters) -> list[str]:
 
 def intervals(clusters: Clusters, several_seeds: bool) -> str:
     """What an interval is of, and what is resampled."""
-    return f"Brackets: {clusters.note}{'; seeds are resampled too' * several_seeds}."
+    return f"{clusters.note}{'; seeds are resampled too' * several_seeds}."
 
 
 def tests(clusters: Clusters, several_seeds: bool) -> str:

@@ -1,6 +1,7 @@
 """Settings of students side by side: what tells one from another, and which differ in a single parameter."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,11 +18,17 @@ def labels(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     keys = sorted({key for params in flat for key in params} - {"head", "seed"})
     differing = [key for key in keys if len({json.dumps(params.get(key, ABSENT)) for params in flat}) > 1]
     last = {key: key.rpartition(".")[2] for key in differing}
-    names = {key: key if [*last.values(), "seed"].count(last[key]) > 1 else last[key] for key in differing}
+    uses = Counter([*last.values(), "seed"])
+    names = {key: last[key] if uses[last[key]] == 1 else key for key in differing}
     return [
-        " ".join([str(params.get("head")), *(f"{names[key]}={params.get(key, ABSENT)}" for key in differing)])
+        " ".join([str(params.get("head")), *(f"{names[key]}={_text(params.get(key, ABSENT))}" for key in differing)])
         for params in flat
     ]
+
+
+def _text(value: Any) -> str:
+    """As in params.yaml: null, true, and text without quotes."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def differing_in(key: str, settings: Sequence[Mapping[str, Any]]) -> list[list[int]]:

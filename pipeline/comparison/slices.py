@@ -13,6 +13,7 @@ import pandas as pd
 
 from pipeline.comparison.leaderboard import Candidate
 from pipeline.comparison.statistics import compare, holm, verdict, with_interval
+from pipeline.questions.question import Question
 
 # English; the first of them in the question counts. `in which` is which, `whose` is who.
 QUESTION_WORD = re.compile(r"\b(how (?:many|much)|how|what|when|where|which|who(?:m|se)?|why)\b", re.IGNORECASE)
@@ -38,7 +39,7 @@ COLUMNS = [
 ]
 
 
-def slices(scores: pd.DataFrame, records: Sequence[dict[str, Any]]) -> pd.DataFrame:
+def slices(scores: pd.DataFrame, records: Sequence[Question]) -> pd.DataFrame:
     """The label of each of N questions in each kind of slice: N rows, a categorical column a kind, in order.
 
     - question word: the first English one in the question, in lower case; else "other".
@@ -147,13 +148,13 @@ def _comparable(clusters: np.ndarray) -> bool:
     return len(np.unique(clusters)) > 1
 
 
-def _answer_words(record: dict[str, Any]) -> float:
+def _answer_words(record: Question) -> float:
     """Words of the first reference; NaN without one."""
     texts = record["answers"]["text"]
     return len(texts[0].split()) if texts else math.nan
 
 
-def _answer_place(record: dict[str, Any]) -> float:
+def _answer_place(record: Question) -> float:
     """Start of the first reference, 0-1 of the context; NaN without one."""
     starts = record["answers"]["answer_start"]
     return starts[0] / len(record["context"]) if starts else math.nan

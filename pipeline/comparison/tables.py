@@ -45,7 +45,8 @@ def markdown(rows: pd.DataFrame, clusters: Clusters) -> str:
     known = rows[rows["gflops_per_window"].notna()]
     if len(known):
         parts.append(f"Cost of one window of mean length:\n\n{_table(_costs(known))}\n{COSTS}\n")
-    parts.append(_wrapped(notes.of_leaderboard(rows, clusters)))
+    deviations = ["sd: standard deviation of F1 between seeds."] if rows["seed_deviation"].notna().any() else []
+    parts.append(_wrapped([*deviations, *notes.of_leaderboard(rows, clusters)]))
     return "\n".join(parts)
 
 

@@ -40,7 +40,7 @@ def stale(params: dict[str, Any], lock: dict[str, Any]) -> str:
 
 
 def _is_of_removed(stage: str, params: dict[str, Any]) -> bool:
-    """Whether a stage is that of a teacher that the params no longer have; dvc.lock keeps it."""
+    """Whether a stage belongs to a teacher that the params no longer have; dvc.lock keeps it."""
     name, _, teacher = stage.partition("@")
     models = functools.reduce(_value, ("teacher", "models"), params)
     return name == "teacher" and not (isinstance(models, dict) and teacher in models)

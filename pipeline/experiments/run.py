@@ -2,10 +2,12 @@
 
 import io
 import json
+import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -21,16 +23,12 @@ from pipeline.experiments.lockfile import stale, training_inputs
 from pipeline.experiments.revision import Revision
 from pipeline.log import log
 from pipeline.params import check, parse
+from pipeline.questions.question import Question
 from pipeline.scores.question_scores import QUESTIONS, fingerprint
 
 WORKSPACE = "workspace"
-INPUT_SECTIONS = (
-    "dataset",
-    "tokenize",
-    "teacher",
-    "logits",
-    "backbone",
-)  # of the params, those that determine a student's inputs
+# the sections of params that determine what a student is trained on
+INPUT_SECTIONS = ("dataset", "tokenize", "teacher", "logits", "backbone")
 ROUNDING = 1e-3  # of the scores in metrics/eval.json
 BUILD = "run `dvc repro` there and commit dvc.lock, or `dvc pull`"
 
@@ -187,6 +185,16 @@ def commit_of(run: Run) -> str:
         return str(repo.scm.resolve_commit(experiments().get(run.name, run.name)).hexsha)[:12]
 
 
+def repository_address() -> str | None:
+    """The web address of the remote `origin`, without a user's name or password; None if it has none."""
+    command = ["git", "config", "--get", "remote.origin.url"]
+    url = subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    parts = urlsplit(url)
+    if parts.scheme != "https" or not parts.hostname:
+        return None
+    return f"https://{parts.hostname}{parts.path.removesuffix('.git')}"
+
+
 def read_params(revision: str) -> dict[str, Any]:
     """The values of a revision's params.yaml; empty if it has none that can be read.
 
@@ -201,14 +209,14 @@ def read_params(revision: str) -> dict[str, Any]:
         return {}
 
 
-def read_questions(run: Run) -> list[dict[str, Any]]:
+def read_questions(run: Run) -> list[Question]:
     """The questions that a run was scored on, in the order of its scores.
 
     Raises:
         InputError: it does not have them, or they are damaged.
     """
     path = paths.DATASET / "validation.parquet"
-    records = run.read_table(path, "dataset").to_pylist()
+    records: list[Question] = run.read_table(path, "dataset").to_pylist()
     metric = run.params.get("evaluate", {}).get("metric", "")
     if fingerprint(records, metric).encode() != run.questions:
         raise InputError(f"{path} of {run.name} has other questions than its scores; run `dvc repro` there")

@@ -15,7 +15,7 @@ is the teacher's side, `target` the student's.
 4. A target window is aligned with the source window of its record that overlaps it by the most characters; ties go to
    the first. If that window does not cover the whole target window, its [CLS] mass alone is passed on: the source
    window with the next largest overlap distributes that mass by its own probabilities, and so on. A window whose
-   overlap is contained in that of an earlier one is skipped. So an answer that the first window does not contain whole
+   overlap is contained in an earlier window's is skipped. So an answer that the first window does not contain whole
    is still found, and the sum stays 1. The mass that remains at the end goes to the target's [CLS].
 5. If a source window has exactly the offsets of the target window, it alone is used, position by position. Several
    tokens may cover one character (the bytes of an accented letter), and characters cannot tell such tokens apart.

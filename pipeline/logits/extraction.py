@@ -11,9 +11,10 @@ from pipeline.logits.cache import RowCache
 from pipeline.logits.shards import Rows
 from pipeline.models import inference
 from pipeline.questions.features import Features, SpanLogits
+from pipeline.questions.question import Question
 
 # the windows of a shard: features, indices into them, and the records that `features.record` points into
-Shard = tuple[Features, np.ndarray, list[dict[str, Any]]]
+Shard = tuple[Features, np.ndarray, list[Question]]
 
 
 def add_shards(

@@ -1,7 +1,6 @@
 """The targets of distillation: stored logits of one or several teachers, over the student's own tokens."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from pipeline.logits.alignment import NO_MASS, align
 from pipeline.logits.store import LogitStore
 from pipeline.questions import tokenization
 from pipeline.questions.features import Features, SpanLogits, question_ids, read_features
+from pipeline.questions.question import Question
 
 # a teacher's windows and its start and end logits, each (T,), in the order of the windows' tokens
 TeacherOutput = tuple[Features, SpanLogits[np.ndarray]]
@@ -18,7 +18,7 @@ TeacherOutput = tuple[Features, SpanLogits[np.ndarray]]
 LAYOUT = ("starts", "record", "context", "offset_mapping")
 
 
-def read_teacher(logits: Path, tokenizer: Path, features: Path, records: list[dict[str, Any]]) -> TeacherOutput:
+def read_teacher(logits: Path, tokenizer: Path, features: Path, records: list[Question]) -> TeacherOutput:
     """A teacher's windows and stored logits for the records.
 
     Args:

@@ -22,7 +22,7 @@ from pipeline.onnx_export.exporting import export, export_int8
 from pipeline.onnx_export.session import OnnxStudent
 from pipeline.questions import synthetic, tokenization
 from pipeline.questions.features import Features
-from pipeline.questions.squad import NO_ANSWERS
+from pipeline.questions.question import unlabeled
 from pipeline.questions.windows import pack, windows
 
 FLOAT32, INT8 = Path("onnx/model.onnx"), Path("onnx/model_quantized.onnx")
@@ -122,8 +122,7 @@ def _try(student: Any, settings: Answering, tokenizer: PreTrainedTokenizerFast, 
             f"{settings.stride}, windows have no room for a question; train the student again"
         )
     length = min(settings.max_length, LONGEST_TRIED)
-    record = {"id": "", "question": "a", "context": "a " * length, "answers": NO_ANSWERS}
-    window = next(windows([record], tokenizer, length, 0))
+    window = next(windows([unlabeled("", "a", "a " * length)], tokenizer, length, 0))
     window.input_ids[1:-1] = len(tokenizer) - 1
     try:
         logits = predict(student, pack([window]), tokenizer.pad_token_id)
@@ -170,8 +169,9 @@ def parity(student: Student, exported: OnnxStudent, tokenizer: PreTrainedTokeniz
 
 def compared_windows(tokenizer: PreTrainedTokenizerFast, longest: int) -> Features:
     """Windows of several lengths up to `longest`: of a few short contexts, and of one that is long."""
-    records: list[Any] = [
-        {**record, "answers": {"text": [], "answer_start": []}} for record in synthetic.corpus("validation", 40, 0)
+    records = [
+        unlabeled(record["id"], record["question"], record["context"])
+        for record in synthetic.corpus("validation", 40, 0)
     ]
-    long = {**records[0], "context": " ".join(record["context"] for record in records)}
+    long = unlabeled("long", records[0]["question"], " ".join(record["context"] for record in records))
     return pack(windows([*records[:6], long], tokenizer, longest, longest // 3))

@@ -4,12 +4,13 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from pipeline.errors import InputError
 from pipeline.questions.faults import Fault, listing
 from pipeline.questions.offsets import trimmed
 from pipeline.questions.places import Place, find
+from pipeline.questions.question import Question
 from pipeline.questions.squad import SURROGATE, Record
 
 
@@ -23,7 +24,7 @@ class Checked:
         ambiguous: number of answers without `answer_start` whose text occurs several times; they got the first place.
     """
 
-    records: list[Record]
+    records: list[Question]
     faults: list[Fault]
     ambiguous: int
 
@@ -67,7 +68,7 @@ def checked(records: Iterable[Record], where: str, size: int | None = None, faul
         raise InputError(_message(faults, where, total))
     if not kept:
         raise InputError(f"{where} has no usable questions")
-    return Checked(kept, faults, ambiguous)
+    return Checked(cast(list[Question], kept), faults, ambiguous)
 
 
 def _message(faults: list[Fault], where: str, total: int) -> str:

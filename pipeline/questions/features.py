@@ -3,13 +3,14 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from pipeline.checksums import seal, verified
 from pipeline.errors import InputError
+from pipeline.questions.question import Question
 
 UNLABELLED = (-1, -1)
 KEY_BYTES = 16
@@ -101,7 +102,7 @@ def window_key(input_ids: np.ndarray, token_type_ids: np.ndarray) -> bytes:
     return hashlib.blake2b(content, digest_size=KEY_BYTES).digest()
 
 
-def question_ids(features: Features, records: list[dict[str, Any]]) -> list[str]:
+def question_ids(features: Features, records: list[Question]) -> list[str]:
     """The id of each window's question."""
     return [records[i]["id"] for i in features.record]
 

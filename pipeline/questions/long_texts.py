@@ -5,7 +5,7 @@ at a time. Short texts go to `windows.windows`, which holds all windows of a tex
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby, islice
 from typing import Any, NamedTuple
@@ -15,13 +15,14 @@ from tokenizers import Encoding
 from transformers import PreTrainedTokenizerFast
 
 from pipeline.questions import offsets
-from pipeline.questions.squad import NO_ANSWERS
+from pipeline.questions.question import Question, unlabeled
 from pipeline.questions.windows import Window, encode, windows
 
 PIECE = 100_000  # characters of a piece, at least; a text that is not longer is not cut
-# A cut is before a space or a line feed, between two words. Normalizers do not compose characters across it, and a
-# tokenizer that adds a space to the beginning of a text does not add one there.
-CUT = re.compile(rf"(?<=[^\s{''.join(map(chr, offsets.INVISIBLE))}])[ \n](?=[^\W_])")
+INVISIBLE = "".join(map(chr, offsets.INVISIBLE))
+# A cut is before a space or a line feed between two words, where normalizers compose no characters and where a
+# tokenizer that adds a space to the beginning of a text adds none; or after a sentence of Chinese or Japanese.
+CUT = re.compile(rf"(?<=[^\s{INVISIBLE}])[ \n](?=[^\W_])|(?<=[\u3002\uff01\uff1f])(?=[^\W_])")
 AROUND = 200  # characters on each side of a cut whose tokens must be the same with and without the cut
 TRIES = 20  # a text in which so many cuts fail in succession is not cut any further
 
@@ -46,6 +47,7 @@ def long_windows(
     max_length: int,
     stride: int,
     tokenized: Callable[[int], Any] = lambda characters: None,
+    tokens: Mapping[str, Tokens] | None = None,
 ) -> Iterator[Window]:
     """Yield the windows of each question, in the order of the questions, without labels.
 
@@ -53,21 +55,22 @@ def long_windows(
         questions: pairs of a question and its context. A context that several questions in succession share is
             tokenized once.
         tokenized: called after each piece of a long text with its number of characters.
+        tokens: of long texts, as far as they are known.
 
     Raises:
         InputError: as `windows.windows`; the ids are the indices of the questions.
     """
-    records = [
-        {"id": str(i), "question": question, "context": context, "answers": NO_ANSWERS}
-        for i, (question, context) in enumerate(questions)
-    ]
+    records = [unlabeled(str(i), question, context) for i, (question, context) in enumerate(questions)]
     begin = 0
     for context, group in groupby(records, lambda record: record["context"] if is_long(record["context"]) else None):
         run = list(group)
         if context is None:
             found = windows(run, tokenizer, max_length, stride)
         else:
-            found = _windows_of(run, context, tokenizer, max_length, stride, tokenized)
+            known = (tokens or {}).get(context)
+            if known is None:
+                known = tokenize(context, lambda texts: encode(texts, tokenizer), tokenized)
+            found = _windows_of(run, known, tokenizer, max_length, stride)
         for window in found:
             yield replace(window, record=begin + window.record)
         begin += len(run)
@@ -78,17 +81,12 @@ def is_long(text: str) -> bool:
 
 
 def _windows_of(
-    records: list[dict[str, Any]],
-    context: str,
-    tokenizer: PreTrainedTokenizerFast,
-    max_length: int,
-    stride: int,
-    tokenized: Callable[[int], Any],
+    records: list[Question], tokens: Tokens, tokenizer: PreTrainedTokenizerFast, max_length: int, stride: int
 ) -> Iterator[Window]:
     """Yield the windows of questions about one text: a window of each about a short text, with other context tokens."""
     short = windows([{**record, "context": "a"} for record in records], tokenizer, max_length, stride)
     frames = {window.record: window for window in short}
-    ids, mapping = tokenize(context, lambda texts: encode(texts, tokenizer), tokenized)
+    ids, mapping = tokens
     for frame in frames.values():
         first, past = frame.context
         room = max_length - (len(frame.input_ids) - (past - first))
@@ -128,8 +126,8 @@ def tokenize(text: str, encode: Encode, tokenized: Callable[[int], Any] = lambda
 def pieces(text: str, encode: Encode) -> Iterator[tuple[int, int]]:
     """Yield the first and past-the-last character of pieces of a text that can be tokenized one by one.
 
-    No rule holds for every tokenizer, so each cut is tried on the text around it. A text without places to cut, such as
-    one line of Chinese, is one piece, and so is every text for a tokenizer whose words go on after a space.
+    No rule holds for every tokenizer, so each cut is tried on the text around it. A text without places to cut is one
+    piece, and so is every text for a tokenizer whose words go on after a space.
     """
     begin = 0
     while len(text) - begin > PIECE and (end := _cut(text, begin + PIECE, encode)):

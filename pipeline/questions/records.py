@@ -1,12 +1,12 @@
 """Question records as Parquet with a checksum; equal records give equal bytes."""
 
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.checksums import seal, verified
+from pipeline.questions.question import Question
 
 RECORD = pa.schema(
     {
@@ -20,13 +20,13 @@ RECORD = pa.schema(
 )
 
 
-def write_records(records: list[dict[str, Any]], path: Path) -> None:
+def write_records(records: list[Question], path: Path) -> None:
     """Save question records as Parquet."""
     pq.write_table(pa.Table.from_pylist(records, schema=RECORD), path)
     seal(path)
 
 
-def read_records(path: Path) -> list[dict[str, Any]]:
+def read_records(path: Path) -> list[Question]:
     """Load records saved by `write_records`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Read questions from JSON files or a hub. `checks.checked` then checks them.
+"""Read questions from JSON files. `checks.checked` then checks them.
 
 A record is {"id", "title", "context", "question", "answers": {"text": [str], "answer_start": [int]}} as in the hub's
 `squad` data set, and "is_impossible"; `answer_start` is a character offset in the context. A question without an
@@ -9,7 +9,7 @@ the answers of a record that is not checked yet.
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -228,31 +228,6 @@ def _title(value: Any) -> str | None:
     return title if isinstance(title, str) and not SURROGATE.search(title) else None
 
 
-def read_hub(source: str, revision: str, split: str) -> Iterator[Record]:
-    """The records, unchecked, of a split of a hub data set at a commit, one at a time.
-
-    Raises:
-        InputError: the hub cannot be reached, or does not have this data set, commit or split; a key is misspelt;
-            `is_impossible` is unclear.
-    """
-    import datasets
-
-    try:
-        rows: Any = datasets.load_dataset(source, revision=revision, split=split, trust_remote_code=False)
-    except Exception as error:  # the library and the hub raise many types of exceptions
-        raise InputError(f"hub data set {source}, revision {revision}, split {split}: {error}") from None
-    return records(rows, f"hub data set {source}, split {split}")
-
-
-def records(rows: Iterable[dict[str, Any]], where: str | Path) -> Iterator[Record]:
-    """The records, unchecked, of rows with `id`, `title`, `context`, `question` and `answers`, one at a time.
-
-    Raises:
-        InputError: a key is misspelt; `is_impossible` is unclear.
-    """
-    return (record(row.get("title"), row.get("context"), row, where) for row in rows)
-
-
-def is_labelled(record: Record) -> bool:
+def is_labelled(record: Mapping[str, Any]) -> bool:
     """Whether a record has an answer, or is unanswerable."""
     return record["is_impossible"] or record["answers"] != NO_ANSWERS

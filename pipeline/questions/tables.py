@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import InputError
-from pipeline.questions.squad import Record, read_bytes, record
+from pipeline.questions.squad import Record, read_bytes, read_json, record
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 SUFFIXES = {*DELIMITERS, ".parquet"}
@@ -27,16 +27,25 @@ LONGEST_FIELD = 2**31 - 1  # characters
 INTEGER = re.compile(r"-?\d+(\.0+)?")  # pandas writes 10.0 where another row has no value
 
 
-def read_table(path: Path) -> list[Record]:
+def read_file(path: Path, prefix: str = "") -> list[Record]:
+    """The records, unchecked, of a file of questions: a table by its suffix, else JSON. For `prefix` see `read_table`.
+
+    Raises:
+        InputError: as `read_table` and `squad.read_json`.
+    """
+    return read_table(path, prefix) if path.suffix.lower() in SUFFIXES else read_json(path)
+
+
+def read_table(path: Path, prefix: str = "") -> list[Record]:
     """The records, unchecked, of a table; its suffix is one of `SUFFIXES`.
 
-    A question without an id is named by its line in the file, or in Parquet by its row, counted from 1.
+    A question without an id is named by its line in the file, or in Parquet by its row, counted from 1, after `prefix`.
 
     Raises:
         InputError: the file is missing or damaged, a column is missing, or a row has another number of fields.
     """
     rows = _parquet_rows(path) if path.suffix.lower() == ".parquet" else _csv_rows(path)
-    return [_record(row, path, location) for location, row in rows]
+    return [_record(row, path, location, prefix) for location, row in rows]
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -111,12 +120,12 @@ def _check_columns(names: list[str], path: Path) -> None:
         )
 
 
-def _record(row: dict[str, Any], path: Path, location: str) -> Record:
+def _record(row: dict[str, Any], path: Path, location: str, prefix: str) -> Record:
     question = row
     if row.keys() & {"answer", "answers"}:
         question = {**row, "answers": _answers(row.get("answers", row.get("answer")), row.get("answer_start"))}
     if "id" not in row:
-        return record(row.get("title"), row["context"], {**question, "id": location}, path)
+        return record(row.get("title"), row["context"], {**question, "id": f"{prefix}{location}"}, path)
     return {**record(row.get("title"), row["context"], question, f"{path}: {location}"), "location": location}
 
 

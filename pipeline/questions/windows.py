@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 from pipeline.errors import InputError
 from pipeline.questions import offsets
 from pipeline.questions.features import UNLABELLED, Features, window_key
+from pipeline.questions.question import Question
 from pipeline.questions.tokenization import has_segments
 
 NO_OFFSET = -1
@@ -49,7 +50,7 @@ class Window:
 
 
 def windows(
-    records: list[dict[str, Any]],
+    records: list[Question],
     tokenizer: PreTrainedTokenizerFast,
     max_length: int,
     stride: int,
@@ -81,7 +82,7 @@ def longest_question(tokenizer: PreTrainedTokenizerFast, max_length: int, stride
     return max_length - tokenizer.num_special_tokens_to_add(pair=True) - stride - 1
 
 
-def question_lengths(records: list[dict[str, Any]], tokenizer: PreTrainedTokenizerFast) -> np.ndarray:
+def question_lengths(records: list[Question], tokenizer: PreTrainedTokenizerFast) -> np.ndarray:
     """(N,) the number of tokens of each record's question."""
     lengths: list[int] = []
     for begin in range(0, len(records), RECORDS_PER_BATCH):
@@ -114,7 +115,7 @@ def _joined(
 
 
 def _check_question_lengths(
-    records: list[dict[str, Any]], lengths: list[int], tokenizer: PreTrainedTokenizerFast, max_length: int, stride: int
+    records: list[Question], lengths: list[int], tokenizer: PreTrainedTokenizerFast, max_length: int, stride: int
 ) -> None:
     longest = longest_question(tokenizer, max_length, stride)
     problems = [
@@ -131,7 +132,7 @@ def _check_question_lengths(
 
 
 def _windows_of(
-    encodings: list[Encoding], index: int, record: dict[str, Any], tokenizer: PreTrainedTokenizerFast
+    encodings: list[Encoding], index: int, record: Question, tokenizer: PreTrainedTokenizerFast
 ) -> Iterator[Window]:
     """Yield the windows of one record, from its encodings."""
     mappings = _offset_mappings(encodings, record["context"])
@@ -181,7 +182,7 @@ def _in_context(mapping: np.ndarray) -> np.ndarray:
     return mapping[:, 0] != NO_OFFSET
 
 
-def _answer(record: dict[str, Any], mappings: list[np.ndarray]) -> tuple[int, int] | None:
+def _answer(record: Question, mappings: list[np.ndarray]) -> tuple[int, int] | None:
     """First and past-the-last character of the record's answer that belong to a token; None if there are none."""
     if not record["answers"]["text"]:
         return None

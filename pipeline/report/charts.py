@@ -1,9 +1,9 @@
 """Vega-Lite specifications of the report's charts.
 
-Vega-Lite by vl-convert, which carries its JavaScript (0.9 MB), because `make plots` needs it for DVC's own plots: one
-library draws both, without a network. Specifications are plain JSON; Altair would add a layer and four packages.
-Colours are CSS variables of the page, so dark mode needs no second rendering. Colour never tells ten students apart,
-but three roles: the chosen student, the baseline, the others. Each role has a shape or a width of its own too.
+Vega-Lite by vl-convert, which carries its JavaScript (0.9 MB), so that the page needs no network. Specifications are
+plain JSON; Altair would add a layer and four packages. Colors are CSS variables of the page, so dark mode needs no
+second rendering. Color never tells ten students apart, but three roles: the chosen student, the baseline, the others.
+Each role has a shape or a width of its own too.
 """
 
 from collections.abc import Sequence
@@ -122,11 +122,12 @@ def curves(values: Values, baseline: str) -> Spec:
             "scale": {"domain": ROLES, "range": [[1, 0], [6, 3], [1, 0]]},
         },
     }
+    tooltip = [_tooltip("student", "student"), _tooltip("run", "run"), *_AT]
     layers = [
         {
             "transform": [{"filter": f"{'!' if thick else ''}(datum.role === 'other')"}],
             "mark": {"type": "line", "strokeWidth": 2.2 if thick else 1, "point": {"size": 18} if thick else False},
-            "encoding": encoding | ({"tooltip": [_tooltip("run", "run"), *_AT]} if thick else {}),
+            "encoding": encoding | ({"tooltip": tooltip} if thick else {}),
         }
         for thick in (False, True)
     ]

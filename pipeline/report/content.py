@@ -12,6 +12,7 @@ from pipeline.comparison.leaderboard import Candidate, leaderboard
 from pipeline.comparison.settings import differing_in, flatten
 from pipeline.comparison.slices import slice_rows, slices
 from pipeline.comparison.statistics import with_interval
+from pipeline.questions.question import Question
 from pipeline.report import charts
 from pipeline.report.examples import pack
 from pipeline.scores.standard_errors import Clusters
@@ -39,7 +40,7 @@ def build(
     costs: pd.DataFrame,
     baseline: str,
     clusters: Clusters,
-    records: Sequence[dict[str, Any]],
+    records: Sequence[Question],
     teachers: Mapping[str, pd.DataFrame],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The two arguments of `page.render`.

@@ -10,12 +10,13 @@ import pandas as pd
 
 from pipeline.comparison import frames
 from pipeline.comparison.leaderboard import Candidate
+from pipeline.questions.question import Question
 
 Place = list[Any]  # [start, length] in the context, or [null, text] of an answer that is not there
 
 
 def pack(
-    records: Sequence[Mapping[str, Any]], teachers: Mapping[str, pd.DataFrame], candidates: Sequence[Candidate]
+    records: Sequence[Question], teachers: Mapping[str, pd.DataFrame], candidates: Sequence[Candidate]
 ) -> dict[str, Any]:
     """What the page shows of each question, as JSON values.
 
@@ -37,13 +38,13 @@ def pack(
     }
 
 
-def references(record: Mapping[str, Any]) -> list[Place]:
+def references(record: Question) -> list[Place]:
     """The different reference answers, in their order."""
     pairs = zip(record["answers"]["answer_start"], record["answers"]["text"], strict=True)
     return [place(record["context"], start, text) for start, text in dict.fromkeys(pairs)]
 
 
-def answers(records: Sequence[Mapping[str, Any]], scores: pd.DataFrame) -> dict[str, list[Any]]:
+def answers(records: Sequence[Question], scores: pd.DataFrame) -> dict[str, list[Any]]:
     """A column for each thing to know of N answers; `start` is null where there is no answer or it is not a span."""
     rows = frames.records(scores[["start", "prediction", "exact_match", "f1", "score"]])
     places = [

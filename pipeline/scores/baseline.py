@@ -1,9 +1,9 @@
-"""The score of an answer that needs no model: what scores less has learnt nothing."""
+"""The score of a constant answer: a model that scores no more is useless, or was trained wrongly."""
 
-import sys
 from collections.abc import Sequence
-from typing import Any
 
+from pipeline.log import log
+from pipeline.questions.question import Question
 from pipeline.scores import squad_metric
 from pipeline.scores.metrics import METRICS
 from pipeline.scores.mlqa_metric import CHINESE
@@ -13,8 +13,8 @@ from pipeline.scores.mlqa_metric import CHINESE
 WORDS = 25
 
 
-def floor(records: Sequence[dict[str, Any]], metric: str) -> float:
-    """F1, 0-100, that answering alike everywhere reaches: with the first `WORDS` words of the context, or not at all.
+def constant_f1(records: Sequence[Question], metric: str) -> float:
+    """F1, 0-100, of the better of two constant answers: the first `WORDS` words of each context, or no answer.
 
     No answer is right where a question is unanswerable.
 
@@ -32,12 +32,15 @@ def first_words(text: str) -> str:
     return " ".join(CHINESE.sub(r" \1 ", text).split()[:WORDS])
 
 
-def warn_below_floor(name: str, f1: float, records: Sequence[dict[str, Any]], metric: str) -> None:
-    """Print a warning if a model's F1 on the records is below the floor."""
-    lowest = floor(records, metric)
-    if f1 < lowest:
-        print(
-            f"warning: {name} has F1 {f1:.2f}, less than the {lowest:.2f} of answering every question alike, with the "
-            f"first {WORDS} words of its context or not at all; it has learnt nothing",
-            file=sys.stderr,
+def warn_if_constant(name: str, f1: float, records: Sequence[Question], metric: str) -> None:
+    """Warn of a model that a constant answer would equal with one more question right, or exceeds."""
+    baseline = constant_f1(records, metric)
+    if f1 <= baseline + 100 / len(records) + 1e-9:
+        log.warning(
+            "%s has F1 %.2f and is no better than a constant answer, which has %.2f: the first %d words of each "
+            "context, or no answer",
+            name,
+            f1,
+            baseline,
+            WORDS,
         )

@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.questions.features import Features
 from pipeline.questions.offsets import trimmed
+from pipeline.questions.question import Question
 from pipeline.scores import cmrc_metric, mlqa_metric, null_threshold, spans, squad2_metric, squad_metric
 from pipeline.scores.squad_metric import Metric
 
@@ -39,7 +40,7 @@ METRICS = {name: _of_trimmed(metric) for name, metric in PUBLISHED.items()}
 
 def scores(
     features: Features,
-    records: list[dict[str, Any]],
+    records: list[Question],
     logits: Logits,
     max_answer_length: int,
     metric: str = "squad",
@@ -48,7 +49,7 @@ def scores(
     """Exact match, F1, span accuracy (0-100) and the number of questions; and the n best answers to each question.
 
     If some questions are unanswerable, the evaluation is that of SQuAD 2.0, and each question's answers include "", the
-    first where its null odds are above the threshold chosen on other articles; see `_with_no_answer` for more scores.
+    first where its null odds are above the threshold chosen on other questions; see `_with_no_answer` for more scores.
 
     Args:
         logits: start and end, each (T,), concatenated over the windows of `features`.
@@ -70,9 +71,7 @@ def scores(
     }, found
 
 
-def score_each(
-    predictions: Mapping[str, str], records: Sequence[dict[str, Any]], metric: str
-) -> dict[str, list[float]]:
+def score_each(predictions: Mapping[str, str], records: Sequence[Question], metric: str) -> dict[str, list[float]]:
     """`exact_match` and `f1` of each record, 0-1: as in SQuAD 2.0 if some record is unanswerable, else as in 1.1.
 
     Args:
@@ -86,13 +85,14 @@ def score_each(
 
 
 def _with_no_answer(
-    records: list[dict[str, Any]], found: list[list[spans.Answer]], null_scores: np.ndarray, metric: str
+    records: list[Question], found: list[list[spans.Answer]], null_scores: np.ndarray, metric: str
 ) -> tuple[list[list[spans.Answer]], dict[str, float]]:
     """The answers to each question with "" among them, and the scores that only unanswerable questions have.
 
-    The threshold is cross-fitted over articles. Scores, 0-100, beside those of SQuAD 2.0's evaluation: `exact_at_0`,
-    `f1_at_0`, `HasAns_f1_at_0`, `NoAns_f1_at_0` and `no_answer_rate_at_0`, with threshold 0; `null_threshold`, chosen
-    on all of these questions; `no_answer_rate`, how many are answered ""; `null_average_precision` of the null odds.
+    The threshold is cross-fitted, see `null_threshold`. Scores, 0-100, beside those of SQuAD 2.0's evaluation:
+    `exact_at_0`, `f1_at_0`, `HasAns_f1_at_0`, `NoAns_f1_at_0` and `no_answer_rate_at_0`, with threshold 0;
+    `null_threshold`, fitted on all of these questions; `no_answer_rate`, how many are answered "";
+    `null_average_precision` of the null odds.
     """
     answerable = np.array([bool(record["answers"]["text"]) for record in records])
     null_odds = null_scores - np.array([answers[0].score if answers else np.nan for answers in found])
@@ -100,7 +100,9 @@ def _with_no_answer(
     predictions = {record["id"]: text for record, text in zip(records, texts, strict=True) if text is not None}
     answered = _arrays(score_each(predictions, records, metric))
     empty = _arrays(score_each({record["id"]: "" for record in records}, records, metric))
-    thresholds = null_threshold.cross_fitted(answered["f1"], empty["f1"], null_odds, null_threshold.folds(records))
+    thresholds = null_threshold.cross_fitted(
+        answered["f1"], empty["f1"], null_odds, null_threshold.folds(records).of_question
+    )
 
     def at(threshold: np.ndarray | float) -> dict[str, np.ndarray]:
         return {name: np.where(null_odds > threshold, empty[name], answered[name]) for name in answered}
@@ -117,7 +119,7 @@ def _with_no_answer(
         "best_exact_thresh": oracle["exact_match"][1],
         "best_f1": oracle["f1"][0],
         "best_f1_thresh": oracle["f1"][1],
-        "null_threshold": null_threshold.choose(answered["f1"], empty["f1"], null_odds),
+        "null_threshold": null_threshold.fit(answered["f1"], empty["f1"], null_odds),
         "no_answer_rate": 100 * (without_span | (null_odds > thresholds)).mean(),
         "no_answer_rate_at_0": 100 * (without_span | (null_odds > 0)).mean(),
         "null_average_precision": 100 * null_threshold.average_precision(null_odds[known], ~answerable[known]),

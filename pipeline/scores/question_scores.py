@@ -5,13 +5,13 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.checksums import seal
 from pipeline.questions.features import Features
+from pipeline.questions.question import Question
 from pipeline.scores import metrics
 from pipeline.scores.spans import Answer
 
@@ -37,7 +37,7 @@ QUESTIONS = b"questions"
 
 def question_scores(
     features: Features,
-    records: Sequence[dict[str, Any]],
+    records: Sequence[Question],
     answers: Sequence[list[Answer]],
     teacher_answers: Sequence[list[Answer]] | None = None,
     metric: str = "squad",
@@ -94,7 +94,7 @@ def agreement(answers: Sequence[list[Answer]], others: Sequence[list[Answer]]) -
     return [100.0 * ([answer.text for answer in a[:1]] == [answer.text for answer in b[:1]]) for a, b in pairs]
 
 
-def fingerprint(records: Sequence[dict[str, Any]], metric: str) -> str:
+def fingerprint(records: Sequence[Question], metric: str) -> str:
     """32 hexadecimal digits; equal for one metric and equal questions, contexts and reference answers in one order."""
     digest = hashlib.blake2b(metric.encode(), digest_size=16)
     for record in records:

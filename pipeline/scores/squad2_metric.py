@@ -14,15 +14,15 @@ One difference: a question without a prediction counts as 0. The script leaves i
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
+from pipeline.questions.question import Question
 from pipeline.scores.squad_metric import METRIC, Metric
 
 
 def score_each(
-    predictions: Mapping[str, str], records: Sequence[Mapping[str, Any]], metric: Metric = METRIC
+    predictions: Mapping[str, str], records: Sequence[Question], metric: Metric = METRIC
 ) -> dict[str, list[float]]:
     """`exact_match` and `f1` of each record, 0-1; 0 without a prediction.
 

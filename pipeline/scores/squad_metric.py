@@ -7,7 +7,9 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from pipeline.questions.question import Question
 
 PUNCTUATION = str.maketrans("", "", string.punctuation)
 
@@ -49,7 +51,7 @@ def best(metric: Callable[[str, str], float], prediction: str, references: Seque
 
 
 def score_each(
-    metric: Callable[[str, str], float], predictions: Mapping[str, str], records: Sequence[Mapping[str, Any]]
+    metric: Callable[[str, str], float], predictions: Mapping[str, str], records: Sequence[Question]
 ) -> list[float]:
     """The metric of each record, 0-1; the highest over its references."""
     return [

@@ -17,6 +17,8 @@ from pipeline.params import Dataset, load
 from pipeline.questions import squad, synthetic, tables
 from pipeline.questions.checks import Checked, checked
 from pipeline.questions.faults import FAULTS, write_faults
+from pipeline.questions.hub_data import read_hub
+from pipeline.questions.question import Question
 from pipeline.questions.records import write_records
 
 
@@ -44,11 +46,11 @@ def read(params: Dataset, split: str) -> Checked:
         where, records = f"synthetic {split} corpus", synthetic.corpus(split, size or 0, params.seed)
     elif params.source == "files":
         file: Any = params.train_file if split == "train" else params.validation_file
-        read_file = tables.read_table if Path(file).suffix.lower() in tables.SUFFIXES else squad.read_json
-        where, records = file, read_file(Path(file))
+        where, records = file, tables.read_file(Path(file))
     else:
-        where = f"hub data set {params.source}, split {split}"
-        records = squad.read_hub(params.source, params.revision or "", split)
+        name = params.train_split if split == "train" else params.validation_split
+        where = f"hub data set {params.source}, split {name}"
+        records = read_hub(params.source, params.revision or "", params.config, name)
     counts: Counter[str] = Counter()
     records = usable(records, params.unanswerable == "keep", split == "train", counts)
     found = checked(records, where, size, params.faulty)
@@ -76,11 +78,11 @@ def usable(
             yield record
 
 
-def count_unanswerable(records: list[squad.Record]) -> int:
+def count_unanswerable(records: list[Question]) -> int:
     return sum(record["is_impossible"] for record in records)
 
 
-def check_unanswerable(splits: dict[str, list[squad.Record]]) -> None:
+def check_unanswerable(splits: dict[str, list[Question]]) -> None:
     """Check that models can be trained and scored on the unanswerable questions.
 
     Raises:
@@ -95,14 +97,12 @@ def check_unanswerable(splits: dict[str, list[squad.Record]]) -> None:
             f"{counts['train']} training questions are unanswerable and no validation question is, so no threshold can "
             "be chosen for the student; add some to the validation questions, or set dataset.unanswerable to drop"
         )
-    if counts["validation"] and len({record["title"] for record in splits["validation"]}) == 1:
-        print("validation has one article: thresholds for no answer are chosen on other paragraphs of it")
 
 
-def warn_of_shared(splits: dict[str, list[squad.Record]]) -> None:
+def warn_of_shared(splits: dict[str, list[Question]]) -> None:
     """Print a warning if validation questions are training questions, on the same context."""
 
-    def pair(record: squad.Record) -> tuple[str, str]:
+    def pair(record: Question) -> tuple[str, str]:
         return record["question"].strip(), record["context"]
 
     seen = {pair(record) for record in splits["train"]}

@@ -7,7 +7,6 @@ Writes data/logits, data/teacher_predictions and metrics/teacher.json.
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -28,13 +27,14 @@ from pipeline.processes import processes
 from pipeline.progress import Progress
 from pipeline.questions import tokenization
 from pipeline.questions.features import Features, SpanLogits, question_ids, read_features
+from pipeline.questions.question import Question
 from pipeline.questions.records import read_records
-from pipeline.scores import metrics
-from pipeline.scores.baseline import warn_below_floor
+from pipeline.scores import metrics, null_threshold
+from pipeline.scores.baseline import warn_if_constant
 from pipeline.scores.question_scores import question_scores, write_question_scores
 from pipeline.scores.standard_errors import with_errors
 
-Records = dict[str, list[dict[str, Any]]]
+Records = dict[str, list[Question]]
 
 
 def main() -> None:
@@ -50,8 +50,10 @@ def main() -> None:
         paths.remove_others(paths.LOGITS, teachers)
         scores = score_teachers(teachers, records["validation"], params.evaluate)
         metrics.write_json(scores, paths.TEACHER_METRICS)
+        if not all(record["answers"]["text"] for record in records["validation"]):
+            print(null_threshold.folds(records["validation"]).note, flush=True)
         for name, score in scores.items():
-            warn_below_floor(f"teacher {name}", score["f1"], records["validation"], params.evaluate.metric)
+            warn_if_constant(f"teacher {name}", score["f1"], records["validation"], params.evaluate.metric)
 
 
 def cache_pulled(folder: Path) -> None:
@@ -108,7 +110,7 @@ def compute(
     cached, before = len(known) - new, len(cache)
     state = processes()
     if state.is_main_process:
-        print(f"{name}: {len(known)} different windows: {cached} from the cache, {new} to compute", flush=True)
+        print(f"{name}: {len(known):,} unique windows: {cached:,} cached, {new:,} to compute", flush=True)
     if state.num_processes > 1 and hardware.device().type == "cpu":
         cpu_bfloat16_speed()  # before the processes without a shard leave the others
     mine = missing_shards[state.process_index :: state.num_processes]
@@ -116,9 +118,7 @@ def compute(
         return
     share = f", process 1 of {state.num_processes}" if state.num_processes > 1 else ""
     total = cached + sum(len(indices) for _, indices, _ in mine)
-    with Progress(
-        f"{name}, {cached} from the cache{share}", "window", total, cached, shown=state.is_main_process
-    ) as progress:
+    with Progress(f"{name}, {cached} cached{share}", "window", total, cached, shown=state.is_main_process) as progress:
         try:
             teacher = load_teacher(paths.TEACHER / name)
             for split, features in splits.items():
@@ -150,7 +150,7 @@ def load_teacher(folder: Path) -> encoders.PreTrainedModel:
     return teacher
 
 
-def score_teachers(names: list[str], records: list[dict[str, Any]], settings: Evaluate) -> dict[str, dict[str, float]]:
+def score_teachers(names: list[str], records: list[Question], settings: Evaluate) -> dict[str, dict[str, float]]:
     """Score each teacher on its own windows, by name, and write the scores of each question.
 
     With several teachers, `mean` has the scores of their mean on the student's windows.
@@ -168,7 +168,7 @@ def score_teachers(names: list[str], records: list[dict[str, Any]], settings: Ev
 
 
 def score_teacher(
-    features: Features, logits: SpanLogits[np.ndarray], records: list[dict[str, Any]], settings: Evaluate, path: Path
+    features: Features, logits: SpanLogits[np.ndarray], records: list[Question], settings: Evaluate, path: Path
 ) -> dict[str, float]:
     """Return the scores of a model's logits, and write those of each question to `path`."""
     scores, answers = metrics.scores(features, records, logits, settings.max_answer_length, settings.metric)

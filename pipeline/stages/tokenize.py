@@ -19,6 +19,7 @@ from pipeline.progress import Progress
 from pipeline.questions import tokenization
 from pipeline.questions.faults import FAULTS, Fault, listing, write_faults
 from pipeline.questions.features import write_features
+from pipeline.questions.question import Question
 from pipeline.questions.records import read_records
 from pipeline.questions.windows import longest_question, pack, question_lengths, windows
 
@@ -46,7 +47,7 @@ def main() -> None:
     write_faults({split: list(found.values()) for split, found in faults.items()}, paths.FEATURES / FAULTS)
 
 
-def tokenizers(params: Params, records: list[dict]) -> dict[str, tokenization.PreTrainedTokenizerFast]:
+def tokenizers(params: Params, records: list[Question]) -> dict[str, tokenization.PreTrainedTokenizerFast]:
     """Return the tokenizers of the teachers, in alphabetical order, and of the student, by name.
 
     A new teacher's tokenizer is trained on the first tokenize.vocab_records records. The student has the tokenizer of

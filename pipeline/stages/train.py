@@ -7,7 +7,6 @@ Writes data/student and data/curves.
 
 import sys
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -27,6 +26,7 @@ from pipeline.params import Distill, Params, load
 from pipeline.processes import processes
 from pipeline.questions import tokenization
 from pipeline.questions.features import Features, SpanLogits, question_ids, read_features
+from pipeline.questions.question import Question
 from pipeline.questions.records import read_records
 from pipeline.scores import confidence, metrics
 from pipeline.training.checkpoints import Checkpoint, run_key
@@ -52,7 +52,7 @@ class Data:
 
     tokenizer: tokenization.PreTrainedTokenizerFast
     features: dict[str, Features]
-    records: dict[str, list[dict[str, Any]]]
+    records: dict[str, list[Question]]
     teacher: SpanLogits[np.ndarray] | None
 
 

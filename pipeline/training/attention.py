@@ -13,9 +13,9 @@ from pipeline.training.dropout import ATTENTION
 def training_attention(model: PreTrainedModel, precision: str) -> tuple[str, str]:
     """The implementation of transformers that computes a model's attention in training, and a note on the choice.
 
-    On a CPU torch's fused attention is faster in float32 and without dropout only: its backward pass in bfloat16 is
-    slower than that of separate operations (benchmarks/README.md), and it takes no dropout, which `cpu_dropout`
-    computes faster among separate operations.
+    On a CPU torch's fused attention is faster in float32 and without dropout only. Its backward pass in bfloat16 is
+    slower than separate operations (benchmarks/README.md), and it takes no dropout, which `cpu_dropout` computes faster
+    among separate operations.
     """
     config: Any = encoder_config(model)
     own: str = config._attn_implementation

@@ -260,9 +260,9 @@ class Trainer:
         self.timed(self.curve.synchronize)
         means = self.curve.append_row()
         if means:
-            shown = {"loss": f"{means['loss']:.3f}", "windows_s": f"{self.run.windows / self.run.seconds:.1f}"}
+            shown = {"loss": f"{means['loss']:.3f}", "windows/s": f"{self.run.windows / self.run.seconds:.1f}"}
             if self.settings.time_limit_minutes:
-                shown["minutes_left"] = f"{self.settings.time_limit_minutes - self.run.seconds / 60:.1f}"
+                shown["minutes remaining"] = f"{self.settings.time_limit_minutes - self.run.seconds / 60:.1f}"
             progress.show(shown)
             self.report_progress()
 

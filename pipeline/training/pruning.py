@@ -25,7 +25,7 @@ def _linear_layers(model: nn.Module) -> list[nn.Linear]:
 
 
 def check_prunable(encoder: nn.Module, amount: float) -> None:
-    """Check that an encoder's matrices are those of `nn.Linear`, if an amount is to be pruned.
+    """Check that most of an encoder's weights are in `nn.Linear` layers, if an amount is to be pruned.
 
     GPT-2 and SqueezeBERT have convolutions instead, mixtures of experts have stacked matrices.
 

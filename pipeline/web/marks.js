@@ -24,3 +24,12 @@ const stretches = (length, spans) => {
     return {begin, past, over, ending: over.filter(({end}) => end === past)};
   });
 };
+
+/** A probability as a percentage: not 0 % or 100 %, which it is not. */
+const percent = (share) => share < 0.005 ? "<\u00a01\u00a0%" : share > 0.995 ? ">\u00a099\u00a0%" : `${(100 * share).toFixed(0)}\u00a0%`;
+
+const duration = (milliseconds) => milliseconds < 1000 ? `${milliseconds.toFixed(milliseconds < 10 ? 1 : 0)}\u00a0ms`
+  : milliseconds < 60000 ? `${(milliseconds / 1000).toFixed(1)}\u00a0s`
+  : `${Math.floor(milliseconds / 60000)}\u00a0min ${Math.floor(milliseconds / 1000) % 60}\u00a0s`;
+
+const count = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;

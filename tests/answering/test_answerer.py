@@ -9,10 +9,12 @@ from transformers import BertConfig, BertForQuestionAnswering
 from pipeline import paths
 from pipeline.answering import answerer
 from pipeline.answering.answerer import Answerer, sentence
+from pipeline.checksums import seal
 from pipeline.errors import InputError
 from pipeline.models.student import Answering, Student
 from pipeline.questions import long_texts
 from pipeline.questions.records import read_records
+from pipeline.questions.windows import encode
 from pipeline.stages import evaluate, train
 from tests import tiny
 from tests.conftest import MILL, TEA
@@ -38,6 +40,7 @@ def test_answers_are_those_of_evaluate(with_logits, unanswerable):
         config = json.loads((paths.STUDENT / "config.json").read_text())
         config["answering"]["null_threshold"] = 0.1
         (paths.STUDENT / "config.json").write_text(json.dumps(config))
+        seal(paths.STUDENT)
         found = Answerer.from_pretrained(paths.STUDENT).answers(
             questions_of(read_records(paths.DATASET / "validation.parquet")), n_best=30
         )
@@ -91,6 +94,8 @@ def test_a_long_text_is_answered_as_in_one_piece(model, tokenizer, monkeypatch, 
     found = long.answers(asked, 21, read.append, tokenized.append)
     assert sum(read) == sum(len(context) for _, context in asked) and min(read) >= 0
     assert len(tokenized) > 5 and sum(tokenized) == len(asked[0][1])
+    known = {asked[0][1]: long_texts.tokenize(asked[0][1], lambda texts: encode(texts, tokenizer))}
+    assert long.answers(asked, 21, tokenized=None, tokens=known) == found
     for ours, theirs in zip(found, expected, strict=True):
         assert [(reply.text, reply.start) for reply in ours] == [(reply.text, reply.start) for reply in theirs]
         scores = [

@@ -57,7 +57,7 @@ def test_students_are_named_by_what_tells_them_apart():
     assert [student.name for student in group([run("a"), run("b", "cnn3")])] == ["linear", "cnn3"]
     runs = [run("a"), run("b", distill={"temperature": 4.0}), run("c", "cnn3", distill={"temperature": 4.0})]
     clipped = [run("a"), run("b", train={"max_grad_norm": None})]  # 1.0 without the key
-    assert [student.name for student in group(clipped)] == ["linear max_grad_norm=1.0", "linear max_grad_norm=None"]
+    assert [student.name for student in group(clipped)] == ["linear max_grad_norm=1.0", "linear max_grad_norm=null"]
     assert [student.name for student in group(runs)] == [
         "linear temperature=2.0",
         "linear temperature=4.0",

@@ -1,4 +1,7 @@
 import json
+import re
+import subprocess
+import sys
 
 import pytest
 from huggingface_hub import ModelCard
@@ -25,7 +28,7 @@ def student(repository, tokenizer, monkeypatch):
     metrics = json.loads(paths.EVAL_METRICS.read_text())
     paths.EVAL_METRICS.write_text(json.dumps({**metrics, "agreement": 81.25, "questions": 24}))
     paths.TEACHER_METRICS.write_text(json.dumps({"large": {"exact_match": 90.0, "f1": 95.5}}))
-    calibration = {"temperature": 1.5, "error_before": 12.5, "error": 2.25}
+    calibration = {"temperature": 1.5, "error_before": 12.5, "error": 2.25, "chance_error": 3.125}
     (paths.PREDICTIONS / "calibration.json").write_text(json.dumps(calibration))
     monkeypatch.setattr(cost, "read", lambda run: None)
     return repository
@@ -33,7 +36,7 @@ def student(repository, tokenizer, monkeypatch):
 
 def run(out, **options):
     publish.main(
-        out, **{"student": "workspace", "licence": None, "language": None, "push": None, "private": False, **options}
+        out, **{"student": "workspace", "license": None, "language": None, "push": None, "private": False, **options}
     )
 
 
@@ -59,7 +62,7 @@ def test_examples_are_published_only_if_asked_for(student, tmp_path, asked):
 
 
 def test_the_card_has_what_the_hub_reads(student, tmp_path):
-    run(tmp_path / "mine", licence="mit", language="en")
+    run(tmp_path / "mine", license="mit", language="en")
     data = ModelCard.load(tmp_path / "mine/README.md").data
     assert (data.license, data.language, data.pipeline_tag) == ("mit", "en", "question-answering")
     (index,) = data.to_dict()["model-index"]
@@ -80,12 +83,13 @@ def test_the_card_says_what_a_reader_asks(student, tmp_path, monkeypatch):
     for words in (
         f"| student | {metrics['exact_match']:.2f} [",
         "| teacher large | 90.00 | 95.50 |",
-        "24 validation questions of synthetic. 95 % confidence intervals for this article only",
+        "24 validation questions of span-distill synthetic corpus. 95 % confidence intervals for this article only",
         "81.2 %",
-        "12.50 before and 2.25 after",
+        "2.25; 12.50 without temperature scaling. With as many questions, a perfectly calibrated model has 3.12",
         "1,000 parameters, 30 % of them 0",
         "3.2 ms (median; 95th percentile 4.0) on cpu with 2 threads",
-        "- `max_length`: 26",
+        "Windows of 26 tokens",
+        "it always answers",
         "head: linear",
         "Not stated",
         scored.git("rev-parse", "HEAD")[:12],
@@ -97,13 +101,49 @@ def test_the_card_says_what_a_reader_asks(student, tmp_path, monkeypatch):
 def test_a_head_that_transformers_does_not_have_says_so(student, tokenizer, tmp_path):
     write_student(tokenizer, "mlp")
     run(tmp_path / "mine")
+    card = ModelCard.load(tmp_path / "mine/README.md")
+    assert "is not part of transformers" in card.text and "AutoModelForQuestionAnswering" not in card.text
+    assert card.data.library_name == "span-distill"
+
+
+@pytest.mark.slow
+def test_the_code_of_the_card_gives_the_answer_without_this_package(student, tmp_path, monkeypatch):
+    example = Example('Who "sold" ```tea```?', TEA, "Zoë Grün")
+    write_about(About("24 questions of tea_and_cakes.json", [example]), paths.STUDENT)
+    seal(paths.STUDENT)
+    run(tmp_path / "mine", examples=True)
     card = (tmp_path / "mine/README.md").read_text()
-    assert "is not part of transformers" in card and "AutoModelForQuestionAnswering" not in card
+    assert r"24 questions of tea\_and\_cakes.json" in card and "*Zoë Grün*" in card
+    (code,) = re.findall(r"^````python\n(.*?)^````$", card, re.MULTILINE | re.DOTALL)
+    code = f'import sys\nsys.modules["pipeline"] = None\n{code}'  # an import of it fails
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, encoding="utf-8")
+    # both read the beginning of the text alone
+    answerer = Answerer.from_pretrained(tmp_path / "mine")
+    encoded = answerer.tokenizer(
+        example.question, TEA, truncation="only_second", max_length=answerer.settings.max_length,
+        return_offsets_mapping=True,
+    )  # fmt: skip
+    ((reply,),) = answerer.answers([(example.question, TEA[: encoded["offset_mapping"][-2][1]])])
+    assert done.stdout == f"{reply.text}\n"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://name:secret@example.org/team/qa.git", ", https://example.org/team/qa\n"),
+        ("git@example.org:team/qa.git", "in a clone of span-distill\n"),
+    ],
+)
+def test_the_repository_is_named_without_its_users_name(student, tmp_path, url, shown):
+    scored.git("remote", "add", "origin", url)
+    run(tmp_path / "mine")
+    card = (tmp_path / "mine/README.md").read_text()
+    assert shown in card and "secret" not in card
 
 
 def test_an_earlier_folder_is_replaced_and_nothing_else(student, tmp_path):
     run(tmp_path / "mine")
-    run(tmp_path / "mine", licence="mit")
+    run(tmp_path / "mine", license="mit")
     assert "license: mit" in (tmp_path / "mine/README.md").read_text()
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes/thoughts.txt").write_text("dear")

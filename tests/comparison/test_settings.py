@@ -18,7 +18,15 @@ def test_a_label_names_the_section_where_two_sections_have_the_key():
 
 
 def test_a_key_that_is_null_is_not_one_that_is_absent():
-    assert labels([setting(), setting() | {"clip": None}]) == ["linear clip=absent", "linear clip=None"]
+    assert labels([setting(), setting() | {"clip": None}]) == ["linear clip=absent", "linear clip=null"]
+
+
+def test_values_are_written_as_in_params_yaml():
+    values = {"a": True, "b": [0, 2], "c": "adamw", "d": 1.0}
+    assert labels([setting() | values, setting() | dict.fromkeys(values)]) == [
+        "linear a=true b=[0, 2] c=adamw d=1.0",
+        "linear a=null b=null c=null d=null",
+    ]
 
 
 def test_groups_differ_in_one_parameter_and_are_ordered_by_its_value():

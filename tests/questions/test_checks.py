@@ -3,7 +3,7 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.questions import squad
 from pipeline.questions.checks import checked
-from tests.questions.farm import BEES, CONTEXT, COWS, HENS, flat, numbered
+from tests.questions.farm import BEES, CONTEXT, COWS, HENS, numbered
 
 
 def read_and_check(path):
@@ -199,7 +199,7 @@ def test_no_valid_question_is_an_error_that_lists_them(write, faulty):
 
 
 def test_answers_without_a_start_get_the_first_place_and_are_counted_if_there_are_more():
-    records = squad.records([flat(HENS, answers=["hens"]), flat(BEES, answers={"text": ["keeps"]})], "file")
-    found = checked(records, "file")
+    questions = [{**HENS, "answers": ["hens"]}, {**BEES, "answers": {"text": ["keeps"]}}]
+    found = checked([squad.record("Farm", CONTEXT, question, "file") for question in questions], "file")
     assert [record["answers"]["answer_start"] for record in found.records] == [[30], [4]]
     assert (found.faults, found.ambiguous) == ([], 1)

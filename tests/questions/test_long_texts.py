@@ -163,6 +163,13 @@ def test_windows_are_those_of_the_whole_text(name, max_length, stride, monkeypat
     assert sum(tokenized) == sum(len(context) for context in contexts if len(context) > 120)  # each text once
 
 
+def test_chinese_is_cut_after_sentences(short_pieces):
+    tokenizer, text = word_piece(), "漢字かな豈漢字豈。" * 50
+    assert len(list(pieces(text, lambda texts: encode(texts, tokenizer)))) > 5
+    found = tokenize(text, lambda texts: encode(texts, tokenizer))
+    assert (found.ids.tolist(), found.offsets.tolist()) == whole(text, tokenizer)
+
+
 def test_a_long_text_can_be_interrupted_after_each_piece(tokenizer, monkeypatch):
     monkeypatch.setattr(long_texts, "PIECE", 1000)
     counts = []

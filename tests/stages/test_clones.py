@@ -7,7 +7,7 @@ import pytest
 from tests.repositories import WITHOUT_TEACHER, clone, ran
 
 pytestmark = pytest.mark.slow
-NOTHING_TO_COMPUTE = re.compile(r"large: (\d+) different windows: \1 from the cache, 0 to compute")
+NOTHING_TO_COMPUTE = re.compile(r"large: (\d+) unique windows: \1 cached, 0 to compute")
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ def test_another_teacher_does_not_run_the_first(repository):
     new = {"model": "new", "revision": None}
     repository.change(teacher={"models": {"large": new, "other": {**new, "seed": 7}}})
     out = repository("dvc", "repro")
-    assert set(ran(out)) == {"tokenize", "teacher@other", "logits", "backbone", "train", "evaluate"}
-    assert re.search(r"large: (\d+) different windows: \1 from the cache, 0 to compute", out)
-    assert re.search(r"other: (\d+) different windows: 0 from the cache, \1 to compute", out)
+    assert set(ran(out)) == {"sources", "tokenize", "teacher@other", "logits", "backbone", "train", "evaluate"}
+    assert re.search(r"large: (\d+) unique windows: \1 cached, 0 to compute", out)
+    assert re.search(r"other: (\d+) unique windows: 0 cached, \1 to compute", out)
 
 
 @pytest.mark.parametrize("kind", ["symlink", "hardlink"])
@@ -39,6 +39,13 @@ def test_dvc_tracks_files_added_to_raw(tmp_path):
     (repository.folder / "data/raw/train.json").write_text("{}")
     repository("dvc", "add", "data/raw/train.json")
     assert repository("dvc", "ls", ".", "data/raw", "--dvc-only").split() == ["train.json"]
+
+
+def test_a_file_added_to_raw_runs_no_stage_that_does_not_read_it(repository):
+    (repository.folder / "data/raw/notes.txt").write_text("dear")
+    assert ran(repository("dvc", "repro")) == ["sources"]
+    # git does not track the file, so the copy of the repository lacks it
+    assert ran(repository("dvc", "exp", "run", "--temp", "-S", "head=cnn3")) == ["sources", "train", "evaluate"]
 
 
 def test_git_status_shows_only_what_is_to_be_committed(repository):

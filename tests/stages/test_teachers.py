@@ -43,7 +43,7 @@ def two_teachers(with_logits, monkeypatch):
 
 def computed(out):
     """{teacher: windows to compute}, from the output of the logits stage."""
-    lines = [line.split() for line in out.splitlines() if "from the cache" in line]
+    lines = [line.split() for line in out.splitlines() if "to compute" in line]
     return {line[0].removesuffix(":"): int(line[-3]) for line in lines}
 
 

@@ -252,7 +252,7 @@ def without_logits(with_logits, monkeypatch):
 def test_two_processes_compute_the_same_bytes_of_logits_as_one(without_logits, launch):
     code, output = launch("tests.training.launched", "late_cache").ended()
     assert code == 0, output
-    assert " 0 from the cache" in output
+    assert " 0 cached" in output
     assert content(paths.LOGITS) == without_logits
     counts = [count_rows(path) for path in paths.cache().rglob("*.safetensors")]
     assert len(counts) > 10 and max(counts) == 5
@@ -277,7 +277,7 @@ def test_a_killed_worker_leaves_only_complete_shards(without_logits, launch, mon
     assert list(problems(folder)) == []
     cached = sum(count_rows(path) for path in folder.glob("*.safetensors"))
     _, output = launch("pipeline.stages.logits").ended()
-    assert f" {cached} from the cache" in output and cached >= 2 * 5
+    assert f" {cached} cached" in output and cached >= 2 * 5
     assert content(paths.LOGITS) == without_logits
 
 

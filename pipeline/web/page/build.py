@@ -6,18 +6,21 @@ from importlib.metadata import files
 from pathlib import Path
 from typing import Any
 
+from pipeline.about import About, read_about
 from pipeline.errors import InputError
 from pipeline.models.student import answering
 from pipeline.onnx_export.folder import FLOAT32, INT8, load
 from pipeline.questions import tokenization
 from pipeline.web import html
+from pipeline.web.facts import facts
 from pipeline.web.page import runtime
 from pipeline.web.page.tokenizer import describe
 
 FOLDER = Path(__file__).parent
 MODELS = {"int8": INT8, "float32": FLOAT32}
 WORKER = ("tokenizer.js", "windows.js", "decoding.js", "worker.js")
-DIRECTIVES = {"script-src": "{script} 'wasm-unsafe-eval' blob:", "worker-src": "blob:"}
+# strict-dynamic: what the page's own scripts load may run, that is the worker and its parts; no other script may
+DIRECTIVES = {"script-src": "{script} 'strict-dynamic' 'wasm-unsafe-eval'", "worker-src": "blob:"}
 LARGEST = 500_000_000  # characters of a packed model; browsers hold no longer text
 
 
@@ -29,11 +32,13 @@ class Exported:
         facts: what is said of it: head, encoder, size.
         model: the ONNX file.
         setup: its settings and its tokenizer, JSON values for worker.js.
+        about: what it was trained on, and examples.
     """
 
     facts: list[str]
     model: bytes
     setup: dict[str, Any]
+    about: About
 
 
 def read(folder: Path, precision: str | None) -> Exported:
@@ -56,8 +61,8 @@ def read(folder: Path, precision: str | None) -> Exported:
         "settings": asdict(answering(config, folder)),
         "tokenizer": describe(tokenization.load(folder), folder),
     }
-    model = (folder / file).read_bytes()
-    return Exported(_facts(config, precision, len(model)), model, setup)
+    model, about = (folder / file).read_bytes(), read_about(folder)
+    return Exported([*facts(config), f"{precision}, {len(model) / 1e6:.1f} MB"], model, setup, about)
 
 
 def render(student: Exported, engine: dict[str, bytes]) -> str:
@@ -78,6 +83,7 @@ def render(student: Exported, engine: dict[str, bytes]) -> str:
         "glue": html.pack(engine["glue"]),
         "worker": html.pack(b"\n".join([engine["script"], *((FOLDER / name).read_bytes() for name in WORKER)])),
         "setup": html.pack(json.dumps(student.setup).encode()),
+        "examples": html.pack(json.dumps([asdict(example) for example in student.about.examples]).encode()),
         "licenses": html.pack(licenses().encode()),
     }
     if len(parts["model"]) > LARGEST:
@@ -91,15 +97,6 @@ def render(student: Exported, engine: dict[str, bytes]) -> str:
         script=html.inline(html.MARKS, FOLDER / "page.js"),
         runtime=f"{runtime.PACKAGE} {runtime.VERSION}",
     )
-
-
-def _facts(config: Any, precision: str, size: int) -> list[str]:
-    """What is said of a student: head, encoder, size."""
-    layers, hidden = getattr(config, "num_hidden_layers", None), getattr(config, "hidden_size", None)
-    encoder = f"encoder {config.model_type}"
-    if layers and hidden:
-        encoder += f" with {layers} {'layer' if layers == 1 else 'layers'} of {hidden}"
-    return [f"head {config.head}", encoder, f"{precision}, {size / 1e6:.1f} MB"]
 
 
 def licenses() -> str:

@@ -1,13 +1,3 @@
-"use strict";
-const get = (id) => document.getElementById(id);
-const make = (tag, attributes, ...children) => {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-};
-const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}\u00a0%`;
-
 /** A part of the page, unpacked. Its text is dropped, since it takes as much memory again. */
 const unpack = async (name) => {
   const element = get(`part-${name}`), text = atob(element.textContent);
@@ -44,30 +34,28 @@ const start = async () => {
   await send({...setup, glue, wasm, model}, [wasm, model]);
 };
 
+const LEAST = 0.005;  // confidence of an answer among the others
+let examples = null, next = 0;
 let shown = null;  // the last result: {text, replies, probabilities, …}, and the reply that is marked
 const ask = (question, text, onProgress = () => {}) => send({question, text}, [], onProgress);
 
 /** The text with the chosen reply marked and, if wanted, each likely token shaded. */
 const draw = () => {
-  const {text, chosen, probabilities} = shown, shaded = get("shade").checked ? probabilities : [];
-  const places = [chosen.start, chosen.end, ...shaded.flatMap(({begin, past}) => [begin, past])];
-  const cuts = [...new Set([0, ...places, text.length])].sort((a, b) => a - b);
-  const pieces = [];
-  let mark = null, token = 0;
-  cuts.slice(0, -1).forEach((cut, i) => {
-    const past = cuts[i + 1];
-    let piece = document.createTextNode(text.slice(cut, past));
-    while (token < shaded.length && shaded[token].past <= cut) token++;
-    if (token < shaded.length && shaded[token].begin <= cut) {
-      const {start, end, startShade, endShade} = shaded[token];
-      piece = make("span", {class: "likely", title: `start ${percent(start)}, end ${percent(end)}`}, piece);
-      piece.style.setProperty("--start-shade", startShade);
-      piece.style.setProperty("--end-shade", endShade);
+  const {text, chosen, probabilities} = shown, pieces = [];
+  const shaded = get("shade").checked ? probabilities.map((token) => ({start: token.begin, end: token.past, token})) : [];
+  let mark = null;
+  for (const {begin, past, over} of stretches(text.length, [chosen, ...shaded])) {
+    let piece = document.createTextNode(text.slice(begin, past));
+    const token = over.find((span) => span.token)?.token;
+    if (token) {
+      piece = make("span", {class: "likely", title: `start ${percent(token.start)}, end ${percent(token.end)}`}, piece);
+      piece.style.setProperty("--start-shade", token.startShade);
+      piece.style.setProperty("--end-shade", token.endShade);
     }
-    if (cut < chosen.start || cut >= chosen.end) pieces.push(piece);
+    if (!over.includes(chosen)) pieces.push(piece);
     else if (mark) mark.append(piece);
     else pieces.push(mark = make("mark", {}, piece));
-  });
+  }
   get("reading").replaceChildren(...pieces);
   return mark;
 };
@@ -84,18 +72,19 @@ const choose = (reply) => {
     else item.lastChild.removeAttribute("aria-current");
   });
 };
-const seconds = (ms) => ms < 1000 ? `${Math.round(ms)}\u00a0ms` : `${(ms / 1000).toFixed(1)}\u00a0s`;
-const count = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
 const show = (result, text) => {
   const [best] = result.replies;
   shown = {...result, text};
   read(true);
-  const facts = [count(result.tokens, "token"), count(result.windows, "window"), seconds(result.milliseconds)];
+  const facts = [count(result.tokens, "token"), count(result.windows, "window"), duration(result.milliseconds)];
   if (best) facts.unshift(`confidence ${percent(best.confidence)}`);
-  const reply = best?.text ? make("p", {class: "reply"}, best.text) : make("p", {class: "reply none"}, "No answer in this text.");
+  const reply = best?.text ? make("p", {class: "reply", dir: "auto"}, best.text)
+    : make("p", {class: "reply none"}, best ? "No answer in this text." : "The text has no words.");
   get("answer").replaceChildren(reply, make("p", {class: "note"}, facts.join(" · ")));
-  get("list").replaceChildren(...result.replies.slice(0, 10).map((reply) => {
-    const button = make("button", {type: "button"}, reply.text || "(no answer)");
+  const likely = result.replies.filter(({confidence}, i) => !i || confidence >= LEAST).slice(0, 10);
+  get("others").hidden = likely.length < 2;
+  get("list").replaceChildren(...likely.map((reply) => {
+    const button = make("button", {type: "button", dir: "auto"}, reply.text || "(no answer)");
     button.addEventListener("click", () => choose(reply));
     return make("li", {}, make("span", {class: "note"}, percent(reply.confidence)), button);
   }));
@@ -111,20 +100,21 @@ const read = (on) => {
   get("more").hidden = true;
 };
 const busy = (on, status = "") => {
-  get("ask").disabled = on;
+  get("ask").setAttribute("aria-disabled", on);
   get("working").hidden = !on && !status;
   get("progress").hidden = !on;
   get("progress").removeAttribute("value");
   get("stop").hidden = true;
   get("status").textContent = status;
 };
+const isBusy = () => get("ask").getAttribute("aria-disabled") === "true";
 const complain = (message) => {
   busy(false);
   get("more").hidden = true;
   get("answer").replaceChildren(make("p", {class: "error"}, message));
 };
 const submit = async () => {
-  if (get("ask").disabled) return;
+  if (isBusy()) return;
   const question = get("question").value, text = get("text").value, empty = [["question", question], ["text", text]]
     .find(([, value]) => !value.trim());
   if (empty) {
@@ -132,6 +122,7 @@ const submit = async () => {
     complain(`Enter a ${empty[0]} first.`);
     return get(empty[0]).focus();
   }
+  const begin = performance.now(), inText = document.activeElement === get("text");
   busy(true, "Reading…");
   get("answer").replaceChildren();
   get("more").hidden = true;
@@ -140,10 +131,11 @@ const submit = async () => {
       get("stop").hidden = false;
       get("progress").max = of;
       get("progress").value = done;
-      get("status").textContent = `Window ${done.toLocaleString("en")} of ${of.toLocaleString("en")}`;
+      get("status").textContent = `Window ${done.toLocaleString("en")} of ${of.toLocaleString("en")}, ${duration(performance.now() - begin)}`;
     });
     busy(false, result.stopped ? "Stopped." : "");
     if (!result.stopped) show(result, text);
+    if (inText && !get("reading").hidden) get("reading").focus();  // the text, which had the focus, is hidden
   } catch (error) {
     complain(error.message);
   }
@@ -165,6 +157,14 @@ get("file").addEventListener("change", async () => {
   read(false);
   get("text").value = await file.text();
 });
+get("example")?.addEventListener("click", async () => {
+  examples ??= await (await unpack("examples")).json();
+  const {question, context} = examples[next++ % examples.length];
+  read(false);
+  get("text").value = context;
+  get("question").value = question;
+  get("ask").focus();
+});
 get("notices").addEventListener("toggle", async () => {
   const box = get("notices").querySelector("pre");
   if (get("part-licenses")) box.textContent = await (await unpack("licenses")).text();
@@ -174,7 +174,6 @@ start().then(() => {
   busy(false);
   document.documentElement.dataset.ready = "true";
 }, (error) => {
-  busy(false);
-  get("ask").disabled = true;
   complain(`The student does not start in this browser: ${error.message}`);
+  get("ask").setAttribute("aria-disabled", "true");
 });

@@ -12,7 +12,8 @@ const load = async (message) => {
   tokenizer = new WordPiece(data);
   ort.env.wasm.numThreads = 1;  // a page that is opened as a file shares no memory with its workers
   ort.env.wasm.wasmBinary = message.wasm;
-  ort.env.wasm.wasmPaths = {mjs: URL.createObjectURL(new Blob([message.glue], {type: "text/javascript"}))};
+  // a data: URL, since WebKit imports no blob in the worker of a page that is opened as a file
+  ort.env.wasm.wasmPaths = {mjs: `data:text/javascript,${encodeURIComponent(message.glue)}`};
   session = await ort.InferenceSession.create(new Uint8Array(message.model), {executionProviders: ["wasm"]});
   await run(windowsOf(tokenizer.encode(codePoints("a")).ids, tokenizer.encode(codePoints("a")), data, settings)[0]);
   return {};

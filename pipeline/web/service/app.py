@@ -14,13 +14,13 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from pipeline.errors import InputError
+from pipeline.web.html import MARKS
 from pipeline.web.service.batcher import Batcher
 from pipeline.web.service.guard import ClientGone, Guard, Refused
 from pipeline.web.service.limits import Limits
-from pipeline.web.service.schema import About, Answer, Answered, Ask, Error, Health, Progress
-from pipeline.web.service.served import Pair, Served, TooLong
+from pipeline.web.service.schema import About, Answer, Answered, Ask, Error, Example, Examples, Health, Progress
+from pipeline.web.service.served import Pair, Served, Texts, TooLong
 
-COUNTING_THREADS = 4  # a request with a long text does not keep all others waiting
 STATUSES = {
     400: "the body cannot be read",
     403: "the request comes from another site",
@@ -32,10 +32,13 @@ STATUSES = {
     503: "too many requests are in progress",
     504: "not answered in time",
 }
+NOT_FOUND = "the service has only POST /answer, /progress/{request}, /examples, /health, /openapi.json and the page /"
+FOLDER = Path(__file__).parent
 PAGE = {
-    "/": ("page.html", "text/html"),
-    "/page.js": ("page.js", "text/javascript"),
-    "/page.css": ("page.css", "text/css"),
+    "/": (FOLDER / "page.html", "text/html"),
+    "/page.js": (FOLDER / "page.js", "text/javascript"),
+    "/page.css": (FOLDER / "page.css", "text/css"),
+    "/marks.js": (MARKS, "text/javascript"),
 }
 
 
@@ -51,7 +54,8 @@ def build(students: list[Served], limits: Limits, host: str = "127.0.0.1") -> Fa
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with ThreadPoolExecutor(COUNTING_THREADS, "windows") as app.state.counting:
+        # a thread for each request, so that those with long texts keep no other waiting
+        with ThreadPoolExecutor(limits.queue, "reading") as app.state.reading:
             running = asyncio.create_task(batcher.run())
             yield
             running.cancel()
@@ -74,10 +78,7 @@ def build(students: list[Served], limits: Limits, host: str = "127.0.0.1") -> Fa
         """The names of the students and the limits."""
         return Health(
             status="ok",
-            students=[
-                About(name=one.name, teacher=one.is_teacher, question_characters=one.question_characters)
-                for one in students
-            ],
+            students=[_about(student) for student in students],
             in_progress=len(batcher.jobs),
             limits=asdict(limits),
         )
@@ -92,8 +93,8 @@ def build(students: list[Served], limits: Limits, host: str = "127.0.0.1") -> Fa
         async def replies() -> tuple[list[list[Any]], float]:
             loop, stop = asyncio.get_running_loop(), threading.Event()
             try:
-                windows = await loop.run_in_executor(app.state.counting, _count, student, pairs, limits, stop)
-                return await batcher.answer(student.name, pairs, windows, ask.n_best, ask.request)
+                windows, texts = await loop.run_in_executor(app.state.reading, _read, student, pairs, limits, stop)
+                return await batcher.answer(student.name, pairs, windows, ask.n_best, texts, ask.request)
             finally:
                 stop.set()
 
@@ -111,6 +112,11 @@ def build(students: list[Served], limits: Limits, host: str = "127.0.0.1") -> Fa
         if found is None:
             raise Refused(404, "no such request is computed or waiting")
         return Progress(read=found[0], characters=found[1])
+
+    @app.get("/examples")
+    async def examples() -> Examples:
+        """Validation questions of the first student, if it has any."""
+        return Examples(examples=[Example(**vars(example)) for example in students[0].about.examples])
 
     return app
 
@@ -139,21 +145,31 @@ def check(ask: Ask, limits: Limits) -> None:
             raise Refused(422, f"questions[{i}] names context {one.context}; there are {len(ask.contexts)}, from 0")
 
 
+def _about(student: Served) -> About:
+    return About(
+        name=student.name,
+        teacher=student.is_teacher,
+        facts="; ".join(student.facts),
+        trained_on=student.about.trained_on,
+        question_characters=student.question_characters,
+    )
+
+
 def _find(students: dict[str, Served], name: str) -> Served:
     if name not in students:
         raise Refused(404, f"there is no student {name[:80]!r}; there are: {', '.join(students)}")
     return students[name]
 
 
-def _count(student: Served, pairs: list[Pair], limits: Limits, stop: threading.Event) -> list[int]:
-    """The windows of each question. Raises ClientGone after `stop` is set, when nobody waits for them any more."""
+def _read(student: Served, pairs: list[Pair], limits: Limits, stop: threading.Event) -> tuple[list[int], Texts]:
+    """As `Served.read`, within the limits. Raises ClientGone once `stop` is set: nobody waits any more."""
 
     def check() -> None:
         if stop.is_set():
             raise ClientGone
 
     try:
-        windows = student.windows(pairs, check)
+        windows, texts = student.read(pairs, check)
     except TooLong as error:
         raise Refused(422, str(error)) from None
     if sum(windows) > limits.windows:
@@ -161,7 +177,7 @@ def _count(student: Served, pairs: list[Pair], limits: Limits, stop: threading.E
             413,
             f"the questions have {sum(windows):,} windows on their contexts; at most {limits.windows:,} are allowed",
         )
-    return windows
+    return windows, texts
 
 
 async def _while_connected(request: Request, work: Any, timeout: float) -> Any:
@@ -199,7 +215,9 @@ def _handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
-        sentences = {404: "there are only POST /answer, /progress/{request}, /health, /openapi.json and the page /"}
+        sentences = {
+            404: "there are POST /answer, /progress/{request}, /examples, /health, /openapi.json and the page / only"
+        }
         return Refused(error.status_code, sentences.get(error.status_code, error.detail)).response()
 
     @app.exception_handler(Exception)
@@ -221,6 +239,6 @@ def _sentence(error: dict[str, Any]) -> str:
 def _add_page(app: FastAPI) -> None:
     """The page's files, read once; no path of a client is opened."""
 
-    for path, (name, media_type) in PAGE.items():
-        response = Response((Path(__file__).parent / name).read_bytes(), media_type=media_type)
+    for path, (file, media_type) in PAGE.items():
+        response = Response(file.read_bytes(), media_type=media_type)
         app.add_route(path, lambda request, response=response: response)

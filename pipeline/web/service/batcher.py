@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.memory import release_memory
-from pipeline.web.service.served import Pair, Served
+from pipeline.web.service.served import Pair, Served, Texts
 
 Replies = list[list[Any]]  # of each question
 
@@ -21,6 +21,7 @@ class Job:
 
     Attributes:
         windows: of each question.
+        texts: tokens of long contexts.
         request: the client's name for it, by which it asks for the progress.
         arrived: in the event loop's time.
         answered: resolves to the replies and the seconds they took; cancelled if nobody waits any more.
@@ -33,6 +34,7 @@ class Job:
     questions: list[Pair]
     windows: list[int]
     n_best: int
+    texts: Texts
     request: str | None
     arrived: float
     answered: asyncio.Future
@@ -79,20 +81,27 @@ class Batcher:
         self.arrived = asyncio.Event()
 
     async def answer(
-        self, student: str, questions: list[Pair], windows: list[int], n_best: int, request: str | None = None
+        self,
+        student: str,
+        questions: list[Pair],
+        windows: list[int],
+        n_best: int,
+        texts: Texts,
+        request: str | None = None,
     ) -> tuple[Replies, float]:
         """The replies to each question, and the seconds of the calls that computed them.
 
         If the caller is cancelled, what has not been computed never is.
 
         Args:
+            windows, texts: as from `Served.read`.
             request: a name for `progress`.
 
         Raises:
             Exception: what the student raised for these questions.
         """
         loop = asyncio.get_running_loop()
-        job = Job(student, questions, windows, n_best, request, loop.time(), loop.create_future())
+        job = Job(student, questions, windows, n_best, texts, request, loop.time(), loop.create_future())
         self.jobs.append(job)
         self.arrived.set()
         try:
@@ -142,9 +151,10 @@ class Batcher:
         """Answer parts of requests in one call; if that fails, each by itself, so that only the culprit fails."""
         questions = [pair for job, count in parts.items() for pair in job.questions[len(job.replies) :][:count]]
         n_best = max(job.n_best for job in parts)
+        texts = {text: tokens for job in parts for text, tokens in job.texts.items()}
         answerer = self.students[next(iter(parts)).student].answerer
         try:
-            replies, seconds = await _timed(thread, lambda: answerer.answers(questions, n_best))
+            replies, seconds = await _timed(thread, lambda: answerer.answers(questions, n_best, tokens=texts))
         except Exception as error:
             if len(parts) == 1:
                 next(iter(parts)).fail(error)
@@ -162,7 +172,7 @@ class Batcher:
         if job.steps is None:
             questions = [job.questions[len(job.replies)]]
             answerer = self.students[job.student].answerer
-            job.steps = answerer.steps(questions, job.n_best, self.windows, job.add_progress)
+            job.steps = answerer.steps(questions, job.n_best, self.windows, job.add_progress, tokens=job.texts)
         steps = job.steps
         try:
             replies, seconds = await _timed(thread, lambda: _next(steps))

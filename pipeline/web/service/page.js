@@ -1,22 +1,11 @@
 "use strict";
 const ANSWERS = 3, COLORS = 6;
-const EXAMPLE = {
-  text: "The mill by the river Arn was built in 1820 by Clara Holm, a widow from Lund. It ground rye for eleven villages until "
-    + "a flood broke its wheel in 1903. Since 1977 the building has been a small museum; about 4,000 people visit it every year, "
-    + "most of them in June, when the old stones turn again for three days.",
-  question: "Who built the mill?",
-};
-const get = (id) => document.getElementById(id);
-/** An element with attributes and children; texts become text nodes, never HTML. */
-const make = (tag, attributes = {}, ...children) => {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-};
+const PATIENCE = 500;  // ms until the progress of an answer is shown, and between two questions about it
 
-let students = [];  // {name, teacher, number}
-let asked = null;  // {characters, answers: Map of number -> what the service returned, abort}
+let students = [];  // {name, teacher, facts, trained_on, question_characters, number}
+let limits = {};
+let examples = [], next = 0;
+let asked = null;  // {text, question, characters, answers: Map of number -> what the service returned, abort, begin}
 
 /** The JSON of the service; throws an error with the service's sentence. */
 const call = async (path, options) => {
@@ -26,7 +15,7 @@ const call = async (path, options) => {
     result = await response.json();
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Error("the service cannot be reached; is it still running?");
+    throw new Error("the service cannot be reached; check that it is still running");
   }
   if (!response.ok) throw new Error(result.error);
   return result;
@@ -34,12 +23,16 @@ const call = async (path, options) => {
 
 const load = async () => {
   const health = await call("health");
+  ({examples} = await call("examples"));
+  limits = health.limits;
   students = health.students.map((student, i) => ({...student, number: i + 1}));
-  get("students").replaceChildren(...students.map(({name, teacher, number}) => {
+  get("example").hidden = !examples.length;
+  get("students").replaceChildren(...students.map(({name, teacher, number, facts, trained_on}) => {
     const box = make("input", {type: "checkbox", value: number});
     box.checked = true;
     box.addEventListener("change", show);
-    return make("label", {class: color(number)}, box, tag(number), name, ...(teacher ? [kind()] : []));
+    const known = [teacher ? "teacher" : "", facts, trained_on && `trained on ${trained_on}`].filter(Boolean).join("; ");
+    return make("label", {class: color(number)}, box, tag(number), make("span", {}, name, " ", make("span", {class: "note"}, known)));
   }));
 };
 const color = (number) => `s${(number - 1) % COLORS}`;
@@ -49,18 +42,25 @@ const chosen = () => {
   const numbers = [...document.querySelectorAll("#students input:checked")].map((box) => Number(box.value));
   return students.filter((student) => numbers.includes(student.number));
 };
+/** A sentence for a reader from one of the service's. */
+const sentence = (text) => text[0].toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
 
 /** Ask all chosen students, and show each answer when it comes. */
 const ask = async () => {
   const text = get("text").value, question = get("question").value;
+  // the service counts code points, a string of JavaScript counts UTF-16 units
+  const characters = Array.from(text), length = Array.from(question).length;
   problem("");
   if (!text.trim()) return problem("Paste a text first.", "text");
   if (!question.trim()) return problem("Ask a question.", "question");
   if (!chosen().length) return problem("Choose a student.");
+  const most = limits.characters - length, short = chosen().find((student) => length > student.question_characters);
+  if (short) return problem(`The question has ${count(length, "character")}; ${short.name} reads at most ${short.question_characters.toLocaleString("en")}.`, "question");
+  if (characters.length > most) return problem(`The text has ${count(characters.length, "character")}; the service reads at most ${most.toLocaleString("en")} at once.`, "text");
   asked?.abort.abort();
-  // characters: the service counts code points, a string of JavaScript counts UTF-16 units
-  const current = asked = {text, question, characters: Array.from(text), answers: new Map(), abort: new AbortController()};
-  get("asked").textContent = question;
+  const current = asked = {text, question, characters, answers: new Map(), abort: new AbortController(), begin: performance.now()};
+  const example = examples.find((one) => one.question === question && one.context === text);
+  get("asked").replaceChildren(question, ...(example ? [make("span", {class: "note"}, ` Reference answer: ${example.answer}`)] : []));
   get("status").textContent = "Waiting for answers.";
   await show();
   if (asked !== current) return;
@@ -74,9 +74,10 @@ const show = async () => {
   if (!asked) return;
   const current = asked;
   const waiting = chosen().filter(({number}) => !current.answers.has(number)).map(async ({name, number}) => {
-    current.answers.set(number, null);
+    const request = `${Date.now()} ${Math.random()} ${number}`;
+    current.answers.set(number, {request, share: 0});
     const body = JSON.stringify({
-      student: name, contexts: [current.text], questions: [{question: current.question}], n_best: ANSWERS,
+      student: name, contexts: [current.text], questions: [{question: current.question}], n_best: ANSWERS, request,
     });
     try {
       const result = await call("answer", {
@@ -84,13 +85,48 @@ const show = async () => {
       });
       current.answers.set(number, {answers: result.answers[0], milliseconds: result.milliseconds});
     } catch (error) {
-      if (error.name === "AbortError") return;
-      current.answers.set(number, {error: error.message});
+      current.answers.set(number, {error: error.name === "AbortError" ? "stopped" : error.message});
     }
     if (asked === current) draw();
   });
+  if (waiting.length) {
+    current.begin = performance.now();
+    follow(current);
+  }
   draw();
   await Promise.all(waiting);
+};
+/** Stop the students that have not answered yet. */
+const stop = () => {
+  asked.abort.abort();
+  asked.abort = new AbortController();
+};
+const isWaiting = (result) => result?.request !== undefined;
+
+/** Show how far the answers are, and for how long, until all are there. */
+const follow = async (current) => {
+  if (current.followed) return;
+  current.followed = true;
+  for (;;) {
+    await new Promise((resume) => setTimeout(resume, PATIENCE));
+    const waiting = [...current.answers.values()].filter(isWaiting);
+    if (asked !== current || !waiting.length) break;
+    await Promise.all(waiting.map(async (one) => {
+      const progress = await call(`progress/${encodeURIComponent(one.request)}`).catch(() => null);  // not begun, or done
+      if (progress) one.share = progress.read / progress.characters;
+    }));
+    if (asked !== current) break;
+    drawProgress();
+  }
+  current.followed = false;
+  if (asked === current) drawProgress();
+};
+const drawProgress = () => {
+  const all = [...asked.answers.values()], waiting = all.filter(isWaiting);
+  get("working").hidden = !waiting.length;
+  const share = (all.length - waiting.length + waiting.reduce((sum, one) => sum + one.share, 0)) / all.length;
+  get("progress").value = share;
+  get("elapsed").textContent = `${(100 * share).toFixed(0)}\u00a0% read, ${duration(performance.now() - asked.begin)}`;
 };
 
 const draw = () => {
@@ -98,30 +134,31 @@ const draw = () => {
   const shown = chosen().map((student) => ({...student, result: asked.answers.get(student.number)}));
   get("answers").replaceChildren(...shown.map(card));
   get("marked").replaceChildren(...marked(asked.characters, shown.filter(({result}) => result?.answers?.[0]?.text)));
-  const left = shown.filter(({result}) => !result).length;
+  const left = shown.filter(({result}) => isWaiting(result)).length;
   get("status").textContent = left ? `Waiting for ${left} of ${shown.length} students.` : shown.map(spoken).join(" ");
+  if (!left) get("working").hidden = true;
   document.documentElement.dataset.waiting = left;
 };
-const spoken = ({name, result}) => result.error ? `${name}: ${result.error}.`
-  : `${name}: ${result.answers[0]?.text || "no answer"}, ${percent(result.answers[0]?.confidence ?? 0)}.`;
-const percent = (share) => share < 0.005 ? "< 1 %" : share > 0.995 ? "> 99 %" : `${(100 * share).toFixed(0)} %`;
-const time = (milliseconds) => milliseconds < 1000 ? `${milliseconds.toFixed(milliseconds < 10 ? 1 : 0)} ms` : `${(milliseconds / 1000).toFixed(1)} s`;
+const spoken = ({name, result}) => result.error ? `${name}: ${sentence(result.error)}`
+  : `${name}: ${answerOf(result)}${result.answers.length ? `, ${percent(result.answers[0].confidence)}` : ""}.`;
+const NO_WORDS = "the text has no words", NO_ANSWER = "no answer in the text";
+const answerOf = ({answers: [best]}) => best ? best.text || NO_ANSWER : NO_WORDS;
 
 const card = ({name, teacher, number, result}) => {
   const title = make("h3", {}, tag(number), make("span", {}, name), ...(teacher ? [kind()] : []));
   return make("li", {class: color(number), "data-student": name}, title, ...contents(number, result));
 };
 const contents = (number, result) => {
-  if (!result) return [make("p", {class: "answer waits"}, "…")];
-  if (result.error) return [make("p", {class: "answer failed"}, result.error)];
+  if (isWaiting(result)) return [make("p", {class: "answer waits"}, "…")];
+  if (result.error) return [make("p", {class: "answer failed"}, sentence(result.error))];
   const [best, ...others] = result.answers;
-  if (!best) return [make("p", {class: "answer none"}, "the text has no words")];
+  if (!best) return [make("p", {class: "answer none"}, NO_WORDS)];
   return [
-    best.text ? jump(best.text, number) : make("p", {class: "answer none"}, "no answer in the text"),
-    make("div", {class: "figures note"}, make("span", {}, `${percent(best.confidence)} confident`), make("span", {}, time(result.milliseconds))),
+    best.text ? jump(best.text, number) : make("p", {class: "answer none"}, NO_ANSWER),
+    make("div", {class: "figures note"}, make("span", {}, `${percent(best.confidence)} confident`), make("span", {}, duration(result.milliseconds))),
     bar(best.confidence),
     ...(others.length ? [make("ul", {class: "others note", "aria-label": "other answers"}, ...others.map((answer) => make("li", {},
-      make("span", {title: answer.text}, answer.text || "no answer"), make("span", {}, percent(answer.confidence)))))] : []),
+      make("span", {title: answer.text, dir: "auto"}, answer.text || "no answer"), make("span", {}, percent(answer.confidence)))))] : []),
   ];
 };
 const bar = (share) => {
@@ -131,7 +168,7 @@ const bar = (share) => {
 };
 /** The answer as a button that shows its mark in the text. */
 const jump = (text, number) => {
-  const button = make("button", {type: "button", class: "answer", title: "Show in the text"}, text);
+  const button = make("button", {type: "button", class: "answer", dir: "auto", title: "Show in the text"}, text);
   const marks = () => [...document.querySelectorAll("mark")].filter((mark) => mark.dataset.students.split(" ").includes(String(number)));
   const set = (active) => () => marks().forEach((mark) => mark.classList.toggle("active", active));
   for (const [event, active] of [["pointerenter", true], ["focus", true], ["pointerleave", false], ["blur", false]])
@@ -142,42 +179,41 @@ const jump = (text, number) => {
 
 /** The text, with the best answers of students marked; marks may overlap. */
 const marked = (characters, shown) => {
-  const spans = shown.map(({number, result}) => ({number, start: result.answers[0].start, end: result.answers[0].end}));
-  const cuts = [...new Set([0, characters.length, ...spans.flatMap(({start, end}) => [start, end])])].sort((a, b) => a - b);
-  return cuts.slice(0, -1).flatMap((begin, i) => {
-    const text = characters.slice(begin, cuts[i + 1]).join("");
-    const inside = spans.filter(({start, end}) => start <= begin && begin < end);
-    if (!inside.length) return [text];
-    const ends = inside.filter(({end}) => end === cuts[i + 1]);
+  const spans = shown.map(({number, result: {answers: [{start, end}]}}) => ({number, start, end}));
+  return stretches(characters.length, spans).flatMap(({begin, past, over, ending}) => {
+    const text = characters.slice(begin, past).join("");
+    if (!over.length) return [text];
     const attributes = {
-      class: `${color(inside[0].number)}${inside.length > 1 ? " shared" : ""}`,
-      "data-students": inside.map(({number}) => number).join(" "),
+      class: `${color(over[0].number)}${over.length > 1 ? " shared" : ""}`,
+      "data-students": over.map(({number}) => number).join(" "),
     };
-    return [make("mark", attributes, text), ...ends.map(({number}) => make("sup", {class: color(number)}, String(number)))];
+    return [make("mark", attributes, text), ...ending.map(({number}) => make("sup", {class: color(number)}, String(number)))];
   });
 };
 
-const problem = (sentence, id) => {
-  get("problem").textContent = sentence;
-  get("problem").hidden = !sentence;
+const problem = (text, id) => {
+  get("problem").textContent = text;
+  get("problem").hidden = !text;
   if (id) get(id).focus();
 };
-const count = () => {
-  const characters = Array.from(get("text").value).length;
-  get("size").textContent = `${characters.toLocaleString("en")} characters`;
+const drawSize = () => {
+  get("size").textContent = count(Array.from(get("text").value).length, "character");
 };
 
 get("form").noValidate = true;  // the page's own sentences
 get("form").addEventListener("submit", (event) => { event.preventDefault(); ask(); });
 addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); ask(); }
+  if (event.key === "Escape" && !get("working").hidden) stop();
 });
-get("text").addEventListener("input", count);
+get("stop").addEventListener("click", () => { stop(); get("ask").focus(); });
+get("text").addEventListener("input", drawSize);
 get("example").addEventListener("click", () => {
-  get("text").value = EXAMPLE.text;
-  get("question").value = EXAMPLE.question;
-  count();
+  const {question, context} = examples[next++ % examples.length];
+  get("text").value = context;
+  get("question").value = question;
+  drawSize();
   get("question").focus();
 });
-count();
-load().catch((error) => problem(error.message)).finally(() => { document.documentElement.dataset.ready = "true"; });
+drawSize();
+load().catch((error) => problem(sentence(error.message))).finally(() => { document.documentElement.dataset.ready = "true"; });

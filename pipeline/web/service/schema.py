@@ -72,9 +72,23 @@ class Progress(Body):
     characters: int = Field(description="of the contexts, in all")
 
 
+class Example(Body):
+    question: str
+    context: str
+    answer: str = Field(description="the reference answer")
+
+
+class Examples(Body):
+    """Questions that the first student was validated on."""
+
+    examples: list[Example]
+
+
 class About(Body):
     name: str
     teacher: bool
+    facts: str = Field(description="head and encoder")
+    trained_on: str = Field(description='"" if that is not known')
     question_characters: int = Field(description="how many a question may have")
 
 

@@ -1,7 +1,7 @@
-"""What the service knows of a student or teacher: its name, its answers, and the number of windows of a question."""
+"""What the service knows of a student or teacher: its name, its answers, and how much it has to read for them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import ceil
 from pathlib import Path
@@ -9,14 +9,17 @@ from typing import Any
 
 from tokenizers import Encoding, Tokenizer
 
+from pipeline.about import About, read_about
 from pipeline.answering.answerer import Answerer
 from pipeline.checksums import intact
 from pipeline.errors import InputError
 from pipeline.models.encoders import load_qa_model
 from pipeline.questions import tokenization
-from pipeline.questions.long_texts import pieces
+from pipeline.questions.long_texts import Tokens, is_long, tokenize
+from pipeline.web.facts import facts
 
 Pair = tuple[str, str]  # question and context
+Texts = dict[str, Tokens]  # of long texts
 
 
 # Of a token; the words of no language have more. What a window takes has fewer, so that a longer question need not be
@@ -30,50 +33,53 @@ class TooLong(ValueError):
 
 @dataclass(frozen=True)
 class Served:
-    """A student, or a teacher, by the name that clients use."""
+    """A student, or a teacher, by the name that clients use.
+
+    Attributes:
+        facts: what the page says of its head and encoder.
+        about: what it was trained on, and examples.
+    """
 
     name: str
     answerer: Answerer
     is_teacher: bool = False
+    facts: tuple[str, ...] = ()
+    about: About = field(default_factory=About)
 
     @property
     def question_characters(self) -> int:
         """How many a question may have, whatever its tokens."""
         return MOST_CHARACTERS * self.answerer.question_tokens
 
-    def windows(self, pairs: Sequence[Pair], check: Callable[[], Any] = lambda: None) -> list[int]:
-        """The number of windows of each question, without making them. Safe beside another thread's `answers`.
+    def read(self, pairs: Sequence[Pair], check: Callable[[], Any] = lambda: None) -> tuple[list[int], Texts]:
+        """The number of windows of each question, and the tokens of long contexts.
 
-        Python runs other threads meanwhile.
+        Safe beside another thread's `answers`, and does not keep other threads waiting.
 
         Args:
-            check: called before each text, and before each piece of a long one; may raise, to stop the work.
+            check: called before each text and after each piece of a long one; may raise, to stop the work.
 
         Raises:
             TooLong: a question has too many characters or tokens.
         """
-        counts: dict[str, int] = {}
         for i, (question, _) in enumerate(pairs):
             self._check("characters", len(question.strip()), self.question_characters, i, len(pairs))
+        counts, texts = {}, {}
         for text in dict.fromkeys(text for question, context in pairs for text in (question.strip(), context)):
-            counts[text] = self._count(text, check)
+            check()
+            if is_long(text):
+                texts[text] = tokenize(text, self._encode, lambda characters: check())
+                counts[text] = len(texts[text].ids)
+            else:
+                counts[text] = len(self._encode([text])[0])
         for i, (question, _) in enumerate(pairs):
             self._check("tokens", counts[question.strip()], self.answerer.question_tokens, i, len(pairs))
-        return [self._windows(counts[question.strip()], counts[context]) for question, context in pairs]
+        return [self._windows(counts[question.strip()], counts[context]) for question, context in pairs], texts
 
     def _check(self, unit: str, count: int, most: int, index: int, questions: int) -> None:
         if count > most:
             name = "the question" if questions == 1 else f"questions[{index}]"
             raise TooLong(f"{name} is too long for {self.name}: it has {count:,} {unit}; at most {most:,} are allowed")
-
-    def _count(self, text: str, check: Callable[[], Any]) -> int:
-        """The number of a text's tokens."""
-        check()
-        total = 0
-        for begin, end in pieces(text, self._encode):
-            check()
-            total += len(self._encode([text[begin:end]])[0])
-        return total
 
     def _windows(self, question: int, context: int) -> int:
         """How many there are, given how many tokens question and context have."""
@@ -82,13 +88,14 @@ class Served:
         return 1 + max(0, ceil((context - stride - step) / step))
 
     def _encode(self, texts: list[str]) -> list[Encoding]:
-        # for one text too, since `encode` keeps other threads waiting
+        # a batch even of one text, since `encode` keeps other threads waiting
         return self._tokens.encode_batch(texts, add_special_tokens=False)
 
     @cached_property
     def _tokens(self) -> Tokenizer:
-        """A copy of the tokenizer, since a tokenizer's truncation and padding are set for each call."""
-        copy = Tokenizer.from_str(self.answerer.tokenizer.backend_tokenizer.to_str())
+        """A copy of the tokenizer, since truncation, padding and post-processor are set for each call."""
+        copy: Any = Tokenizer.from_str(self.answerer.tokenizer.backend_tokenizer.to_str())
+        copy.post_processor = None
         copy.no_truncation()
         copy.no_padding()
         return copy
@@ -105,7 +112,7 @@ def load(folders: list[Path], teacher: Path | None, teacher_tokenizer: Path | No
     """
     paths = [*folders, *([teacher] if teacher else [])]
     names = short_names(paths)
-    students = [Served(name, Answerer.from_pretrained(folder)) for name, folder in zip(names, folders, strict=False)]
+    students = [_student(name, folder) for name, folder in zip(names, folders, strict=False)]
     if teacher is None or teacher_tokenizer is None:
         return students
     settings = students[0].answerer.settings
@@ -115,7 +122,12 @@ def load(folders: list[Path], teacher: Path | None, teacher_tokenizer: Path | No
         tokenization.load(teacher_tokenizer),
         replace(settings, null_threshold=threshold, confidence_temperature=1.0),
     )
-    return [*students, Served(names[-1], answerer, is_teacher=True)]
+    return [*students, Served(names[-1], answerer, True, tuple(facts(answerer.model.config)))]
+
+
+def _student(name: str, folder: Path) -> Served:
+    answerer = Answerer.from_pretrained(folder)
+    return Served(name, answerer, False, tuple(facts(answerer.model.config)), read_about(folder))
 
 
 def short_names(folders: list[Path]) -> list[str]:

@@ -8,6 +8,7 @@ import torch
 from transformers import BertConfig, BertModel
 
 from pipeline import paths
+from pipeline.about import About, Example
 from pipeline.answering.answerer import Answerer, Reply
 from pipeline.errors import InputError
 from pipeline.models.student import Answering, Student
@@ -86,7 +87,8 @@ def exported(tmp_path_factory):
     odds = [_null_odds(replies) for replies in answerer.answers(pairs, n_best=21)]
     answerer.settings = replace(answerer.settings, null_threshold=float(np.median(odds)))
     student.config.answering = vars(answerer.settings)
-    write_export(student, tokenizer, folder, reduce_range=False)
+    examples = [Example(record["question"], record["context"], record["answers"]["text"][0]) for record in records[:2]]
+    write_export(student, tokenizer, folder, reduce_range=False, about=About("100 questions of x<y.json", examples))
     return Exported(folder, records, answerer.answers(pairs, n_best=21))
 
 

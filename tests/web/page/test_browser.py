@@ -106,10 +106,7 @@ def test_it_can_be_stopped(browser, pages):
     assert browser.run(visible)
     assert browser.run('document.getElementById("status").textContent').startswith("Window ")
     browser.press("Escape")
-    browser.run(
-        "new Promise((done) => { const look = () => document.getElementById('ask').disabled"
-        " ? setTimeout(look, 20) : done(true); look(); })"
-    )
+    browser.run("new Promise((done) => { const look = () => isBusy() ? setTimeout(look, 20) : done(true); look(); })")
     assert browser.run('document.getElementById("status").textContent') == "Stopped."
     ask(browser, "Where?", "A text.")
     assert browser.run(REPLY)
@@ -134,7 +131,7 @@ def test_nothing_overflows_and_nothing_is_requested(browser, pages, exported, wi
     assert browser.run("document.documentElement.scrollWidth") <= width
     assert browser.run(OVERFLOWING) == []
     requests = 'performance.getEntriesByType("resource").map((entry) => entry.name)'
-    assert [name for name in browser.run(requests) if not name.startswith("blob:")] == []
+    assert [name for name in browser.run(requests) if not name.startswith(("blob:", "data:"))] == []
     assert browser.complaints == []
     assert browser.run('fetch("https://example.org").then(() => "loaded", () => "refused")') == "refused"
 
@@ -147,9 +144,50 @@ def test_the_keyboard_reaches_everything_and_the_licenses(browser, pages, export
     for _ in range(12):
         browser.press("Tab")
         focused.append(browser.run("document.activeElement.id || document.activeElement.textContent"))
-    assert {"question", "ask", "Other answers", "shade", "edit", "open", "reading", "Licenses"} <= set(focused)
+    names = {"edit", "example", "open", "reading", "question", "ask", "Other answers", "shade", "Licenses"}
+    assert names <= set(focused)
     browser.run('document.querySelector("#notices summary").click()')
     browser.run("new Promise((done) => setTimeout(done, 200))")
     assert "MIT License" in browser.run('document.querySelector("#notices pre").textContent.slice(0, 200)')
     footer = browser.run('document.querySelector("footer p").textContent')
-    assert all(part in footer for part in ("tiny cnn3", "head cnn3", "bert, 1 layer of 32", "float32, 0."))
+    assert all(part in footer for part in ("head cnn3", "bert with 1 layer of 32", "float32, 0.", "of x<y.json"))
+
+
+def test_the_examples_come_one_after_the_other(browser, pages, exported):
+    browser.open(pages / "float32.html")
+    for i in (0, 1, 0):
+        browser.run("document.getElementById('example').click()")
+        browser.run("new Promise((done) => setTimeout(done, 50))")
+        values = [browser.run(f"document.getElementById('{name}').value") for name in ("question", "text")]
+        assert values == [exported.records[i]["question"], exported.records[i]["context"]]
+    assert browser.run("document.activeElement.id") == "ask"
+
+
+def test_the_focus_stays_where_the_text_was(browser, pages):
+    browser.open(pages / "float32.html")
+    browser.run("document.getElementById('question').value = 'Where?'")
+    browser.run("document.getElementById('text').value = 'A text.'; document.getElementById('text').focus()")
+    browser("Input.dispatchKeyEvent", type="keyDown", key="Enter", code="Enter", windowsVirtualKeyCode=13, modifiers=2)
+    browser.run(IDLE)
+    assert browser.run("document.activeElement.id") == "reading"
+    names = """[...document.querySelectorAll('[role="region"], section[aria-label], section[aria-labelledby]')]
+      .map((one) => one.getAttribute("aria-label") ?? "labelled by another element")"""
+    assert browser.run(names) == ["Text with the answer marked"]
+
+
+def test_only_answers_that_may_be_right_are_among_the_others(browser, pages, exported):
+    browser.open(pages / "float32.html")
+    for index, record in enumerate(exported.records[:5]):
+        ask(browser, record["question"], record["context"])
+        likely = [reply for reply in exported.replies[index] if reply.confidence >= 0.005][:10]
+        shown = browser.run('[...document.querySelectorAll("#list button")].map((button) => button.textContent)')
+        assert shown == [reply.text or "(no answer)" for reply in likely]
+        assert browser.run('document.getElementById("others").hidden') == (len(likely) < 2)
+
+
+def test_a_script_of_a_page_that_was_changed_does_not_run(browser, pages, tmp_path):
+    page = (pages / "float32.html").read_text(encoding="utf-8")
+    bad = '<script src="data:text/javascript,window.ran = true"></script><script>window.ran = true</script>'
+    (tmp_path / "changed.html").write_text(page.replace("<main>", f"<main>{bad}"), encoding="utf-8")
+    browser.open(tmp_path / "changed.html")
+    assert browser.run("window.ran") is None

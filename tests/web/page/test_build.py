@@ -2,7 +2,6 @@
 
 import base64
 import gzip
-import hashlib
 import json
 import re
 import shutil
@@ -10,109 +9,116 @@ import shutil
 import numpy as np
 import pytest
 
+from pipeline.about import About, Example
+from pipeline.checksums import seal
 from pipeline.errors import InputError
-from pipeline.questions.tokenization import train
-from pipeline.web.page.build import FOLDER, MODELS, WORKER, read, read_model, render
+from pipeline.web.page.build import FOLDER, MODELS, WORKER, Exported, read, render
+from tests import tiny
+from tests.web.test_html import content_security_policy
 
 ENGINE = {"script": b"var ort;", "glue": b"export default 1;", "wasm": b"\0asm"}
-ANSWERING = {"max_length": 64, "stride": 16, "max_answer_length": 30, "null_threshold": None}
-CONFIG = {
-    "model_type": "bert",
-    "head": "cnn3",
-    "num_hidden_layers": 6,
-    "hidden_size": 384,
-    "answering": {**ANSWERING, "confidence_temperature": 1.5},
-}
+EXAMPLE = Example("Who </script>?", "Me & you.", "Me")
+STUDENT = Exported(
+    ["head cnn3", "encoder bert with 6 layers of 384", "int8, 1.0 MB"],
+    np.random.default_rng(0).bytes(1000),
+    {"settings": {"max_length": 64}},
+    About("5 questions of a <b>.json", [EXAMPLE]),
+)
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    """A folder as the export makes it; the models are no models, since nothing here runs them."""
-    folder = tmp_path_factory.mktemp("export") / "a <b>student"
-    (folder / "onnx").mkdir(parents=True)
-    for name, path in MODELS.items():
-        (folder / path).write_bytes(np.random.default_rng(0).bytes(1000) + name.encode())
-    (folder / "config.json").write_text(json.dumps(CONFIG))
-    train(["some text"], vocab_size=50).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture
-def folder(original, tmp_path):
-    return shutil.copytree(original, tmp_path / "copy")
-
-
-@pytest.fixture(scope="module")
-def text(original):
-    return render(read(original, None), ENGINE)
+def text():
+    return render(STUDENT, ENGINE)
 
 
 def part(text, name):
     return gzip.decompress(base64.b64decode(re.search(rf'id="part-{name}">([^<]*)<', text)[1]))
 
 
-def test_the_parts_are_in_the_page(original, text):
-    assert part(text, "model") == (original / MODELS["int8"]).read_bytes()
+def test_the_parts_are_in_the_page(text):
+    assert part(text, "model") == STUDENT.model
     assert (part(text, "wasm"), part(text, "glue")) == (ENGINE["wasm"], ENGINE["glue"])
     assert all((FOLDER / name).read_bytes() in part(text, "worker") for name in WORKER)
-    setup = json.loads(part(text, "setup"))
-    assert setup["settings"] == CONFIG["answering"]
-    assert setup["tokenizer"]["special"] == {"before": [2], "between": [3], "after": [3]}
+    assert json.loads(part(text, "setup")) == STUDENT.setup
+    assert json.loads(part(text, "examples")) == [vars(EXAMPLE)]
     licenses = part(text, "licenses").decode()
     assert "MIT License" in licenses and "protobuf" in licenses and "Eigen" in licenses
 
 
-def test_the_student_is_named_as_text(text):
-    assert "Student <b>a &lt;b&gt;student</b>: head cnn3; encoder bert, 6 layers of 384; int8, 0.0 MB" in text
+def test_it_says_what_the_student_is_and_was_trained_on(text):
+    assert "head cnn3; encoder bert with 6 layers of 384; int8, 1.0 MB" in text
+    assert "Trained on 5 questions of a &lt;b&gt;.json" in text
 
 
-def test_the_same_folder_gives_the_same_page(original, text):
-    assert render(read(original, None), ENGINE) == text
+def test_without_examples_there_is_no_button_for_them(text):
+    without = render(Exported(STUDENT.facts, STUDENT.model, STUDENT.setup, About()), ENGINE)
+    assert 'id="example"' in text and 'id="example"' not in without
+    assert "Trained on" in text and "Trained on" not in without
+
+
+def test_the_same_student_gives_the_same_page(text):
+    assert render(STUDENT, ENGINE) == text
 
 
 def test_the_policy_allows_the_scripts_of_the_page_and_no_connection(text):
-    allowed = re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1].replace("&#39;", "'")
-    directives = {name: values for name, *values in map(str.split, allowed.split(";"))}
-    hashes = {}
-    for tag in ("script", "style"):
-        (inline,) = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
-        hashes[tag] = f"'sha256-{base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()}'"
+    directives, hashes = content_security_policy(text)
     assert directives == {
         "default-src": ["'none'"],
-        "script-src": [hashes["script"], "'wasm-unsafe-eval'", "blob:"],
+        "script-src": [*hashes["script"], "'strict-dynamic'", "'wasm-unsafe-eval'"],
         "worker-src": ["blob:"],
-        "style-src": [hashes["style"]],
+        "style-src": hashes["style"],
         "base-uri": ["'none'"],
         "form-action": ["'none'"],
     }
+    assert len(hashes["script"]) == len(hashes["style"]) == 1
     assert not re.findall(r"https?://|src=|url\(|@import", text)
 
 
-def test_float32_is_taken_by_option_or_if_there_is_no_int8(folder):
-    float32 = ("float32", (folder / MODELS["float32"]).read_bytes())
-    assert read_model(folder, "float32") == float32
+@pytest.mark.slow
+def test_an_export_is_read(exported):
+    student = read(exported.folder, None)
+    assert student.model == (exported.folder / MODELS["int8"]).read_bytes()
+    assert student.setup["settings"] == json.loads((exported.folder / "config.json").read_text())["answering"]
+    assert student.setup["tokenizer"]["special"] == {"before": [2], "between": [3], "after": [3]}
+    assert student.facts == ["head cnn3", "encoder bert with 1 layer of 32", f"int8, {len(student.model) / 1e6:.1f} MB"]
+    assert student.about.trained_on.startswith("100 questions") and len(student.about.examples) == 2
+
+
+@pytest.mark.slow
+def test_float32_is_taken_by_option_or_if_there_is_no_int8(exported, tmp_path):
+    folder = shutil.copytree(exported.folder, tmp_path / "copy")
+    float32 = (folder / MODELS["float32"]).read_bytes()
+    assert read(folder, "float32").model == float32
     (folder / MODELS["int8"]).unlink()
-    assert read_model(folder, None) == float32
+    seal(folder)
+    assert read(folder, None).model == float32
     with pytest.raises(InputError, match=r"model_quantized.onnx is missing; .*span-distill export"):
-        read_model(folder, "int8")
+        read(folder, "int8")
     (folder / MODELS["float32"]).unlink()
     with pytest.raises(InputError, match=r"model.onnx is missing; .*span-distill export"):
-        read_model(folder, None)
+        read(folder, None)
+    with pytest.raises(InputError, match=r"nowhere is missing; .*span-distill export"):
+        read(folder / "nowhere", None)
 
 
-def test_a_folder_that_is_no_export_is_refused_in_one_line(folder):
-    def refused(message, where=folder):
+@pytest.mark.slow
+def test_an_export_that_is_damaged_or_that_the_page_cannot_run_is_refused_in_one_line(exported, tmp_path):
+    def refused(message):
         with pytest.raises(InputError, match=message) as error:
-            read(where, None)
+            read(folder, None)
         assert "\n" not in str(error.value)
 
-    refused("nowhere is missing; .*span-distill export", folder / "nowhere")
-    (folder / "config.json").write_text(json.dumps({**CONFIG, "answering": ANSWERING}))
-    refused("config.json has no answering.confidence_temperature; .*span-distill export")
-    (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    refused("config.json has no answering.max_length; ")
-    (folder / "config.json").write_text("{")
-    refused("config.json is damaged")
-    (folder / "config.json").write_text(json.dumps(CONFIG))
-    (folder / MODELS["int8"]).write_text("version https://git-lfs.github.com/spec/v1")
-    refused("is a Git LFS pointer")
+    folder = shutil.copytree(exported.folder, tmp_path / "copy")
+    with open(folder / MODELS["int8"], "ab") as file:
+        file.write(b"\0")
+    refused("model_quantized.onnx is damaged")
+    shutil.copy(exported.folder / MODELS["int8"], folder / MODELS["int8"])
+    config = json.loads((folder / "config.json").read_text())
+    for change in ({"max_length": None}, {"stride": 48}, {"confidence_temperature": 0}):
+        (folder / "config.json").write_text(json.dumps({**config, "answering": {**config["answering"], **change}}))
+        seal(folder)
+        refused(next(iter(change)))
+    (folder / "config.json").write_text(json.dumps(config))
+    tiny.byte_level(["a text"], 260, trim_offsets=True).save_pretrained(folder)
+    seal(folder)
+    refused("only WordPiece")

@@ -24,7 +24,7 @@ class FirstWords:
         self.calls, self.entered, self.free = [], threading.Event(), threading.Event()
         self.free.set()
 
-    def answers(self, questions, n_best=1):
+    def answers(self, questions, n_best=1, tokens=None):
         self.calls.append([question for question, _ in questions])
         self.entered.set()
         assert self.free.wait(10)
@@ -32,7 +32,7 @@ class FirstWords:
             raise RuntimeError("poisoned")
         return [[self._reply(question, context, n) for n in range(n_best)] for question, context in questions]
 
-    def steps(self, questions, n_best, size, progress=lambda characters: None):
+    def steps(self, questions, n_best, size, progress=lambda characters: None, tokens=None):
         """A step for each half of the words, whatever the size."""
         ((_, context),) = questions
         replies = self.answers(questions, n_best)

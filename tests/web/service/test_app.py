@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from pipeline.about import About, Example
 from pipeline.web.service.app import PAGE, build
 from pipeline.web.service.limits import Limits
 from pipeline.web.service.served import Served
 from tests.conftest import MILL, TEA
+from tests.web.service.conftest import FirstWords
 
 HOST = "http://127.0.0.1:8000"
 
@@ -185,13 +187,13 @@ def test_an_answer_that_takes_too_long(client, answerer):
 def test_the_service_answers_while_it_counts_windows_and_the_counting_ends_with_the_request(students, monkeypatch):
     counting = threading.Event()
 
-    def count(self, text, check):
+    def read(self, pairs, check):
         counting.set()
         while True:
             check()
             time.sleep(0.001)
 
-    monkeypatch.setattr(Served, "_count", count)
+    monkeypatch.setattr(Served, "read", read)
     with TestClient(build(students, Limits(timeout=0.3)), base_url=HOST) as asking, ThreadPoolExecutor(1) as thread:
         found = thread.submit(asking.post, "/answer", json=ASK)
         assert counting.wait(10) and asking.get("/health").status_code == 200
@@ -273,8 +275,25 @@ def test_the_openapi_document_has_every_status(client):
     document = client().get("/openapi.json").json()
     operation = document["paths"]["/answer"]["post"]
     assert set(operation["responses"]) == set("200 400 403 404 408 413 422 500 503 504".split())
-    assert set(document["paths"]) == {"/answer", "/health", "/progress/{request}"}
+    assert set(document["paths"]) == {"/answer", "/examples", "/health", "/progress/{request}"}
     assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+def test_what_is_known_of_the_students(tokenizer):
+    about = About("2 questions of a.json", [Example("Who?", "Me.", "Me")])
+    first = Served("first", FirstWords(tokenizer), facts=("head cnn3", "encoder bert"), about=about)
+    with TestClient(build([first, Served("large", FirstWords(tokenizer), True)], Limits()), base_url=HOST) as asking:
+        assert asking.get("/health").json()["students"] == [
+            {
+                "name": "first",
+                "teacher": False,
+                "facts": "head cnn3; encoder bert",
+                "trained_on": "2 questions of a.json",
+                "question_characters": 2000,
+            },
+            {"name": "large", "teacher": True, "facts": "", "trained_on": "", "question_characters": 2000},
+        ]
+        assert asking.get("/examples").json() == {"examples": [{"question": "Who?", "context": "Me.", "answer": "Me"}]}
 
 
 def test_the_page_loads_nothing_from_elsewhere(client):

@@ -24,7 +24,7 @@ def run(students, work, windows=64, wait=0.001):
 
 
 def ask(batcher, questions, student="first", n_best=1, windows=1):
-    return batcher.answer(student, questions, [windows] * len(questions), n_best)
+    return batcher.answer(student, questions, [windows] * len(questions), n_best, {})
 
 
 def texts(answered):
@@ -88,7 +88,7 @@ def test_a_large_request_is_computed_in_parts_and_others_in_between(students, an
 
 def test_a_question_with_more_windows_than_a_batch_is_computed_in_steps_and_others_in_between(students, answerer):
     async def work(batcher):
-        large = asyncio.create_task(batcher.answer("first", QUESTIONS[:2], [100, 1], 1, request="large"))
+        large = asyncio.create_task(batcher.answer("first", QUESTIONS[:2], [100, 1], 1, {}, request="large"))
         small = asyncio.create_task(ask(batcher, [("small", "one two")]))
         await small
         assert batcher.progress("large") == (len("context 0") // 2, 2 * len("context 0"))

@@ -1,16 +1,19 @@
 """The page in headless Chromium, with students that a service behind it runs."""
 
 import json
+import re
 import time
 
 import pytest
 
+from pipeline.about import About, Example
 from pipeline.answering.answerer import Answerer
 from pipeline.models.encoders import new_qa_model
 from pipeline.models.student import Answering, Student
 from pipeline.web.service.served import Served
 from tests.conftest import MILL, TEA
 from tests.tiny import TINY
+from tests.web.service.conftest import FirstWords
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chromium")]
 
@@ -33,8 +36,8 @@ def real(tokenizer):
     return [Served(name, Answerer(model, tokenizer, settings), name == "c") for name, model in models.items()]
 
 
-def open_page(browser, serve, students, **size):
-    host, port = serve(students=students)
+def open_page(browser, serve, students, limits=None, **size):
+    host, port = serve(students=students, **(limits or {}))
     browser.open(f"http://{host}:{port}/", **size)
 
 
@@ -72,6 +75,8 @@ def test_ask_see_the_marks_and_choose_other_students(browser, serve, real):
     assert browser.run('document.querySelectorAll("#marked sup").length') == 3
     text = '[...document.getElementById("marked").childNodes].filter((node) => node.nodeName !== "SUP")'
     assert browser.run(f'{text}.map((node) => node.textContent).join("")') == TEXT
+    browser.run('getSelection().selectAllChildren(document.getElementById("marked"))')
+    assert browser.run("getSelection().toString()") == TEXT  # without the numbers
     choose(browser, 1)
     choose(browser, 3)
     assert browser.run(SHOWN) == [["b", expected["b"].text]]
@@ -93,8 +98,60 @@ def test_errors_are_sentences(browser, serve, students, answerer):
     write(browser, "question", "mill " * 30)
     browser.run('document.getElementById("ask").click()')
     wait(browser)
-    assert browser.run(SHOWN)[0] == ["first", "questions[0] has 30 tokens; first takes at most 20"]
+    name, sentence = browser.run(SHOWN)[0]
+    assert name == "first" and re.fullmatch("The question .* 30 tokens.* 20 .*[.]", sentence)
     assert browser.run(problem) == ""
+
+
+def test_lengths_are_checked_before_anything_is_sent(browser, serve, students, answerer):
+    open_page(browser, serve, students, limits={"characters": 3000})
+    problem = 'document.getElementById("problem").textContent'
+    write(browser, "text", "😀" * 2999)
+    write(browser, "question", "Who?")
+    browser.run('document.getElementById("ask").click()')
+    assert re.search("2,999 characters.* 2,996 ", browser.run(problem))
+    assert browser.run("document.activeElement.id") == "text"
+    write(browser, "text", TEA)
+    write(browser, "question", "w" * 2001)
+    browser.run('document.getElementById("ask").click()')
+    assert re.search("2,001 characters.* first .* 2,000", browser.run(problem))
+    assert browser.run('document.getElementById("results").hidden') and answerer.calls == []
+
+
+def test_progress_and_stop(browser, serve, students, answerer):
+    answerer.free.clear()
+    open_page(browser, serve, students)
+    browser.run("document.querySelectorAll('#students input').forEach((box, i) => { box.checked = i === 0; })")
+    write(browser, "text", TEA)
+    write(browser, "question", "Who?")
+    browser.run('document.getElementById("ask").click()')
+    wait(browser, 'document.getElementById("elapsed").textContent !== ""')
+    assert re.fullmatch(r"0\s% read, \d+(.\d)?\sm?s", browser.run('document.getElementById("elapsed").textContent'))
+    assert not browser.run('document.getElementById("working").hidden')
+    browser.run('document.getElementById("stop").click()')
+    wait(browser)
+    assert browser.run(SHOWN) == [["first", "Stopped."]] and browser.run('document.getElementById("working").hidden')
+    answerer.free.set()
+    browser.run('document.getElementById("ask").click()')
+    wait(browser)
+    assert browser.run(SHOWN) == [["first", "The"]]
+
+
+def test_examples_and_what_is_known_of_the_students(browser, serve, students, tokenizer):
+    about = About("2 questions", [Example("Who <b>?", TEA, "Zoë Grün"), Example("Where?", MILL, "by the river")])
+    known = Served("known", FirstWords(tokenizer), facts=("head cnn3", "encoder bert"), about=about)
+    open_page(browser, serve, [known, students[2]])
+    labels = browser.run('[...document.querySelectorAll("#students label")].map((label) => label.textContent)')
+    assert labels == ["1known head cnn3; encoder bert; trained on 2 questions", "2large teacher"]
+    for example in (*about.examples, about.examples[0]):
+        browser.run('document.getElementById("example").click()')
+        assert browser.run('document.getElementById("text").value') == example.context
+        browser.run('document.getElementById("ask").click()')
+        wait(browser)
+        assert browser.run('document.getElementById("asked").textContent') == (
+            f"{example.question} Reference answer: {example.answer}"
+        )
+    assert browser.complaints == []
 
 
 def test_the_keyboard_is_enough(browser, serve, students):
@@ -103,7 +160,7 @@ def test_the_keyboard_is_enough(browser, serve, students):
     for _ in range(7):
         browser.press("Tab")
         focused.append(browser.run("document.activeElement.id || document.activeElement.value"))
-    assert focused == ["text", "example", "question", "1", "2", "3", "ask"]
+    assert focused[:6] == ["text", "question", "1", "2", "3", "ask"]
     write(browser, "text", TEA)
     write(browser, "question", "Who?")
     browser.run('document.getElementById("text").focus()')

@@ -20,38 +20,40 @@ def test_windows_are_counted_as_they_are_made(answerer, repeats):
         for i, (question, context) in enumerate(pairs)
     ]
     made = [window.record for window in windows(records, answerer.tokenizer, 32, 8)]
-    assert student.windows(pairs) == [made.count(i) for i in range(len(pairs))]
+    assert student.read(pairs)[0] == [made.count(i) for i in range(len(pairs))]
 
 
 def test_a_question_without_room_for_its_context_is_named(answerer):
     student, fits = Served("first", answerer), ("mill " * 20, TEA)
-    assert student.windows([fits]) == [len(student._tokens.encode(TEA, add_special_tokens=False)) - 8]
+    assert student.read([fits])[0] == [len(student._tokens.encode(TEA, add_special_tokens=False)) - 8]
     with pytest.raises(TooLong, match=r"questions\[1\] .*first.* 21 tokens.* 20 "):
-        student.windows([fits, ("mill " * 21, TEA)])
+        student.read([fits, ("mill " * 21, TEA)])
     with pytest.raises(TooLong, match=r"^the question .*first.* 21 tokens.* 20 "):
-        student.windows([("mill " * 21, TEA)])
+        student.read([("mill " * 21, TEA)])
 
 
 def test_a_question_with_too_many_characters_is_not_tokenized(answerer, monkeypatch):
     student = Served("first", answerer)
     assert student.question_characters == 2000
-    assert student.windows([("  " + "w" * 2000 + " ", TEA)])  # one unknown word
+    assert student.read([("  " + "w" * 2000 + " ", TEA)])  # one unknown word
     monkeypatch.setattr(Served, "_encode", None)
     with pytest.raises(TooLong, match=r"questions\[1\] .* 2,001 characters.* 2,000 "):
-        student.windows([("Who?", TEA), ("w" * 2001, TEA)])
+        student.read([("Who?", TEA), ("w" * 2001, TEA)])
 
 
 def test_a_long_text_is_counted_in_pieces_while_other_threads_run(answerer, monkeypatch):
     student, text = Served("first", answerer), f"{TEA}\n{MILL} " * 5000
-    expected = student.windows([("Who?", text)])
+    expected = student.read([("Who?", text)])[0]
     monkeypatch.setattr(long_texts, "PIECE", 10_000)
     checks, switches = [], 0
     with ThreadPoolExecutor(1) as thread:
-        counted = thread.submit(student.windows, [("Who?", text)], lambda: checks.append(switches))
+        counted = thread.submit(student.read, [("Who?", text)], lambda: checks.append(switches))
         while not counted.done():
             switches += 1
             time.sleep(0)
-    assert counted.result() == expected
+    windows, texts = counted.result()
+    assert windows == expected and texts.keys() == {text}
+    assert texts[text].ids.tolist() == answerer.tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
     assert len(checks) > len(text) // 11_000 and switches > 10 * len(checks)
 
 
@@ -65,7 +67,7 @@ def test_counting_can_be_stopped_between_pieces(answerer, monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Served("first", answerer).windows([("Who?", TEA * 1000)], stop)
+        Served("first", answerer).read([("Who?", TEA * 1000)], stop)
     assert len(calls) == 5
 
 
