@@ -17,7 +17,7 @@ from scipy.special import softmax
 from pipeline.questions.question import Question
 from pipeline.scores import folds
 from pipeline.scores.metrics import score_each
-from pipeline.scores.spans import Answer
+from pipeline.scores.spans import Answer, with_no_answer
 
 CANDIDATES = 20  # best spans of a question
 BINS = 15
@@ -48,10 +48,9 @@ def ranked(answers: Sequence[Answer], null_threshold: float | None) -> list[Answ
     Args:
         answers: the best spans and, unless `null_threshold` is None, the answer "" with the null score.
     """
-    scores = adjusted(answers, null_threshold)
-    # a span comes first in a tie, since null odds have to be above the threshold
-    order = sorted(range(len(answers)), key=lambda i: (-scores[i], not answers[i].text))
-    return [answers[i] for i in order]
+    spans = sorted((answer for answer in answers if answer.text), key=lambda answer: -answer.score)
+    none = [answer.score for answer in answers if not answer.text]
+    return with_no_answer(spans, none[0], null_threshold or 0.0) if none else spans
 
 
 def adjusted(answers: Sequence[Answer], null_threshold: float | None) -> np.ndarray:

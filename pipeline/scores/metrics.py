@@ -48,8 +48,9 @@ def scores(
 ) -> tuple[dict[str, float], list[list[spans.Answer]]]:
     """Exact match, F1, span accuracy (0-100) and the number of questions; and the n best answers to each question.
 
-    If some questions are unanswerable, the evaluation is that of SQuAD 2.0, and each question's answers include "", the
-    first where its null odds are above the threshold chosen on other questions; see `_with_no_answer` for more scores.
+    If some questions are unanswerable, the evaluation is that of SQuAD 2.0, with the scores of `squad2_metric.evaluate`
+    too, and each question's answers include "": the first where its null odds are above the threshold that is chosen on
+    other questions.
 
     Args:
         logits: start and end, each (T,), concatenated over the windows of `features`.
@@ -61,7 +62,11 @@ def scores(
     no_answer: dict[str, float] = {}
     if not all(record["answers"]["text"] for record in records):
         null_scores = spans.null_scores(features, *logits, len(records))
-        found, no_answer = _with_no_answer(records, found, null_scores, metric)
+        candidates = _candidates(records, found, null_scores, metric)
+        folds = null_threshold.folds(records).of_question
+        thresholds = null_threshold.cross_fitted(*candidates.f1, candidates.null_odds, folds)
+        no_answer = squad2_metric.evaluate(candidates, thresholds)
+        found = [spans.with_no_answer(*row) for row in zip(found, null_scores, thresholds, strict=True)]
     predictions = {record["id"]: best[0].text for record, best in zip(records, found, strict=True) if best}
     return {
         **{name: 100 * sum(each) / len(each) for name, each in score_each(predictions, records, metric).items()},
@@ -84,67 +89,23 @@ def score_each(predictions: Mapping[str, str], records: Sequence[Question], metr
     return squad2_metric.score_each(predictions, records, METRICS[metric])
 
 
-def _with_no_answer(
+def _candidates(
     records: list[Question], found: list[list[spans.Answer]], null_scores: np.ndarray, metric: str
-) -> tuple[list[list[spans.Answer]], dict[str, float]]:
-    """The answers to each question with "" among them, and the scores that only unanswerable questions have.
+) -> squad2_metric.Candidates:
+    """The best span and the answer "" of each question, and what both score."""
 
-    The threshold is cross-fitted, see `null_threshold`. Scores, 0-100, beside those of SQuAD 2.0's evaluation:
-    `exact_at_0`, `f1_at_0`, `HasAns_f1_at_0`, `NoAns_f1_at_0` and `no_answer_rate_at_0`, with threshold 0;
-    `null_threshold`, fitted on all of these questions; `no_answer_rate`, how many are answered "";
-    `null_average_precision` of the null odds.
-    """
+    def scored(texts: Sequence[str | None]) -> dict[str, np.ndarray]:
+        predictions = {record["id"]: text for record, text in zip(records, texts, strict=True) if text is not None}
+        return {name: np.array(each) for name, each in score_each(predictions, records, metric).items()}
+
+    # without a span, the answer is "" if the question has a window, and else there is none
+    texts = [
+        answers[0].text if answers else "" if np.isfinite(null_score) else None
+        for answers, null_score in zip(found, null_scores, strict=True)
+    ]
+    best = np.array([answers[0].score if answers else np.nan for answers in found])
     answerable = np.array([bool(record["answers"]["text"]) for record in records])
-    null_odds = null_scores - np.array([answers[0].score if answers else np.nan for answers in found])
-    texts = [_text(*row) for row in zip(found, null_scores, strict=True)]
-    predictions = {record["id"]: text for record, text in zip(records, texts, strict=True) if text is not None}
-    answered = _arrays(score_each(predictions, records, metric))
-    empty = _arrays(score_each({record["id"]: "" for record in records}, records, metric))
-    thresholds = null_threshold.cross_fitted(
-        answered["f1"], empty["f1"], null_odds, null_threshold.folds(records).of_question
-    )
-
-    def at(threshold: np.ndarray | float) -> dict[str, np.ndarray]:
-        return {name: np.where(null_odds > threshold, empty[name], answered[name]) for name in answered}
-
-    oracle = {name: squad2_metric.best_score(each, null_odds, answerable, texts) for name, each in answered.items()}
-    known, without_span = ~np.isnan(null_odds), np.array([text == "" for text in texts])
-    at_0 = squad2_metric.by_answerability(at(0), answerable)
-    scores = {
-        **squad2_metric.by_answerability(at(thresholds), answerable),
-        "exact_at_0": 100 * at(0)["exact_match"].mean(),
-        "f1_at_0": 100 * at(0)["f1"].mean(),
-        **{f"{name}_at_0": value for name, value in at_0.items() if name.endswith("f1")},
-        "best_exact": oracle["exact_match"][0],
-        "best_exact_thresh": oracle["exact_match"][1],
-        "best_f1": oracle["f1"][0],
-        "best_f1_thresh": oracle["f1"][1],
-        "null_threshold": null_threshold.fit(answered["f1"], empty["f1"], null_odds),
-        "no_answer_rate": 100 * (without_span | (null_odds > thresholds)).mean(),
-        "no_answer_rate_at_0": 100 * (without_span | (null_odds > 0)).mean(),
-        "null_average_precision": 100 * null_threshold.average_precision(null_odds[known], ~answerable[known]),
-    }
-    rows = zip(found, null_scores.tolist(), thresholds.tolist(), strict=True)
-    return [_ranked(*row) for row in rows], scores
-
-
-def _text(answers: list[spans.Answer], null_score: float) -> str | None:
-    """The best span; "" if the context has no tokens, so no span; None if the question has no windows."""
-    if answers:
-        return answers[0].text
-    return "" if np.isfinite(null_score) else None
-
-
-def _arrays(scores: dict[str, list[float]]) -> dict[str, np.ndarray]:
-    return {name: np.array(each) for name, each in scores.items()}
-
-
-def _ranked(answers: list[spans.Answer], null_score: float, threshold: float) -> list[spans.Answer]:
-    """A question's answers with "" among them: before those whose score is below its own by more than the threshold."""
-    if not answers and not np.isfinite(null_score):  # it has no windows
-        return []
-    place = sum(not null_score - answer.score > threshold for answer in answers)
-    return [*answers[:place], spans.Answer("", 0, 0, null_score), *answers[place:]]
+    return squad2_metric.Candidates(texts, scored(texts), scored([""] * len(records)), null_scores - best, answerable)
 
 
 def write_json(values: dict[str, Any], path: Path) -> None:

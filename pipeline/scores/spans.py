@@ -1,5 +1,6 @@
 """Decoding: start and end logits -> the best answers to each question, and the score of no answer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,6 +97,17 @@ def _best_places(
         if len(places) >= n or len(spans) < wanted:
             return list(places.items())[:n]
         wanted *= 2
+
+
+def with_no_answer(answers: Sequence[Answer], null_score: float, threshold: float) -> list[Answer]:
+    """A question's answers, best first, with "" before those whose score is below its own by more than the threshold.
+
+    Without answers, "" is there if the question has a window, so that its null score is finite.
+    """
+    if not answers and not np.isfinite(null_score):
+        return []
+    place = sum(not null_score - answer.score > threshold for answer in answers)
+    return [*answers[:place], Answer("", 0, 0, float(null_score)), *answers[place:]]
 
 
 def null_scores(features: Features, start_logits: np.ndarray, end_logits: np.ndarray, questions: int) -> np.ndarray:
