@@ -41,31 +41,44 @@ def list_files(repository: str, commit: str, kind: Kind) -> dict[str, str]:
     Raises:
         InputError: the hub's cache has no listing of the commit, and the hub cannot be reached or does not have it.
     """
-    folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repository, repo_type=kind)
-    listing = read_tree_cache(str(folder.expanduser().resolve()), commit)
+    listing = _cached_listing(repository, commit, kind)
     if listing is not None:
-        return {path: entry.lfs_sha256 or entry.blob_id for path, entry in listing.items()}
+        return listing
     try:
         entries = list(HfApi().list_repo_tree(repository, recursive=True, revision=commit, repo_type=kind))
     except Exception as error:  # the hub raises many types of exceptions
         raise _failed(repository, commit, kind, error) from None
-    return {file.path: file.lfs.sha256 if file.lfs else file.blob_id for file in entries if isinstance(file, RepoFile)}
+    files = [entry for entry in entries if isinstance(entry, RepoFile)]
+    return {file.path: file.lfs.sha256 if file.lfs else file.blob_id for file in files}
+
+
+def _cached_listing(repository: str, commit: str, kind: Kind) -> dict[str, str] | None:
+    listing = read_tree_cache(str(_cache(repository, kind)), commit)
+    if listing is None:
+        return None
+    return {path: entry.lfs_sha256 or entry.blob_id for path, entry in listing.items()}
+
+
+def _cache(repository: str, kind: Kind) -> Path:
+    """The folder of a repository in the hub's cache."""
+    return Path(constants.HF_HUB_CACHE).expanduser().resolve() / repo_folder_name(repo_id=repository, repo_type=kind)
 
 
 def download(repository: str, commit: str, kind: Kind, files: list[str]) -> Path:
-    """A folder in the hub's cache with these files of a commit; other files may be there, which are not verified.
+    """A folder in the hub's cache with these files of a commit, verified; it may have others, which are not.
 
     Raises:
         InputError: a file is not in the cache, and the hub cannot be reached or does not have it; or it is damaged.
     """
-    # snapshot_download alone would take what the cache has of a commit for all of it where the hub cannot be reached
+    # first: where the hub cannot be reached, snapshot_download may take what the cache has of a commit for all of it
     hashes = list_files(repository, commit, kind)
-    try:
-        folder = Path(
+    folder = _cache(repository, kind) / "snapshots" / commit
+    is_listed = _cached_listing(repository, commit, kind) is not None
+    if not is_listed or not all((folder / file).is_file() for file in files):
+        try:  # it also stores the listing
             snapshot_download(repository, repo_type=kind, revision=commit, allow_patterns=[escape(f) for f in files])
-        )
-    except Exception as error:
-        raise _failed(repository, commit, kind, error) from None
+        except Exception as error:
+            raise _failed(repository, commit, kind, error) from None
     for file in files:
         _verify(folder / file, hashes[file])
     return folder

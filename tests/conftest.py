@@ -1,24 +1,44 @@
 """A few invented records, a tokenizer trained on them, and their windows. No test needs the network."""
 
-import multiprocessing
 import os
 import shutil
+import sys
+import tempfile
 from pathlib import Path
 
 # with tiny tensors a second thread costs more than it saves
-os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ |= {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
 
 import pytest
 
 from pipeline import paths
 from pipeline.log import show_log
-from pipeline.questions import tokenization
-from pipeline.questions.windows import pack, windows
-from tests import hub as hubs
-from tests import tiny
 from tests.browser import CHROMIUM, Browser
+from tests.forks import Forks
 
+# fixtures import what they need of torch and transformers: the controller of pytest-xdist reads this file and runs no
+# test
+
+FORKS = pytest.StashKey[Forks]()
 show_log()
+
+
+def pytest_configure(config):
+    """Start the server of forks, while this process has one thread."""
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        return  # the controller
+    from tests import tiny  # noqa: F401
+
+    config.stash[FORKS] = forks = Forks(tempfile.mkdtemp(prefix="forks-"))
+    os.environ["PATH"] = os.pathsep.join([forks.folder, str(Path(sys.executable).parent), os.environ["PATH"]])
+
+
+def pytest_unconfigure(config):
+    if FORKS in config.stash:
+        config.stash[FORKS].close()
+        shutil.rmtree(config.stash[FORKS].folder)
+
 
 TEA = "The café on Oak Lane opened in 1899. Its owner, Zoë Grün, sold tea and 12-inch cakes to the quiet people there."
 MILL = "An old mill stands by the river; in winter the mill and the river sleep. Two millers keep it warm."
@@ -48,6 +68,8 @@ def records():
 
 @pytest.fixture(scope="session")
 def tokenizer():
+    from pipeline.questions import tokenization
+
     questions = "When did it open? Who owned it? Where does it stand? How many?"
     return tokenization.train([TEA, MILL, questions], vocab_size=200)
 
@@ -55,6 +77,8 @@ def tokenizer():
 @pytest.fixture
 def features(records, tokenizer):
     """Several windows per record, of different lengths."""
+    from pipeline.questions.windows import pack, windows
+
     return pack(windows(records, tokenizer, max_length=26, stride=6))
 
 
@@ -70,6 +94,8 @@ def browser(tmp_path_factory):
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """A small hub, empty, with an empty cache of its files."""
+    from tests import hub as hubs
+
     with hubs.running(monkeypatch, tmp_path / "hub cache") as hub:
         yield hub
 
@@ -77,6 +103,8 @@ def hub(tmp_path, monkeypatch):
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
     """An empty working directory with its own cache and params.yaml."""
+    from tests import tiny
+
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(tmp_path / "cache"))
     tiny.write_params()
@@ -86,6 +114,8 @@ def workspace(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def data_stages(tmp_path_factory):
     """A workspace in which the data stages have run. Tests must not change it."""
+    from tests import tiny
+
     folder = tmp_path_factory.mktemp("data stages")
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(folder)
@@ -103,15 +133,32 @@ def with_logits(workspace, data_stages):
 
 
 @pytest.fixture
-def start():
-    """Start a stage in a new process that has imported its modules already, so a kill interrupts the work itself."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pipeline.stages.train", "pipeline.stages.teacher", "pipeline.stages.logits"])
+def forks(pytestconfig):
+    """Processes that start at once, see `Forks`."""
+    return pytestconfig.stash[FORKS]
 
-    def start(stage, pause=0.0):
-        arguments = str(paths.cache()), stage.__name__, pause
-        process = context.Process(target=tiny.run_with_cache, args=arguments, daemon=True)
-        process.start()
+
+@pytest.fixture
+def stopped(forks):
+    """Run a module that stops when it changes a file, see `tests.stopping`, until it has ended or paused.
+
+    Its stderr goes to stderr.txt.
+    """
+    paused = []
+
+    def stopped(action, number, pattern, module, *arguments):
+        given = [action, str(number), pattern, module, *arguments]
+        reader, writer = os.pipe()
+        with open(os.devnull) as stdin, open("stderr.txt", "w") as stderr:
+            process = forks.start("tests.stopping", *given, stdin=stdin.fileno(), stdout=writer, stderr=stderr.fileno())
+        os.close(writer)
+        with open(reader) as output:
+            if any(line == "paused\n" for line in output):
+                paused.append(process)
+            else:
+                process.wait()
         return process
 
-    return start
+    yield stopped
+    for process in paused:
+        process.kill()

@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +17,12 @@ WITHOUT_TEACHER = tuple(f"data/{name}" for name in ("dataset", "tokenizer", "fea
 
 
 class Repository:
-    """An existing repository, and the cache folder that its stages use."""
+    """An existing repository, and the cache folder that its stages use. Stages are forks, see `tests.forks`."""
 
     def __init__(self, folder: Path, cache: Path):
         self.folder = folder
         self.cache = cache
-        self.environment = {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "SPAN_DISTILL_CACHE": str(cache),
-            "OMP_NUM_THREADS": "1",
-        }
+        self.environment = {**os.environ, "SPAN_DISTILL_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
 
     def __call__(self, *command: str) -> str:
         """Run a command in the repository and return its output; it must succeed."""

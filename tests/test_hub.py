@@ -108,8 +108,10 @@ def test_a_folder_of_which_nobody_knows_whether_it_is_complete_is_not_used(hub, 
         offline(inner)
         with pytest.raises(InputError, match=f"{OLD}.*HF_HUB_OFFLINE"):
             contents(OLD)
-    assert contents(OLD) == expected(OLD)
-    assert hub.downloads() == ["large.bin"]
+    assert contents(OLD, files=["config.json"]) == {"config.json": expected(OLD)["config.json"]}
+    offline(monkeypatch)
+    assert contents(OLD, files=["config.json"]) == {"config.json": expected(OLD)["config.json"]}
+    assert hub.downloads() == []
 
 
 @pytest.mark.parametrize("resets", [1, 3])

@@ -396,3 +396,8 @@ def test_a_path_with_a_control_character_is_refused(refusal, key, path):
     changes = {"teacher.config": None} if key.startswith("teacher") else {"dataset": dict(FROM_FILES)}
     message = refusal(**{**changes, key: path})
     assert re.search(r"params\.yaml: .*has a control character", message) and "\n" not in message
+
+
+def test_the_notebook_trains_without_dropout():
+    train = load(ROOT / "presets/notebook.yaml").train
+    assert (train.dropout, train.attention_dropout) == (0.0, 0.0)

@@ -63,7 +63,7 @@ def main(
 
 @contextmanager
 def found(student: str) -> Iterator[Path]:
-    """The folder of a student: the one named, or a copy of that of a revision or an experiment.
+    """The folder of a student: the folder itself, or a copy of data/student of a revision or an experiment.
 
     Raises:
         InputError: there is none.

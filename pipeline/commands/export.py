@@ -16,13 +16,13 @@ import tabulate
 from pipeline import paths, pretrained
 from pipeline.about import read_about
 from pipeline.answering import cost
-from pipeline.checksums import SUMS, verified
+from pipeline.checksums import intact, verified
 from pipeline.comparison.statistics import compare
 from pipeline.errors import InputError
 from pipeline.models.inference import predict
 from pipeline.models.student import Student
 from pipeline.onnx_export.exporting import cpu_overflows
-from pipeline.onnx_export.folder import INT8, load, write_export
+from pipeline.onnx_export.folder import FLOAT32, INT8, load, write_export
 from pipeline.params import load as load_params
 from pipeline.questions import tokenization
 from pipeline.questions.features import read_features
@@ -30,6 +30,8 @@ from pipeline.questions.records import read_records
 from pipeline.scores import metrics
 from pipeline.scores.question_scores import question_scores
 from pipeline.scores.standard_errors import clusters_of
+
+LEAST_GAIN = 0.7  # size of an int8 file that is worth having, as a share of the student's weights
 
 
 def main(
@@ -41,9 +43,7 @@ def main(
     score: bool,
     examples: bool = False,
 ) -> None:
-    if (student / SUMS).exists():
-        verified(student, "train")
-    model, tokenizer = Student.load(student), tokenization.load(student)
+    model, tokenizer = Student.load(intact(student)), tokenization.load(student)
     reduce = cpu_overflows() if reduce_range == "auto" else reduce_range == "yes"
     about = read_about(student).published(examples)
     parities = write_export(model, tokenizer, out, reduce if quantize else None, about)
@@ -53,6 +53,8 @@ def main(
             f"{out / file}: {megabytes(out / file)}; logits differ by at most {parity.largest:.1e} of the largest, "
             f"typically by {parity.typical:.1e} of their standard deviation"
         )
+    if quantize and (out / INT8).stat().st_size > LEAST_GAIN * (student / pretrained.WEIGHTS).stat().st_size:
+        print(f"int8 makes this student hardly smaller; {out / FLOAT32} is as good, and faster on some machines")
     if score:
         models = {"torch float32": model, "ONNX float32": load(out), "ONNX int8": load(out, INT8) if quantize else None}
         print("\n" + scores({name: each for name, each in models.items() if each is not None}, tokenizer), end="")

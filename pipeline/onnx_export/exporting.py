@@ -55,7 +55,7 @@ def export(student: Student) -> onnx_ir.Model:
 
 
 def export_int8(student: Student, reduce_range: bool) -> onnx_ir.Model:
-    """As `export`, with int8 weights, one scale for each channel; activations are quantized when it runs, by token.
+    """Like `export`, but with int8 weights, a scale for each channel; activations are quantized at run time, by token.
 
     Args:
         reduce_range: whether weights have 7 bits; see `cpu_overflows`.

@@ -142,7 +142,7 @@ def exported_config(student: Student) -> Any:
 
 
 def check_out(out: Path) -> None:
-    """Raise an InputError if there is something else than an earlier export or an empty folder."""
+    """Raise an InputError if something other than an earlier export or an empty folder is there."""
     if not out.exists():
         return
     if not out.is_dir():
@@ -151,7 +151,7 @@ def check_out(out: Path) -> None:
     others = sorted(files - FILES)
     if others or (files and str(FLOAT32) not in files):
         raise InputError(
-            f"{out} is no earlier export, it has {(others or sorted(files))[0]}; --out must be a new folder"
+            f"{out} is not an earlier export: it has {(others or sorted(files))[0]}; --out must be a new folder"
         )
 
 

@@ -26,7 +26,7 @@ def exportable(student: Student) -> Student:
 
 
 class _Head(nn.Module):
-    """As `heads.LSTM`."""
+    """Like `heads.LSTM`, but made of ONNX nodes."""
 
     def __init__(self, head: heads.LSTM):
         super().__init__()

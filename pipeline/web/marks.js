@@ -15,7 +15,7 @@ const make = (tag, attributes = {}, ...children) => {
  * A text cut at the ends of spans, in order.
  * @param length of the text, in the units of the spans
  * @param spans [{start, end}]
- * @returns [{begin, past, over, ending}]: the spans over a stretch, and those of them that end with it
+ * @returns [{begin, past, over, ending}]: the spans over a stretch, and the spans that end with it
  */
 const stretches = (length, spans) => {
   const cuts = [...new Set([0, length, ...spans.flatMap(({start, end}) => [start, end])])].sort((a, b) => a - b);
@@ -32,4 +32,4 @@ const duration = (milliseconds) => milliseconds < 1000 ? `${milliseconds.toFixed
   : milliseconds < 60000 ? `${(milliseconds / 1000).toFixed(1)}\u00a0s`
   : `${Math.floor(milliseconds / 60000)}\u00a0min ${Math.floor(milliseconds / 1000) % 60}\u00a0s`;
 
-const count = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
+const counted = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;

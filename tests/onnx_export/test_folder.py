@@ -169,9 +169,9 @@ def test_an_earlier_export_is_replaced_and_nothing_else(exported, fast, tmp_path
     run(exported.student, "--out", out)
     assert {path.name for path in out.rglob("*.onnx")} == {"model.onnx"}
     (out / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match=r"out is no earlier export, it has notes.txt"):
+    with pytest.raises(InputError, match=r"out is .* it has notes.txt"):
         run(exported.student, "--out", out)
-    with pytest.raises(InputError, match=r"student is no earlier export, it has model.safetensors"):
+    with pytest.raises(InputError, match=r"student is .* it has model.safetensors"):
         run(exported.student, "--out", exported.student)
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="file is a file; --out must be a folder"):

@@ -1,13 +1,10 @@
 """The stages, run in this process on a very small corpus."""
 
 import json
-import os
-import random
 import re
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
@@ -134,27 +131,18 @@ def cached_shards():
     return {(path, path.stat().st_mtime_ns) for path in paths.cache().rglob("*.safetensors")}
 
 
-def test_killed_extractions_lose_at_most_a_shard_and_end_with_the_same_bytes(with_logits, start, monkeypatch, capsys):
-    # about 1800 shards, far more than the killed runs write
-    # both runs start from an empty cache, because the composition of a batch can change the last bit of a logit
-    write_params(dataset={"train_size": 800}, logits={"shard_size": 2})
-    monkeypatch.setenv(paths.CACHE_VARIABLE, str(with_logits / "uninterrupted"))
-    shutil.rmtree(paths.LOGITS)
-    run_all(dataset, tokenize, logits)
+@pytest.mark.slow
+def test_killed_extractions_lose_at_most_a_shard_and_end_with_the_same_bytes(with_logits, stopped, monkeypatch, capsys):
     expected = content(paths.LOGITS)
     shutil.rmtree(paths.LOGITS)
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(with_logits / "killed"))
-    rng, shards = random.Random(0), set()
-    for _ in range(10):
-        process = start(logits)
-        while process.is_alive() and len(cached_shards()) == len(shards):
-            time.sleep(0.005)
-        process.join(rng.uniform(0, 0.1))
-        process.kill()
-        process.join()
-        assert process.exitcode == -signal.SIGKILL
-        assert shards < cached_shards(), "a finished shard was rewritten, or no shard was finished"
-        shards = cached_shards()
+    shards = set()
+    for change in range(1, 13):  # three for each shard: it is written, renamed, and its temporary name is removed
+        process = stopped("SIGKILL", change, "*/killed/logits/*.safetensors*", "pipeline.stages.logits")
+        assert process.returncode == -signal.SIGKILL
+        before, shards = shards, cached_shards()
+        assert before <= shards, "a finished shard was rewritten"
+        assert len(shards - before) in (change // 3, (change - 1) // 3)  # an unfinished one may be removed first
     capsys.readouterr()
     logits.main()
     windows, cached, _ = counts(capsys)
@@ -162,20 +150,15 @@ def test_killed_extractions_lose_at_most_a_shard_and_end_with_the_same_bytes(wit
     assert content(paths.LOGITS) == expected
 
 
-def test_an_interrupted_extraction_reports_its_progress_and_resumes(with_logits, start, monkeypatch, capsys):
-    write_params(dataset={"train_size": 300}, logits={"shard_size": 2})
-    run_all(dataset, tokenize)
+@pytest.mark.slow
+def test_an_interrupted_extraction_reports_its_progress_and_resumes(with_logits, stopped, monkeypatch, capsys):
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(with_logits / "interrupted"))
     shutil.rmtree(paths.LOGITS)
-    process = start(logits, pause=0.05)  # 150 shards or more, seven seconds at least
-    while process.is_alive() and len(cached_shards()) < 5:
-        time.sleep(0.005)
-    os.kill(process.pid, signal.SIGINT)
-    process.join(120)
-    assert process.exitcode == 130
+    process = stopped("SIGINT", 20, "*/interrupted/logits/*.safetensors*", "pipeline.stages.logits")
+    assert process.returncode == 130
     message = re.search(r"interrupted: (\d+) of \d+ windows are cached", (with_logits / "stderr.txt").read_text())
     cached = sum(count_rows(path) for path, _ in cached_shards())
-    assert int(message[1]) == cached >= 10
+    assert int(message[1]) == cached >= 30
     capsys.readouterr()
     logits.main()
     assert counts(capsys)[1] == cached

@@ -3,11 +3,8 @@
 import contextlib
 import json
 import os
-import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -24,60 +21,54 @@ from pipeline.questions.records import read_records
 from pipeline.stages import backbone, logits, teacher, train
 from tests.tiny import TINY, content, run_all, write_params
 
-ROOT = Path(__file__).parents[2]
-# a checkpoint every tenth of a second, and enough steps to be killed between two of them
-LONG = {"epochs": 60, "checkpoint_minutes": 0.1 / 60}
+pytestmark = pytest.mark.slow
+STEPWISE = {"epochs": 3, "checkpoint_minutes": 1e-9}  # a checkpoint before each step but the first
+CHECKPOINT = "*/training/*/*checkpoint.safetensors*"  # renamed, and its temporary name removed: two changes
 
 
 def checkpoints():
     return sorted(paths.cache().glob("training/*/checkpoint.safetensors"))
 
 
-def wait_for_progress(process, before):
-    """Wait until the run has written a checkpoint newer than `before`; returns the modification times."""
-    now = []
-    while process.is_alive():
-        with contextlib.suppress(FileNotFoundError):
-            now = [path.stat().st_mtime_ns for path in checkpoints()]
-        if now and now != before:
-            return now
-        time.sleep(0.002)
-    raise AssertionError(f"the run ended early, with exit code {process.exitcode}")
+@pytest.fixture
+def killed(stopped):
+    """Train and kill the process after it has written the second checkpoint; returns the checkpoint's path."""
 
+    def killed():
+        assert stopped("SIGKILL", 4, CHECKPOINT, "pipeline.stages.train").returncode == -signal.SIGKILL
+        (path,) = checkpoints()
+        return path
 
-def kill_after_a_checkpoint(start, stage):
-    process = start(stage)
-    wait_for_progress(process, [])
-    process.kill()
-    process.join()
+    return killed
 
 
 @pytest.mark.parametrize(
-    ("stage", "made"), [(train, [paths.STUDENT]), (teacher, [paths.TEACHER])], ids=["train", "teacher"]
+    ("stage", "arguments", "made"),
+    [(train, [], paths.STUDENT), (teacher, ["large"], paths.TEACHER / "large")],
+    ids=["train", "teacher"],
 )
-def test_killed_runs_end_with_the_same_bytes_as_an_uninterrupted_one(with_logits, start, capsys, stage, made):
-    long = {**LONG, "epochs": 100}  # the run is still in progress after the last kill
-    write_params(train=long, teacher={"train": {**long, "batch_size": 8, "learning_rate": 1e-3, "keep": "last"}})
+def test_killed_runs_end_with_the_same_bytes_as_an_uninterrupted_one(
+    with_logits, stopped, capsys, stage, arguments, made
+):
+    few = {"batch_size": 8, "learning_rate": 1e-3, "keep": "last"}
+    write_params(train=STEPWISE, teacher={"train": {**STEPWISE, **few}})
     run_all(stage)
-    expected = content(*made)
+    expected = content(made)
     assert checkpoints() == []
-    rng, before = random.Random(0), []
-    for _ in range(4):
-        process = start(stage)
-        before = wait_for_progress(process, before)
-        process.join(rng.uniform(0, 0.1))
-        process.kill()
-        process.join()
-        assert process.exitcode == -signal.SIGKILL
+    # before the first checkpoint is complete, after the second, between two, and while the model is saved
+    for change, pattern in ((1, CHECKPOINT), (4, CHECKPOINT), (3, CHECKPOINT), (2, f"*/{made}/*")):
+        process = stopped("SIGKILL", change, pattern, stage.__name__, *arguments)
+        assert process.returncode == -signal.SIGKILL
+    assert content(made) != expected
     capsys.readouterr()
     run_all(stage)
     assert "resuming from a checkpoint of step " in capsys.readouterr().out
-    assert content(*made) == expected
+    assert content(made) == expected
     assert checkpoints() == []
 
 
-def test_curves_and_counts_are_resumed(with_logits, start):
-    write_params(train=LONG)
+def test_curves_and_counts_are_resumed(with_logits, killed):
+    write_params(train=STEPWISE)
     train.main()
 
     def outcome():
@@ -86,44 +77,40 @@ def test_curves_and_counts_are_resumed(with_logits, start):
         return [row.split("\t")[:1] + row.split("\t")[2:] for row in rows], summary["steps"], summary["windows"]
 
     expected = outcome()
-    kill_after_a_checkpoint(start, train)
+    killed()
     train.main()
     assert outcome() == expected
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_saves_a_checkpoint(with_logits, start, number):
-    write_params(train={**LONG, "epochs": 3000})
-    process = start(train)
-    wait_for_progress(process, [])
-    os.kill(process.pid, number)
-    process.join(120)
-    assert process.exitcode == 130
-    assert "interrupted: saved a checkpoint of step " in Path("stderr.txt").read_text()
+def test_an_interrupted_run_saves_a_checkpoint(with_logits, stopped, number):
+    write_params(train=STEPWISE)
+    process = stopped(number.name, 4, CHECKPOINT, "pipeline.stages.train")
+    assert process.returncode == 130
+    assert "interrupted: saved a checkpoint of step 2;" in Path("stderr.txt").read_text()
     assert len(checkpoints()) == 1
 
 
-def test_the_checkpoint_of_another_run_is_not_used(with_logits, start, capsys):
-    write_params(train=LONG)
-    kill_after_a_checkpoint(start, train)
-    (mine,) = checkpoints()
-    for change in ({"train": {**LONG, "learning_rate": 2e-3}}, {"train": LONG, "prune": {"amount": 0.2}}):
+def test_the_checkpoint_of_another_run_is_not_used(with_logits, killed, capsys):
+    write_params(train=STEPWISE)
+    mine = killed()
+    for change in ({"train": {**STEPWISE, "learning_rate": 2e-3}}, {"train": STEPWISE, "prune": {"amount": 0.2}}):
         write_params(**change)
         train.main()
         assert "resuming" not in capsys.readouterr().out
         assert checkpoints() == [mine]
-    write_params(train=LONG)
+    write_params(train=STEPWISE)
     train.main()
     assert "resuming" in capsys.readouterr().out
     assert checkpoints() == []
 
 
-def test_a_second_run_of_the_same_training_waits_for_the_first_and_resumes(with_logits, start, monkeypatch):
-    write_params(train={**LONG, "epochs": 3000})
-    first = start(train)
-    wait_for_progress(first, [])
+def test_a_second_run_of_the_same_training_waits_for_the_first_and_resumes(with_logits, stopped, monkeypatch):
+    write_params(train=STEPWISE)
+    first = stopped("PAUSE", 4, CHECKPOINT, "pipeline.stages.train")
+    assert first.poll() is None
 
-    def said(line, **_):
+    def said(line):
         assert f"waiting for process {first.pid} (" in line and line.endswith(": it trains the same model")
         first.kill()
 
@@ -131,8 +118,8 @@ def test_a_second_run_of_the_same_training_waits_for_the_first_and_resumes(with_
         pass
 
     def train_after(*_, checkpoint, **__):
-        assert not first.is_alive()
-        assert checkpoint.read()[1]["steps"] > 0
+        assert first.poll() == -signal.SIGKILL
+        assert checkpoint.read()[1]["steps"] == 2
         raise Resumed
 
     monkeypatch.setattr(locks.log, "info", lambda line, *values: said(line % values))
@@ -141,14 +128,13 @@ def test_a_second_run_of_the_same_training_waits_for_the_first_and_resumes(with_
         train.main()
 
 
-def test_a_damaged_checkpoint_is_ignored(with_logits, start, capsys):
-    write_params(train=LONG)
-    kill_after_a_checkpoint(start, train)
-    (path,) = checkpoints()
+def test_a_damaged_checkpoint_is_ignored(with_logits, killed, capsys):
+    write_params(train=STEPWISE)
+    path = killed()
     path.write_bytes(path.read_bytes()[:-100])
     train.main()
     printed = capsys.readouterr()
-    assert f"{path} cannot be read" in printed.err and "resuming" not in printed.out
+    assert str(path) in printed.err and "resuming" not in printed.out
 
 
 def test_different_references_make_a_different_run(with_logits):
@@ -180,31 +166,49 @@ def test_the_checkpoint_of_a_finished_run_remains_until_the_model_is_saved(with_
 
 
 @pytest.fixture
-def launch():
-    """Starts a stage in two processes on the CPU, like LAUNCH="torchrun --nproc_per_node 2"."""
-    command = [Path(sys.executable).parent / "torchrun", "--standalone", "--nproc_per_node", "2", "-m"]
+def launch(forks, monkeypatch):
+    """Starts a module in two processes on the CPU, like LAUNCH="torchrun --nproc_per_node 2"; see `Launched`."""
+    monkeypatch.setenv("PYTHON_EXEC", f"{forks.folder}/python")  # torchrun's workers
     started = []
 
-    def launch(module):
-        process = subprocess.Popen(
-            [*command, module],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        started.append(process)
-        return process
+    def launch(module, *arguments):
+        started.append(Launched(forks, [module, *arguments]))
+        return started[-1]
 
     yield launch
     for process in started:
-        for pid in (*(children(process.pid) if process.poll() is None else ()), process.pid):
-            with contextlib.suppress(ProcessLookupError):  # torchrun's workers have process groups of their own
-                os.killpg(pid, signal.SIGKILL)
+        process.kill()
 
 
-def children(pid):
-    return [int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
+class Launched:
+    """torchrun, and its output, as lines or as a whole."""
+
+    def __init__(self, forks, module):
+        reader, writer = os.pipe()
+        self.output = open(reader)  # noqa: SIM115
+        arguments = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", *module]
+        with open(os.devnull) as stdin:
+            self.fork = forks.start(*arguments, stdin=stdin.fileno(), stdout=writer, stderr=writer)
+        os.close(writer)
+
+    @property
+    def workers(self):
+        """Their process ids, in the order of their ranks."""
+        files = Path(f"/proc/{self.fork.pid}/task").glob("*/children")
+        return sorted(int(child) for path in files for child in path.read_text().split())
+
+    def ended(self):
+        """Wait for the end; the exit code and the output."""
+        output = self.output.read()
+        return self.fork.wait(), output
+
+    def kill(self):
+        if self.fork.poll() is None:
+            for pid in self.workers:  # they do not end with torchrun
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.fork.kill()
+        self.output.close()
 
 
 def curve():
@@ -217,9 +221,8 @@ def test_two_processes_take_the_same_steps_as_one(with_logits, launch):
     write_params(teacher={"config": without_dropout}, distill={"alpha": 0.5}, train={"epochs": 10, "batch_size": 7})
     run_all(teacher, logits, backbone, train)
     alone, scores = curve(), (paths.CURVES / "validation.tsv").read_text()
-    process = launch("pipeline.stages.train")
-    output = process.communicate(timeout=120)[0]
-    assert process.returncode == 0, output
+    code, output = launch("pipeline.stages.train").ended()
+    assert code == 0, output
     assert output.count("resuming") == 0
     together = curve()
     assert len(alone) == len(together) > 3
@@ -229,70 +232,12 @@ def test_two_processes_take_the_same_steps_as_one(with_logits, launch):
     assert len((paths.CURVES / "validation.tsv").read_text().splitlines()) == len(scores.splitlines())
 
 
-# an encoder with a layer that no batch uses, as XLNet and SqueezeBERT have
-UNUSED = """
-from torch import nn
-from pipeline.cli import report_errors
-from pipeline.models.student import Student
-from pipeline.stages import train
-
-from_encoder = Student.from_encoder
-
-def with_unused_layer(*arguments):
-    student = from_encoder(*arguments)
-    student.encoder.unused = nn.Linear(4, 4)
-    return student
-
-Student.from_encoder = with_unused_layer
-report_errors(train.main)
-"""
-
-
 def test_two_processes_train_an_encoder_with_unused_weights(with_logits, launch):
     write_params(head="cnn3", train={"epochs": 1})
     run_all(backbone)
-    Path("unused.py").write_text(UNUSED)
-    process = launch("unused")
-    output = process.communicate(timeout=120)[0]
-    assert process.returncode == 0, output
+    code, output = launch("tests.training.launched", "unused_layer").ended()
+    assert code == 0, output
     assert len(curve()) >= 1
-
-
-# the second process opens the cache late, when the first may already have added shards to it
-LATE = """
-import time
-from pipeline.cli import report_errors
-from pipeline.logits.cache import RowCache
-from pipeline.processes import processes
-from pipeline.stages import logits
-
-on_time = RowCache.__init__
-
-def late(self, *arguments):
-    time.sleep(0 if processes().is_main_process else 2)
-    on_time(self, *arguments)
-
-RowCache.__init__ = late
-report_errors(logits.main)
-"""
-
-
-# makes a shard slow enough to kill the process in the middle of it
-SLOW = """
-import time
-from pipeline.models import inference
-from pipeline.cli import report_errors
-from pipeline.stages import logits
-
-at_once = inference.predict
-
-def slow(*arguments):
-    time.sleep(0.3)
-    return at_once(*arguments)
-
-inference.predict = slow
-report_errors(logits.main)
-"""
 
 
 @pytest.fixture
@@ -305,75 +250,51 @@ def without_logits(with_logits, monkeypatch):
 
 
 def test_two_processes_compute_the_same_bytes_of_logits_as_one(without_logits, launch):
-    Path("late.py").write_text(LATE)
-    process = launch("late")
-    output = process.communicate(timeout=120)[0]
-    assert process.returncode == 0, output
+    code, output = launch("tests.training.launched", "late_cache").ended()
+    assert code == 0, output
     assert " 0 cached" in output
     assert content(paths.LOGITS) == without_logits
     counts = [count_rows(path) for path in paths.cache().rglob("*.safetensors")]
     assert len(counts) > 10 and max(counts) == 5
 
 
-# a CPU of which the processes have to agree whether it multiplies bfloat16 faster
-MEASURED = """
-from pipeline.cli import report_errors
-from pipeline.models import cpu, hardware
-from pipeline.processes import processes
-from pipeline.stages import logits
-
-hardware.WIDE, cpu._measured_speed = 1, lambda: 1.0 if processes().is_main_process else 4.0
-report_errors(logits.main)
-"""
-
-
 def test_a_process_without_a_shard_does_not_keep_the_others_waiting(with_logits, launch):
     shard = min(paths.LOGITS.rglob("*.safetensors"))
     for path in (shard, *paths.cache().rglob(shard.name)):
         path.unlink()
-    Path("measured.py").write_text(MEASURED)
-    process = launch("measured")
-    output = process.communicate(timeout=120)[0]
-    assert process.returncode == 0, output
+    code, output = launch("tests.training.launched", "different_cpus").ended()
+    assert code == 0, output
     assert "to compute" in output and "float32 (this CPU multiplies bfloat16 1.0 times as fast)" in output
     assert shard.exists()
 
 
-def test_a_killed_worker_leaves_only_complete_shards(without_logits, launch):
-    Path("slow.py").write_text(SLOW)
-    process = launch("slow")
-    while process.poll() is None and len(list(paths.cache().rglob("*.safetensors"))) < 4:
-        time.sleep(0.01)
-    _, worker = children(process.pid)
-    os.kill(worker, signal.SIGKILL)
-    process.communicate(timeout=120)
-    assert process.returncode != 0
+def test_a_killed_worker_leaves_only_complete_shards(without_logits, launch, monkeypatch):
+    monkeypatch.setenv("STOPPED_RANK", "1")
+    shards = "*/fresh cache/logits/*.safetensors*"
+    code, _ = launch("tests.stopping", "SIGKILL", "8", shards, "pipeline.stages.logits").ended()
+    assert code != 0
     (folder,) = (path for path in (paths.cache() / "logits").iterdir() if path.is_dir())
     assert list(problems(folder)) == []
     cached = sum(count_rows(path) for path in folder.glob("*.safetensors"))
-    output = launch("pipeline.stages.logits").communicate(timeout=120)[0]
-    assert f" {cached} cached" in output and cached > 0
+    _, output = launch("pipeline.stages.logits").ended()
+    assert f" {cached} cached" in output and cached >= 2 * 5
     assert content(paths.LOGITS) == without_logits
 
 
 def test_a_run_resumes_after_a_worker_died(with_logits, launch):
-    write_params(train={**LONG, "epochs": 3000})
+    write_params(train={"epochs": 10_000, "checkpoint_minutes": 0.1 / 60})
     process = launch("pipeline.stages.train")
-    while process.poll() is None and not checkpoints():
+    while process.fork.poll() is None and not checkpoints():
         time.sleep(0.05)
     (path,) = checkpoints()
-    _, worker = children(process.pid)
+    _, worker = process.workers
     os.kill(worker, signal.SIGKILL)
-    output = process.communicate(timeout=120)[0]
-    assert process.returncode != 0
+    code, output = process.ended()
+    assert code != 0
     assert f"Signal 9 (SIGKILL) received by PID {worker}" in output
     assert checkpoints() == [path]
     again = launch("pipeline.stages.train")
-    for line in again.stdout:
-        if "resuming from a checkpoint of step " in line:
-            break
-    else:
-        raise AssertionError("the run did not resume from the checkpoint")
+    assert any("resuming from a checkpoint of step " in line for line in again.output)
 
 
 def test_a_loss_that_is_not_finite_names_the_questions(with_logits):

@@ -100,6 +100,6 @@ def render(student: Exported, engine: dict[str, bytes]) -> str:
 
 
 def licenses() -> str:
-    """The license of onnxruntime, and those of what it contains; its Python package has the texts, the npm one not."""
+    """The licenses of onnxruntime and of its parts. Its Python package has the texts, its npm package does not."""
     found = {path.name: path for path in files("onnxruntime") or [] if str(path.parent) == "onnxruntime"}
     return "\n\n".join(found[name].read_text(encoding="utf-8") for name in ("LICENSE", "ThirdPartyNotices.txt"))

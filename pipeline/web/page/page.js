@@ -76,7 +76,7 @@ const show = (result, text) => {
   const [best] = result.replies;
   shown = {...result, text};
   read(true);
-  const facts = [count(result.tokens, "token"), count(result.windows, "window"), duration(result.milliseconds)];
+  const facts = [counted(result.tokens, "token"), counted(result.windows, "window"), duration(result.milliseconds)];
   if (best) facts.unshift(`confidence ${percent(best.confidence)}`);
   const reply = best?.text ? make("p", {class: "reply", dir: "auto"}, best.text)
     : make("p", {class: "reply none"}, best ? "No answer in this text." : "The text has no words.");

@@ -51,7 +51,7 @@ def _checksum(path: Path) -> str:
 def _download(path: Path) -> None:
     npm = shutil.which("npm")
     if npm is None:
-        raise InputError(f"npm is missing, which downloads {PACKAGE} {VERSION} once; install Node.js")
+        raise InputError(f"npm is missing; it downloads {PACKAGE} {VERSION} once; install Node.js")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # without a package.json that npm would read
         command = [npm, "pack", f"{PACKAGE}@{VERSION}", "--ignore-scripts", *OPTIONS]

@@ -40,7 +40,7 @@ class WordPiece {
    */
   encode(codes) {
     const tokens = {ids: [], begins: [], ends: []};
-    let letters = [], places = [];  // of the word at hand: its normalized code points, and where each is in the text
+    let letters = [], places = [];  // of the current word: its normalized code points, and where each is in the text
     const endWord = () => {
       if (!letters.length) return;
       for (const [id, first, past] of this.pieces(letters)) push(tokens, id, places[first], places[past - 1] + 1);

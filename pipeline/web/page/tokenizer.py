@@ -1,7 +1,7 @@
 """What the page's tokenizer (tokenizer.js) needs to know of a tokenizer.
 
-How it treats a character is found out by asking it, not read from its options: a browser's tables of Unicode are of
-another version than those of the `tokenizers` library.
+The treatment of each character is found by asking the tokenizer, not by reading its options, because browsers and the
+`tokenizers` library have tables of different versions of Unicode.
 """
 
 import json

@@ -54,7 +54,7 @@ def build(students: list[Served], limits: Limits, host: str = "127.0.0.1") -> Fa
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        # a thread for each request, so that those with long texts keep no other waiting
+        # a thread for each request, so that long texts do not delay other requests
         with ThreadPoolExecutor(limits.queue, "reading") as app.state.reading:
             running = asyncio.create_task(batcher.run())
             yield
@@ -63,7 +63,7 @@ def build(students: list[Served], limits: Limits, host: str = "127.0.0.1") -> Fa
 
     app = FastAPI(
         title="span-distill",
-        description="Students that answer questions by a span of a text.",
+        description="Students that answer a question with a span of a text.",
         lifespan=lifespan,
         docs_url=None,  # these pages load scripts from a CDN
         redoc_url=None,
@@ -162,7 +162,7 @@ def _find(students: dict[str, Served], name: str) -> Served:
 
 
 def _read(student: Served, pairs: list[Pair], limits: Limits, stop: threading.Event) -> tuple[list[int], Texts]:
-    """As `Served.read`, within the limits. Raises ClientGone once `stop` is set: nobody waits any more."""
+    """Like `Served.read`, but within the limits. Raises ClientGone once `stop` is set: nobody waits any more."""
 
     def check() -> None:
         if stop.is_set():

@@ -91,7 +91,7 @@ class Batcher:
     ) -> tuple[Replies, float]:
         """The replies to each question, and the seconds of the calls that computed them.
 
-        If the caller is cancelled, what has not been computed never is.
+        If the caller is cancelled, the rest is not computed.
 
         Args:
             windows, texts: as from `Served.read`.

@@ -1,4 +1,4 @@
-"""What every request must pass before the service reads it: where it comes from, its body's size, and the queue."""
+"""Checks every request before the application reads it: its source, the size of its body, and the queue."""
 
 import asyncio
 import ipaddress
@@ -97,9 +97,9 @@ class Guard:
 
 
 def check_source(headers: Headers, host: str) -> None:
-    """Check that a request was meant for this service, and not sent by a page from elsewhere.
+    """Check that a request was meant for this service, and not sent by another site's page.
 
-    A page on the web can let its own host name point to this machine (DNS rebinding), but not an address or localhost.
+    A page on the web can make its own host name point to this machine (DNS rebinding), but not an address or localhost.
 
     Raises:
         Refused: `Host` is another name, or `Origin` is not the service itself.

@@ -11,7 +11,7 @@ def limit(default: float, unit: str, meaning: str) -> Any:
 
 @dataclass(frozen=True)
 class Limits:
-    """Each is an option of the command line, with its name."""
+    """Each limit is a command-line option of the same name."""
 
     body_bytes: int = limit(8_000_000, "N", "bytes in a request's body")
     head_seconds: float = limit(10.0, "S", "until a request's headers are complete")

@@ -55,8 +55,8 @@ const ask = async () => {
   if (!question.trim()) return problem("Ask a question.", "question");
   if (!chosen().length) return problem("Choose a student.");
   const most = limits.characters - length, short = chosen().find((student) => length > student.question_characters);
-  if (short) return problem(`The question has ${count(length, "character")}; ${short.name} reads at most ${short.question_characters.toLocaleString("en")}.`, "question");
-  if (characters.length > most) return problem(`The text has ${count(characters.length, "character")}; the service reads at most ${most.toLocaleString("en")} at once.`, "text");
+  if (short) return problem(`The question has ${counted(length, "character")}; ${short.name} reads at most ${short.question_characters.toLocaleString("en")}.`, "question");
+  if (characters.length > most) return problem(`The text has ${counted(characters.length, "character")}; the service reads at most ${most.toLocaleString("en")} at once.`, "text");
   asked?.abort.abort();
   const current = asked = {text, question, characters, answers: new Map(), abort: new AbortController(), begin: performance.now()};
   const example = examples.find((one) => one.question === question && one.context === text);
@@ -197,7 +197,7 @@ const problem = (text, id) => {
   if (id) get(id).focus();
 };
 const drawSize = () => {
-  get("size").textContent = count(Array.from(get("text").value).length, "character");
+  get("size").textContent = counted(Array.from(get("text").value).length, "character");
 };
 
 get("form").noValidate = true;  // the page's own sentences
