@@ -129,8 +129,9 @@ def compare(
 ) -> Comparison:
     """Two students on the same questions, paired by question: first less second.
 
-    Questions are paired, seeds are not; the numbers of seeds may differ. The interval is computed as in `score_interval`,
-    on the differences of the seed-averaged scores, with the seed level of each student added.
+    Questions are paired, seeds are not; the numbers of seeds may differ. The interval is
+    computed as in `score_interval`, on the differences of the seed-averaged scores, with the seed level of each student
+    added.
 
     With one seed each, `p_value` is the sign-flip test's. It says whether these two trained models differ, not
     whether their settings do. With several seeds it is the larger of this and a t-test's, with the error of questions
