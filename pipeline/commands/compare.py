@@ -1,8 +1,8 @@
 """compare: print a leaderboard of students with intervals and verdicts.
 
 Reads the scores of each question of the runs named: revisions, DVC experiments, or `workspace`.
-Runs whose params differ in the seed alone are one student. With --slices, prints their scores on slices of the
-questions, by question word, lengths, place of the answer and windows, and where they differ most from the baseline.
+Runs that differ only in their seed count as one student. With --slices, prints scores by question word, answer and
+context length, answer position and number of windows, and the slices that differ most from the baseline.
 Costs are shown where `span-distill cost` measured them. Computes nothing on a device; writes only --out.
 """
 
@@ -69,10 +69,7 @@ def read_runs(names: list[str], baseline: str | None) -> list[Run]:
 
 
 def read_costs(candidates: Sequence[Candidate], runs: Sequence[Run]) -> pd.DataFrame:
-    """The costs of the candidates by name, of the first run whose cost was measured; without those that sizes are.
-
-    A candidate without a measured run has no row.
-    """
+    """The costs of the candidates by name, without sizes: of the first run whose cost was measured, if any was."""
     by_name = {run.name: run for run in runs}
     measured = {}
     for candidate in candidates:
@@ -85,27 +82,30 @@ def read_costs(candidates: Sequence[Candidate], runs: Sequence[Run]) -> pd.DataF
 
 
 def group(runs: Sequence[Run]) -> list[Candidate]:
-    """Candidates from runs: those whose params differ in the seed alone are one.
+    """Candidates from runs: runs that differ only in their seed count as one.
 
-    Of several runs with equal params, the first is taken: an experiment that was applied to the workspace, say. One
-    that has other scores, since it is of other code or data, is named. So is a run that had other questions, logits or
-    another encoder than the first run with the same params of these.
+    Of several runs with equal params, the first is taken, for example of an experiment and the workspace that it was
+    applied to. A run with equal params but other scores, from other code or data, is named. So are runs that had other
+    questions, logits or another encoder than the first run with the same params of these.
     """
     settings: dict[str, dict[Any, Run]] = {}
     first_with: dict[str, Run] = {}
+    other_inputs: dict[str, list[str]] = {}
     for run in runs:
         taken = settings.setdefault(run.setting, {}).setdefault(run.params.get("seed"), run)
         if not taken.scores.equals(run.scores):
-            print(f"left out: {run.name} has the params of {taken.name}, but other scores", file=sys.stderr)
+            print(f"left out: {run.name} has the same params as {taken.name}, but other scores", file=sys.stderr)
     grouped = [list(seeds.values()) for seeds in settings.values()]
     for run in chain(*grouped):
         first = first_with.setdefault(run.input_setting, run)
         if run.inputs != first.inputs:
-            print(
-                f"warning: {run.name} had other questions, logits or another encoder than {first.name}, with the same "
-                "params of these; their difference is also one of these",
-                file=sys.stderr,
-            )
+            other_inputs.setdefault(first.name, []).append(run.name)
+    for first_name, others in other_inputs.items():
+        print(
+            f"warning: {', '.join(others)} had other questions, logits or another encoder than {first_name}, although "
+            "the params are equal; a difference between their scores may come from these",
+            file=sys.stderr,
+        )
     names = labels([with_defaults(seeds[0].params) for seeds in grouped])
     return [_candidate(name, seeds) for name, seeds in zip(names, grouped, strict=True)]
 
