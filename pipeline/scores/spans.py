@@ -9,6 +9,17 @@ from pipeline.questions.features import Features
 
 Span = tuple[float, int, int]
 
+# Digits, and the letters and combining marks of Latin, Greek and Cyrillic. Answers in other scripts may begin or end
+# inside a word: some put no spaces between words, others attach articles and particles to them.
+WORD_RANGES = (
+    (0x30, 0x39), (0x41, 0x5A), (0x61, 0x7A), (0xAA, 0xAA), (0xBA, 0xBA), (0xC0, 0xD6), (0xD8, 0xF6), (0xF8, 0x2AF),
+    (0x300, 0x373), (0x376, 0x377), (0x37B, 0x37D), (0x37F, 0x37F), (0x386, 0x386), (0x388, 0x481), (0x483, 0x52F),
+    (0x1E00, 0x1FFF),
+)  # fmt: skip
+IN_WORD = np.zeros(0x2001, dtype=bool)  # by code point; the last is for all code points above
+for _first, _last in WORD_RANGES:
+    IN_WORD[_first : _last + 1] = True
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -60,7 +71,8 @@ def answers(
     """The `n_best` answers to each question over all of its windows, ranked by start logit plus end logit.
 
     A span that occurs in several windows counts once, with its highest score. Tokens of white space alone are left out.
-    A question without windows has no answers.
+    No span begins or ends inside a word of `WORD_RANGES`, unless a window has no other span. A question without windows
+    has no answers.
 
     Args:
         contexts: one for each question; `features.record` indexes this list.
@@ -72,8 +84,17 @@ def answers(
         first, past = features.context[i] + features.starts[i]
         tokens = first + np.flatnonzero(np.diff(features.offset_mapping[first:past])[:, 0] > 0)  # not white space alone
         offsets = features.offset_mapping[tokens]
+        starts, ends = (logits[tokens].astype(np.float32) for logits in (start_logits, end_logits))
+        starts_inside, ends_inside = inside_words(contexts[features.record[i]], offsets)
+        places = _best_places(
+            offsets,
+            np.where(starts_inside, -np.inf, starts),
+            np.where(ends_inside, -np.inf, ends),
+            n_best,
+            max_answer_length,
+        ) or _best_places(offsets, starts, ends, n_best, max_answer_length)
         found = pooled[features.record[i]]
-        for place, score in _best_places(offsets, start_logits[tokens], end_logits[tokens], n_best, max_answer_length):
+        for place, score in places:
             found[place] = max(score, found.get(place, -np.inf))
     return [
         [
@@ -82,6 +103,23 @@ def answers(
         ]
         for context, spans in zip(contexts, pooled, strict=True)
     ]
+
+
+def inside_words(context: str, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whether an answer that starts, or ends, with each token would start, or end, inside a word; each (n,) bool.
+
+    Args:
+        offsets: (n, 2) first and past-the-last character of the tokens of a window, ascending.
+    """
+    if not len(offsets):
+        return np.zeros(0, dtype=bool), np.zeros(0, dtype=bool)
+    begin, past = max(int(offsets[0, 0]) - 1, 0), int(offsets[-1, 1])
+    codes = np.frombuffer(context[begin : past + 1].encode("utf-32-le", "surrogatepass"), dtype="<u4")
+    in_word = IN_WORD[np.minimum(codes, len(IN_WORD) - 1)]
+    # whether the characters before and after each place are in one word
+    joined = np.zeros(past - begin + 2, dtype=bool)
+    joined[1 : len(in_word)] = in_word[:-1] & in_word[1:]
+    return joined[offsets[:, 0] - begin], joined[offsets[:, 1] - begin]
 
 
 def _best_places(

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.scores.spans import answers, best_spans, null_scores, window_accuracy
+from pipeline.scores.spans import answers, best_spans, inside_words, null_scores, window_accuracy
 
 RNG = np.random.default_rng(0)
 
@@ -103,6 +103,41 @@ def test_tokens_that_share_a_character_do_not_take_the_places_of_other_answers(f
     found = answers(replace(features, offset_mapping=offsets), contexts, *logits, n_best=5, max_answer_length=4)[0]
     assert len({(answer.start, answer.end) for answer in found}) == 5
     assert [answer.score for answer in found] == [18, 9, 9, 9, 0]
+
+
+@pytest.mark.parametrize(
+    ("context", "tokens", "starts", "ends"),
+    [
+        ("a perchlorate", "a per chlor ate", "0011", "0110"),
+        ("in 1820s, 12-inch", "in 1820 s , 12 - inch", "0010000", "0100000"),
+        ("caf\u00e9s e\u0301te\u0301", "caf \u00e9 s e\u0301 te\u0301", "01101", "11010"),
+        ("в Москва", "в Москв а", "001", "010"),
+        ("茶楼 서울에서 הבית", "茶 楼 서울 에서 ה בית", "000000", "000000"),
+    ],
+    ids=["English", "digits", "marks", "Russian", "Chinese, Korean, Hebrew"],
+)
+def test_answers_inside_words_are_known_for_scripts_that_have_such_words(context, tokens, starts, ends):
+    offsets, end = [], 0
+    for token in tokens.split():
+        begin = context.index(token, end)
+        end = begin + len(token)
+        offsets.append((begin, end))
+    for first in range(len(offsets)):  # a window may begin with any token
+        found = inside_words(context, np.array(offsets[first:]))
+        assert ["".join(map(str, side.astype(int))) for side in found] == [starts[first:], ends[first:]]
+
+
+def test_no_answer_begins_or_ends_inside_a_word_unless_there_is_no_other(features, records):
+    contexts = [record["context"] for record in records]
+    first = features.starts[0] + features.context[0, 0]
+    offsets = features.offset_mapping.copy()
+    offsets[first : first + 3] = [(0, 1), (1, 2), (2, 3)]  # "The", as three tokens
+    changed = replace(features, offset_mapping=offsets)
+    logits = span_logits(features, 0, (0, 1), 9.0)
+    (best, *_) = answers(changed, contexts, *logits, n_best=1, max_answer_length=5)[0]
+    assert (best.text, best.score) == ("The", 9)
+    (best, *_) = answers(changed, ["x" * len(context) for context in contexts], *logits, 1, 2)[0]
+    assert (best.start, best.end, best.score) == (0, 2, 18)
 
 
 def test_a_question_without_windows_has_no_answers(features, records):

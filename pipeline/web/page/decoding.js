@@ -2,6 +2,10 @@
 "use strict";
 
 const POOL = 20;  // best spans of a question, over which the confidence is shared
+// the characters of spans.py `WORD_RANGES`
+const IN_WORD = new RegExp("[0-9A-Za-z\u00aa\u00ba\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02af\u0300-\u0373\u0376-\u0377" +
+  "\u037b-\u037d\u037f\u0386\u0388-\u0481\u0483-\u052f\u1e00-\u1fff]");
+const inWord = (code) => code < 0x2000 && IN_WORD.test(String.fromCharCode(code));
 
 /**
  * The n spans of one window with the highest start logit plus end logit, best first, as [score, first, last]; exact, of
@@ -12,6 +16,7 @@ const bestSpans = (start, end, n, maxLength) => {
   for (let i = 0; i < start.length; i++) {
     for (let j = i; j < Math.min(start.length, i + maxLength); j++) {
       const score = Math.fround(start[i] + end[j]);
+      if (score === -Infinity) continue;
       if (best.length === n && !(score > best[n - 1][0])) continue;
       let place = best.length;
       while (place && best[place - 1][0] < score) place--;
@@ -47,19 +52,26 @@ const softmax = (values) => {
  * there is no answer, that.
  * @param windows as from windowsOf, each with `start` and `end`, the logits of its tokens
  * @param context {begins, ends} of the text's tokens, complete
+ * @param codes the text's code points
  * @param settings `answering` of config.json
  * @returns [{start, end, score, confidence}]: offsets in code points, 0 and 0 for no answer
  */
-const decode = (windows, context, settings) => {
+const decode = (windows, context, codes, settings) => {
   const spans = new Map();  // a span in several windows counts once, with its highest score
+  const isInside = (place) => place > 0 && place < codes.length && inWord(codes[place - 1]) && inWord(codes[place]);
   let nullScore = Infinity;
   for (const {start, end, first, begin, past} of windows) {
     nullScore = Math.min(nullScore, Math.fround(start[0] + end[0]));
     const tokens = [];  // without those of white space alone
     for (let token = begin; token < past; token++) if (context.ends[token] > context.begins[token]) tokens.push(token);
     const logits = [start, end].map((all) => tokens.map((token) => all[first + token - begin]));
+    // no span begins or ends inside a word, unless there is no other
+    const whole = logits.map((values, side) => values.map((value, i) =>
+      isInside((side ? context.ends : context.begins)[tokens[i]]) ? -Infinity : value));
     const place = (i, j) => ({start: context.begins[tokens[i]], end: context.ends[tokens[j]]});
-    for (const [key, found] of bestPlaces(...logits, place, settings.max_answer_length)) {
+    let places = bestPlaces(...whole, place, settings.max_answer_length);
+    if (!places.length) places = bestPlaces(...logits, place, settings.max_answer_length);
+    for (const [key, found] of places) {
       if (!(spans.get(key)?.score >= found.score)) spans.set(key, found);
     }
   }

@@ -55,7 +55,7 @@ const ask = async ({id, question, text}) => {
     if (stopped >= id) return {stopped: true};
     reported = performance.now();
   }
-  const replies = decode(windows, tokens, settings);
+  const replies = decode(windows, tokens, codes, settings);
   const units = utf16(codes);
   for (const reply of replies) {
     reply.codePoints = [reply.start, reply.end];

@@ -33,7 +33,7 @@ return data.records.map(({question, context}) => {
     Object.assign(window, {start: cut(data.start), end: cut(data.end)});
     next += window.ids.length;
   }
-  return {replies: decode(found, tokens, data.settings), tokens: tokenProbabilities(found, tokens.ids.length)};
+  return {replies: decode(found, tokens, codes, data.settings), tokens: tokenProbabilities(found, tokens.ids.length)};
 });"""
 
 
@@ -76,6 +76,11 @@ def test_white_space_is_pythons():
 def test_characters_that_show_nothing_are_those_of_offsets():
     everything = javascript.run("return [...Array(0x110000).keys()].filter(isBlank);", None)
     assert everything == np.flatnonzero(offsets.IS_BLANK).tolist()
+
+
+def test_characters_of_words_are_those_of_spans():
+    everything = javascript.run("return [...Array(0x110000).keys()].filter(inWord);", None)
+    assert everything == np.flatnonzero(spans.IN_WORD).tolist()
 
 
 def test_tokens_that_share_a_character_do_not_take_the_places_of_other_answers():
