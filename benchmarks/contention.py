@@ -4,10 +4,11 @@
     python -m benchmarks.contention --shape minilm --length 180 --steps 10
 
 Each cell is a process of its own. `active` threads spin while they wait (the default of OpenMP), `passive` threads
-sleep (OMP_WAIT_POLICY=PASSIVE, which stages set). Busy processes are loops that do nothing.
+sleep (OMP_WAIT_POLICY=PASSIVE, which stages set), `chosen` is what stages take. Busy processes are empty loops.
 """
 
 import argparse
+import importlib
 import json
 import os
 import subprocess
@@ -19,7 +20,8 @@ import numpy as np
 import tabulate
 
 BUSY = "while True: pass"
-CELLS = {"1 thread": (1, "ACTIVE"), "2 active": (2, "ACTIVE"), "2 passive": (2, "PASSIVE")}
+POLICY = "OMP_WAIT_POLICY"
+CELLS = {"1 thread": (1, "ACTIVE"), "2 active": (2, "ACTIVE"), "2 passive": (2, "PASSIVE"), "chosen": (None, None)}
 DEFAULT = {"hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 128}
 MINILM = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
 SHAPES = {"default": (DEFAULT, 32), "minilm": (MINILM, 16)}  # with the windows of a step
@@ -49,22 +51,31 @@ def busy_processes(count: int) -> Iterator[None]:
             child.wait()
 
 
-def measure(args: argparse.Namespace, threads: int, policy: str) -> float:
-    """Windows/s of a training in a new process."""
+def measure(args: argparse.Namespace, threads: int | None, policy: str | None) -> float:
+    """Windows/s of a training in a new process; None for what the stages choose."""
     command = [sys.executable, "-m", "benchmarks.contention", "--child", *sys.argv[1:]]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": policy}
+    environment = {name: value for name, value in os.environ.items() if name not in ("OMP_NUM_THREADS", POLICY)}
+    if threads and policy:
+        environment |= {"OMP_NUM_THREADS": str(threads), POLICY: policy}
     done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     return float(done.stdout.splitlines()[-1])
 
 
 def child(args: argparse.Namespace) -> None:
     """Print the windows/s of a training on random windows, without its first steps."""
+    chosen = POLICY not in os.environ
+    importlib.import_module("pipeline.stages")  # sets the policy, before torch is imported
+    import torch
+
+    from pipeline.models import hardware
     from pipeline.models.encoders import new_qa_model
     from pipeline.params import Train
     from pipeline.questions.features import Features
     from pipeline.training.loop import Trainer
     from pipeline.training.losses import span_cross_entropy
 
+    if not chosen:
+        hardware.training_threads = lambda model: torch.get_num_threads()
     config, batch_size = SHAPES[args.shape]
     count, rng = batch_size * args.steps, np.random.default_rng(0)
     lengths = rng.integers(args.length // 2, args.length + 1, count)

@@ -25,7 +25,7 @@ PRECISION_VARIABLE = "SPAN_DISTILL_PRECISION"
 PRECISIONS = ("float32", "bfloat16")
 M = TypeVar("M", bound=nn.Module)
 
-# hidden size from which on a CPU gains from bfloat16
+# hidden size from which on a CPU gains from bfloat16, and training from several threads
 WIDE = 256
 
 
@@ -96,11 +96,32 @@ def faster_precision(model: PreTrainedModel) -> tuple[str, str]:
     return "bfloat16", f"this CPU multiplies it {speed:.1f} times as fast as float32"
 
 
-def description(model: PreTrainedModel, precision: str, reason: str, attention: str) -> str:
+def description(model: PreTrainedModel, precision: str, reason: str, attention: str, threads: int | None = None) -> str:
     """What a stage prints when it starts: device, threads, precision with its reason, attention."""
     where = next(model.parameters()).device.type
-    threads = f", {torch.get_num_threads()} threads" if where == "cpu" else ""
-    return f"{where}{threads}; {precision} ({reason}); attention {attention}"
+    count = threads or torch.get_num_threads()
+    shared = f", {count} thread{'s' * (count > 1)}" if where == "cpu" else ""
+    return f"{where}{shared}; {precision} ({reason}); attention {attention}"
+
+
+def training_threads(model: PreTrainedModel) -> int:
+    """The threads that compute a step of training on a CPU: one if the encoder is narrower than `WIDE`, else all.
+
+    Threads wait for each other after each operation. Those of narrow encoders are so short that a second thread gains
+    nothing, and where other processes take its time, the first one waits for it (benchmarks/contention.py).
+    """
+    return 1 if encoder_config(model).hidden_size < WIDE else torch.get_num_threads()
+
+
+@contextmanager
+def cpu_threads(count: int) -> Iterator[None]:
+    """Compute operations with this many threads within the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def batch_tokens(model: nn.Module) -> int:
@@ -150,5 +171,5 @@ def run_environment(model: PreTrainedModel, precision: str) -> dict[str, int | s
         "precision": training_precision(model, precision)[0],
     }
     if next(model.parameters()).device.type == "cpu":
-        environment |= {"threads": torch.get_num_threads(), "tokens": batch_tokens(model)}
+        environment |= {"threads": training_threads(model), "tokens": batch_tokens(model)}
     return environment

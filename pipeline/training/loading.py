@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import torch
-from torch import nn
+from transformers import PreTrainedModel
 
 from pipeline.models.batching import Batch, cut, pad, token_budget_batches
-from pipeline.models.hardware import batch_tokens, device
+from pipeline.models.hardware import batch_tokens, device, training_threads
 from pipeline.processes import processes
 from pipeline.questions.features import Features
 
@@ -26,7 +25,7 @@ class StepLoader:
         model: determines `batch_tokens`.
     """
 
-    def __init__(self, features: Features, pad_token_id: int, micro_batch_size: int | None, model: nn.Module):
+    def __init__(self, features: Features, pad_token_id: int, micro_batch_size: int | None, model: PreTrainedModel):
         self.features, self.pad_token_id = features, pad_token_id
         self.micro_batch_size, self.model = micro_batch_size, model
         self.state, self.device = processes(), device()
@@ -55,7 +54,7 @@ class StepLoader:
     def micro_batches(self, indices: np.ndarray) -> list[np.ndarray]:
         """Split indices into the micro-batches that the device computes one after another."""
         if self.micro_batch_size is None and self.device.type == "cpu":
-            tokens = torch.get_num_threads() * batch_tokens(self.model)
+            tokens = training_threads(self.model) * batch_tokens(self.model)
             budgeted = token_budget_batches(self.features.lengths[indices], tokens)
             return [indices[part] for part in budgeted]
         return cut(indices, self.micro_batch_size or len(indices))

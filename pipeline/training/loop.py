@@ -85,6 +85,7 @@ class Trainer:
     plan: Plan = field(init=False)
     accelerator: Accelerator = field(init=False)
     bfloat16: bool = field(init=False)
+    threads: int = field(init=False)
     attention: str = field(init=False)
     dropout: Callable[[], AbstractContextManager] = field(init=False)
     wrapped: nn.Module = field(init=False)
@@ -106,9 +107,11 @@ class Trainer:
         self.model = self.model.to(self.accelerator.device)
         precision, reason = hardware.training_precision(self.model, settings.precision)
         self.bfloat16 = precision == "bfloat16"
+        self.threads = hardware.training_threads(self.model)
         self.attention, note = training_attention(self.model, precision)
         if self.accelerator.is_main_process:
-            log.info("training on %s", hardware.description(self.model, precision, reason, self.attention + note))
+            how = hardware.description(self.model, precision, reason, self.attention + note, self.threads)
+            log.info("training on %s", how)
         if settings.gradient_checkpointing:
             checkpoint_activations(self.model)
         on_cpu = self.accelerator.device.type == "cpu"
@@ -172,7 +175,8 @@ class Trainer:
                     self.save_checkpoint()
                 began = time.perf_counter()
                 indices, parts = next(steps)
-                with DeferSignals(), float32_matmul_precision(self.float32_precision()):
+                precision = float32_matmul_precision(self.float32_precision())
+                with DeferSignals(), precision, hardware.cpu_threads(self.threads):
                     self.step(indices, parts, began)
                 progress.update()
         run.stopped_by = stopped_by

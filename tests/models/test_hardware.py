@@ -1,6 +1,7 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
 from torch import nn
 
 from pipeline.errors import InputError
@@ -9,8 +10,11 @@ from pipeline.models.hardware import (
     BATCH_TOKENS_VARIABLE,
     PRECISION_VARIABLE,
     batch_tokens,
+    cpu_threads,
+    run_environment,
     teacher_precision,
     training_precision,
+    training_threads,
 )
 
 
@@ -60,3 +64,21 @@ def test_the_environment_decides_the_precision(model, monkeypatch):
     monkeypatch.setenv(PRECISION_VARIABLE, "half")
     with pytest.raises(InputError, match="SPAN_DISTILL_PRECISION is 'half'; it must be float32 or bfloat16"):
         teacher_precision(model)
+
+
+def test_a_narrow_encoder_is_trained_by_one_thread(model):
+    before = torch.get_num_threads()
+    with cpu_threads(3):
+        assert torch.get_num_threads() == 3
+        assert training_threads(model) == 1
+        wide = SimpleNamespace(config=SimpleNamespace(hidden_size=256))
+        assert training_threads(wide) == 3
+    assert torch.get_num_threads() == before
+
+
+def test_the_scores_of_a_narrow_encoder_do_not_depend_on_the_threads(model):
+    runs = []
+    for count in (1, 2):
+        with cpu_threads(count):
+            runs.append(run_environment(model, "auto"))
+    assert runs[0] == runs[1] and runs[0]["threads"] == 1
