@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 # the folders with the slowest tests first, so that both processes end at about the same time;
-# FAST=1 leaves out the tests that start processes of their own
+# FAST=1 leaves out the tests marked slow, see pyproject.toml
 PYTEST := python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(if $(FAST),-m "not slow") \
 	tests/stages tests/training tests/web tests
 

@@ -111,7 +111,7 @@ def workspace(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def data_stages(tmp_path_factory):
     """A workspace in which the data stages have run. Tests must not change it."""
     from tests import tiny

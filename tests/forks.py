@@ -1,10 +1,10 @@
-"""Python processes that need no time to start: forks of a process that has imported what the stages import.
+"""Python processes that start at once: forks of a process that has imported what the stages import.
 
-A new interpreter takes five seconds of CPU time to import torch and transformers. `Forks` forks a server from the tests'
-process, before torch starts threads in it; the server forks once for each `python -m` that it is asked for. `python` and
-`torchrun` in `Forks.folder` ask it, so that DVC and torchrun start stages in this way; they end as the fork ends, and
-the fork is killed when they are. The forks have the code of this checkout, and the caller's environment, folder and
-standard files. As a script, this file is that `python`.
+A new interpreter takes five seconds of CPU time to import torch and transformers. `Forks` forks a server from the
+process of the tests, before torch starts threads in it; the server forks once for each `python -m` that it is asked
+for. The programs `python` and `torchrun` in `Forks.folder` ask it, so that DVC and torchrun start stages in this way;
+they end as the fork ends, and if they are killed, it is too. Forks have the code of this checkout, and the caller's
+environment, folder and standard files. As a script, this file is that `python`.
 """
 
 import contextlib

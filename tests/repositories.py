@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ class Repository:
         self.folder = folder
         self.cache = cache
         self.environment = {**os.environ, "SPAN_DISTILL_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+
+    def use_new_interpreters(self) -> None:
+        """Run stages as a user does, with the code of the repository."""
+        self.environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), self.environment["PATH"]])
 
     def __call__(self, *command: str) -> str:
         """Run a command in the repository and return its output; it must succeed."""

@@ -50,12 +50,14 @@ def _path(output):
     return output if isinstance(output, str) else next(iter(output))
 
 
+@pytest.mark.slow
 def test_the_dataset_stage_does_not_import_torch():
     """torch and transformers take seconds to import."""
     code = "import sys, pipeline.stages.dataset; sys.exit(bool({'torch', 'transformers'} & sys.modules.keys()))"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
+@pytest.mark.slow
 def test_no_stage_imports_pandas():
     """It takes half a second to import, and only comparisons of students use it."""
     for file in set().union(*(code(f"pipeline.stages.{stage}") for stage in STAGES)):

@@ -1,4 +1,5 @@
 import os
+import queue
 import re
 import threading
 
@@ -14,45 +15,46 @@ def poll(monkeypatch):
 
 
 class Holder(threading.Thread):
-    """Holds the lock of a folder, from when it gets it until `release` is set."""
+    """Holds the lock of a folder, from when it gets it until `release` is set; tells `holders`, a queue, that it does."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, holders):
         super().__init__(daemon=True)
-        self.folder, self.holds, self.release = folder, threading.Event(), threading.Event()
+        self.folder, self.holders, self.release = folder, holders, threading.Event()
         self.start()
 
     def run(self):
         with hold(self.folder, "it writes here"):
-            self.holds.set()
-            self.release.wait(10)
+            self.holders.put(self)
+            self.release.wait(60)
 
 
-def test_the_second_waits_and_says_for_whom(tmp_path, capsys):
-    first = Holder(tmp_path / "folder")
-    assert first.holds.wait(10)
-    second = Holder(tmp_path / "folder")
-    assert not second.holds.wait(0.05)
+def test_the_second_waits_and_says_for_whom(tmp_path, monkeypatch):
+    holders, messages = queue.Queue(), queue.Queue()
+    monkeypatch.setattr(locks.log, "info", lambda line, *values: messages.put(line % values))
+    first = Holder(tmp_path / "folder", holders)
+    assert holders.get(timeout=60) is first
+    second = Holder(tmp_path / "folder", holders)
+    line = rf"waiting for process {os.getpid()} \(.* in .*, since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d\): it writes here"
+    assert re.fullmatch(line, messages.get(timeout=60))
+    assert holders.empty()
     first.release.set()
-    assert second.holds.wait(10)
+    assert holders.get(timeout=60) is second
     second.release.set()
     second.join()
-    line = rf"waiting for process {os.getpid()} \(.* in .*, since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d\): it writes here\n"
-    assert re.fullmatch(line, capsys.readouterr().out)
 
 
 def test_a_lock_file_deleted_by_its_holder_never_lets_two_in(tmp_path):
     """Those who wait have the deleted file open; one of them gets the lock, and a newcomer sees it."""
-    holders = [Holder(tmp_path / "folder") for _ in range(4)]
-    for _ in range(4):
-        while not (current := [holder for holder in holders if holder.holds.is_set()]):
-            pass
-        assert len(current) == 1
+    holders = queue.Queue()
+    waiting = {Holder(tmp_path / "folder", holders) for _ in range(4)}
+    while waiting:
+        current = holders.get(timeout=60)
         with pytest.raises(Held), hold_if_free(tmp_path / "folder"):
-            pass
-        assert current == [holder for holder in holders if holder.holds.is_set()]
-        holders.remove(current[0])
-        current[0].release.set()
-        current[0].join()
+            raise AssertionError("two hold the lock")
+        assert holders.empty()
+        waiting.remove(current)
+        current.release.set()
+        current.join()
     assert list(tmp_path.iterdir()) == []
 
 

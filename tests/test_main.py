@@ -30,6 +30,7 @@ def test_a_command_has_a_line_in_the_overview_and_its_own_help(name, capsys):
     assert summary[1] in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_arguments_of_a_command_are_those_of_its_main(name):
     required = {"export": ["student"], "page": ["export"], "publish": ["out"], "serve": ["student"]}
@@ -42,6 +43,7 @@ def test_the_arguments_of_a_command_are_those_of_its_main(name):
     assert named == given if len(named) == len(signature) else named < given
 
 
+@pytest.mark.slow
 def test_nothing_heavy_is_imported_before_the_arguments_are_read():
     code = (
         "import sys; from pipeline.__main__ import parser; parser().parse_args(['show']);"

@@ -76,6 +76,7 @@ def features_of_all(name):
     return features_of(RECORDS, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("teacher", NAMES)
 def test_a_label_is_aligned_with_the_label_of_every_other_tokenizer(teacher):
     source = features_of_all(teacher)
@@ -86,6 +87,7 @@ def test_a_label_is_aligned_with_the_label_of_every_other_tokenizer(teacher):
             assert [end[target.tokens(i)].argmax() for end in aligned] == target.labels[i].tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_words_of_odd_characters_are_answers(name):
     """4,000 invented contexts; each answer is some of its words, a first or last one more often."""

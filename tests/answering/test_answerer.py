@@ -33,6 +33,7 @@ def questions_of(records):
     return [(record["question"], record["context"]) for record in records]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unanswerable", [False, True])
 def test_answers_are_those_of_evaluate(with_logits, unanswerable):
     tiny.run_all(train)

@@ -74,6 +74,7 @@ def test_what_a_student_was_trained_on():
     assert "synthetic" in trained_on({"source": "synthetic", "train_file": None}, 5)
 
 
+@pytest.mark.slow
 def test_the_train_stage_stores_them_with_the_student(with_logits):
     tiny.run_all(train)
     about = read_about(verified(paths.STUDENT, "train"))

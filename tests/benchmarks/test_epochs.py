@@ -29,6 +29,7 @@ def test_other_trainings_are_refused(alpha, train):
         epochs.evaluations(run(alpha, **train))
 
 
+@pytest.mark.slow
 def test_the_picture_has_a_line_for_each_run_and_names_both_kinds():
     rows = epochs.evaluations(run(0)) + [{**row, "run": "other"} for row in epochs.evaluations(run(1))]
     svg = vl_convert.vegalite_to_svg(epochs.chart(rows))

@@ -106,6 +106,7 @@ def test_a_single_run_has_scores_and_no_differences(command):
     assert "| linear  |" in out and "verdict" not in out and "McNemar" not in out
 
 
+@pytest.mark.slow
 def test_the_deviation_is_shown_for_several_seeds_and_the_notes_say_what_they_are_about(command):
     single = command("HEAD", "cnn3-seed0")
     assert " sd |" not in single and "about these trained models" in single and "minimum detectable" in single
@@ -120,6 +121,7 @@ def test_the_deviation_is_shown_for_several_seeds_and_the_notes_say_what_they_ar
 SIZES = ["parameters", "nonzero_parameters", "bytes"]
 
 
+@pytest.mark.slow
 def test_csv_and_json_hold_the_same_rows(command, tmp_path):
     rows = json.loads(command("HEAD", "cnn3-seed0", "cnn3-seed1", "--format", "json"))
     assert [(row["name"], row["runs"]) for row in rows] == [("cnn3", "cnn3-seed0 cnn3-seed1"), ("linear", "HEAD")]
@@ -133,6 +135,7 @@ def test_csv_and_json_hold_the_same_rows(command, tmp_path):
     assert frames.records(read) == rows
 
 
+@pytest.mark.slow
 def test_csv_and_json_are_read_with_their_types(command, monkeypatch):
     monkeypatch.setattr(cost, "read", lambda run: COST if run.name == "cnn3-seed1" else None)
     names = ("HEAD", "cnn3-seed0", "cnn3-seed1")
@@ -158,6 +161,7 @@ def test_an_unknown_revision_and_a_run_without_scores_are_refused(command):
         command("HEAD", "unscored")
 
 
+@pytest.mark.slow
 def test_slices_are_printed_for_each_student_with_the_largest_differences(command):
     out = command("HEAD", "cnn3-seed0", "--slices")
     linear, cnn3 = out.split("## ")[1:]
@@ -174,6 +178,7 @@ def test_slices_are_printed_for_each_student_with_the_largest_differences(comman
     assert sum(row["questions"] for row in rows if row["kind"] == "windows") == 2 * 24
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slices", [[], ["--slices"]])
 @pytest.mark.parametrize("sections", [{}, {"distill": {"temperature": 4.0}, "train": {"epochs": 30}}])
 def test_nine_heads_fit_100_columns(monkeypatch, command, slices, sections):
@@ -189,6 +194,7 @@ def test_nine_heads_fit_100_columns(monkeypatch, command, slices, sections):
         assert name in text
 
 
+@pytest.mark.slow
 def test_costs_are_shown_for_students_with_a_known_cost(command, monkeypatch):
     assert "GFLOP" not in command("HEAD", "cnn3-seed0")
     monkeypatch.setattr(cost, "read", lambda run: COST if run.name == "cnn3-seed1" else None)

@@ -15,6 +15,8 @@ from pipeline.questions.records import write_records
 from pipeline.scores.question_scores import write_question_scores
 from tests.commands import scored
 
+pytestmark = pytest.mark.slow
+
 OUT = Path("report.html")
 CURVE = "step\tminutes\texact_match\tf1\n5\t0.5\t40.0\t50.0\n9\t0.9\t50.0\t60.0\n"
 SEEDS = ["workspace", "cnn3-seed0", "cnn3-seed1"]

@@ -13,6 +13,8 @@ from pipeline.experiments.run import experiments, read_run
 from tests.commands import scored
 from tests.commands.command_line import options
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def command(repository):

@@ -55,6 +55,7 @@ def test_resampling_agrees_with_all_resamples_of_a_tiny_case():
     assert (estimate.seed_error, estimate.degrees_of_freedom) == (None, 2)
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth_and_those_without_clusters_do_not():
     rng, trials = np.random.default_rng(2), 1000  # binomial error 0.7 points, so that 93 to 97 is 2.9 errors each way
     covered = plain_covered = 0
@@ -68,6 +69,7 @@ def test_intervals_cover_the_truth_and_those_without_clusters_do_not():
     assert plain_covered / trials < 0.88
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [3, 5])
 def test_intervals_over_seeds_cover_the_mean_of_all_seeds(seeds):
     rng, trials = np.random.default_rng(3), 400  # binomial error 1.1 points
@@ -203,6 +205,7 @@ def test_the_same_difference_everywhere_is_seen():
     assert comparison.p_value == comparison.sign_flip_p == pytest.approx(2 / 2**8)
 
 
+@pytest.mark.slow
 def test_false_positives_under_the_null_come_at_the_nominal_rate():
     rng, trials = np.random.default_rng(9), 800  # binomial error 0.8 points
     p_values = np.empty(trials)
@@ -214,6 +217,7 @@ def test_false_positives_under_the_null_come_at_the_nominal_rate():
     assert 0.45 <= np.mean(p_values <= 0.5) <= 0.55
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [(2, 2), (3, 3), (1, 3)])
 def test_false_positives_between_settings_that_differ_in_their_seeds_alone(seeds):
     rng, trials = np.random.default_rng(10), 300  # binomial error 1.3 points
@@ -276,6 +280,7 @@ def test_minimum_detectable_effects_agree_with_statsmodels():
     assert minimum_detectable_effect(1.0) == pytest.approx(2.8016, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_minimum_detectable_effect_is_detected_with_the_power_it_names():
     rng, trials = np.random.default_rng(13), 300  # binomial error 2.3 points
     paragraphs = paragraphs_of_unequal_size(rng, 40)

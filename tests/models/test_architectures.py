@@ -87,6 +87,7 @@ def test_a_student_of_any_encoder_equals_its_teacher_with_the_same_output_layer(
         np.testing.assert_allclose(predict(student, features, budget), expected, atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", WORKING)
 def test_a_linear_student_is_saved_as_the_librarys_model_and_loads_again(model_type, predict, tmp_path):
     features = architectures.windows(model_type, LENGTHS)

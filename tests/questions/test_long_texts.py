@@ -118,6 +118,7 @@ def whole(text, tokenizer):
     return encoding.ids, offsets.complete(mapping, text).tolist()
 
 
+@pytest.mark.slow
 def test_tokens_are_those_of_the_whole_text(named, short_pieces):
     name, tokenizer = named
     cuts = 0

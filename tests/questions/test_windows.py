@@ -191,6 +191,7 @@ def test_packing_no_windows_raises():
         pack([])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REAL.exists(), reason="../shared/squad is missing")
 def test_labelled_spans_contain_the_answers_of_squad():
     records = checked(squad.read_json(REAL), REAL.name, 1000).records

@@ -9,6 +9,8 @@ from pipeline.report import page
 from pipeline.report.content import build
 from tests.web.test_html import content_security_policy
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def parts(entries, costs, records, clusters, teacher):

@@ -48,6 +48,7 @@ def drawn(rng, questions, temperature, bias=1.0):
     return records, answers
 
 
+@pytest.mark.slow
 def test_the_temperature_that_made_the_answers_right_is_found():
     records, answers = drawn(np.random.default_rng(0), 4000, 3)
     found = calibrate(records, answers, "squad", None)

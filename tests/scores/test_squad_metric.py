@@ -88,6 +88,7 @@ def squad():
     return [record(question["id"], *(answer["text"] for answer in question["answers"])) for question in questions]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (SQUAD / "predictions").exists(), reason="../shared/squad/predictions is missing")
 @pytest.mark.parametrize(
     ("system", "published"), [("bert-ensemble", (86.206, 92.196)), ("match-lstm", (67.635, 76.756))]

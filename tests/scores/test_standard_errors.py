@@ -122,6 +122,7 @@ def test_with_nine_comparisons_ten_clusters_can_decide_and_eight_cannot():
     assert smallest[LEAST_ARTICLES] < 0.05 < smallest[8]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (SQUAD / "predictions").exists(), reason="../shared/squad/predictions is missing")
 def test_errors_of_published_predictions():
     articles = json.loads(lzma.decompress((SQUAD / "dev-v1.1.json.xz").read_bytes()))["data"]

@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
 from filelock import FileLock
@@ -24,8 +22,8 @@ def reproduced(tmp_path_factory):
             shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed
             folder.mkdir()
             repository = create(folder / "repository", folder / "cache")
-            path = os.pathsep.join([str(Path(sys.executable).parent), repository.environment["PATH"]])
-            output = repository("env", f"PATH={path}", "dvc", "repro")  # stages in new interpreters
+            repository.use_new_interpreters()
+            output = repository("dvc", "repro")
             repository.commit()
             (folder / "repro.txt").write_text(output)
     return Repository(folder / "repository", folder / "cache")

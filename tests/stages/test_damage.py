@@ -57,6 +57,7 @@ def test_one_flipped_bit_is_named_by_the_stage_that_reads_it(with_logits, stage)
     assert named > 0
 
 
+@pytest.mark.slow
 def test_a_damaged_table_of_scores_is_named(with_logits):
     run_all(train, evaluate)
     assert len(read_run(WORKSPACE).scores) == 8

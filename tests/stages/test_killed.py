@@ -19,12 +19,12 @@ def wait_for_a_checkpoint(cache, process):
         time.sleep(0.01)
 
 
-def stage_processes(cache, stage):
-    """The processes of a stage with this cache; other processes of the machine are not in it."""
+def stage_processes(cache, *command):
+    """The processes of a stage, `python -m COMMAND`, with this cache."""
     for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, IndexError):
+        with contextlib.suppress(psutil.Error):
             ours = process.environ().get("SPAN_DISTILL_CACHE") == str(cache)
-            if ours and process.cmdline()[1:3] == ["-m", f"pipeline.stages.{stage}"]:
+            if ours and process.cmdline()[-len(command) - 1 :] == ["-m", *command]:
                 yield process
 
 
@@ -43,7 +43,7 @@ def test_a_killed_training_resumes_in_the_workspace_and_in_a_queue(repository):
         repository("dvc", "exp", "run", "--queue", "-S", "seed=1", "train")
     process = repository.start("dvc", "exp", "run", "--run-all")
     wait_for_a_checkpoint(cache, process)
-    (training,) = stage_processes(cache, "train")
+    (training,) = stage_processes(cache, "pipeline.stages.train")
     training.kill()  # the second experiment has the same parameters and resumes
     assert process.wait(timeout=600) == 0
     first, second = re.findall(r"(\w{7}) .*(?:Failed|Success)", repository("dvc", "queue", "status"))
@@ -60,11 +60,11 @@ def test_a_stage_that_outlived_dvc_and_the_next_one_do_not_write_at_once(reposit
     wait_for_a_checkpoint(repository.cache, process)
     process.kill()  # DVC alone
     process.wait()
-    (orphan,) = stage_processes(repository.cache, "teacher")
+    (orphan,) = stage_processes(repository.cache, "pipeline.stages.teacher", "large")
     again = repository.start("dvc", "repro", "teacher@large", stdout=subprocess.PIPE, text=True)
     try:
-        holder = f"waiting for process {orphan.pid} (teacher large in {repository.folder}, "
-        assert any(holder in line for line in again.stdout)
+        holder = f" (teacher large in {repository.folder}, since "
+        assert any("waiting for process " in line and holder in line for line in again.stdout)
         orphan.kill()
         assert any("resuming from a checkpoint of step " in line for line in again.stdout)
     finally:

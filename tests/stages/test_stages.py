@@ -26,6 +26,8 @@ from pipeline.scores import baseline
 from pipeline.stages import backbone, dataset, evaluate, logits, tokenize, train
 from tests.tiny import ALL_STAGES, byte_level, content, run_all, write_params
 
+pytestmark = pytest.mark.slow
+
 
 def counts(capsys):
     """The counts that the logits stage printed: unique windows, cached windows, windows to compute."""
@@ -131,7 +133,6 @@ def cached_shards():
     return {(path, path.stat().st_mtime_ns) for path in paths.cache().rglob("*.safetensors")}
 
 
-@pytest.mark.slow
 def test_killed_extractions_lose_at_most_a_shard_and_end_with_the_same_bytes(with_logits, stopped, monkeypatch, capsys):
     expected = content(paths.LOGITS)
     shutil.rmtree(paths.LOGITS)
@@ -150,7 +151,6 @@ def test_killed_extractions_lose_at_most_a_shard_and_end_with_the_same_bytes(wit
     assert content(paths.LOGITS) == expected
 
 
-@pytest.mark.slow
 def test_an_interrupted_extraction_reports_its_progress_and_resumes(with_logits, stopped, monkeypatch, capsys):
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(with_logits / "interrupted"))
     shutil.rmtree(paths.LOGITS)

@@ -29,6 +29,8 @@ from pipeline.questions.records import read_records
 from pipeline.stages import backbone, dataset, evaluate, logits, teacher, tokenize, train
 from tests.tiny import TINY, byte_level, content, run_all, write_params
 
+pytestmark = pytest.mark.slow
+
 LARGE = {"model": "new", "revision": None}
 TWO = {"large": LARGE, "other": {**LARGE, "seed": 7}}
 

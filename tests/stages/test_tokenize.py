@@ -153,6 +153,7 @@ def long_questions(workspace):
     return write
 
 
+@pytest.mark.slow
 def test_a_question_too_long_for_one_model_is_left_out_for_all_and_scored_0(long_questions, capsys):
     ids = long_questions("drop")
     run_all(*ALL_STAGES)

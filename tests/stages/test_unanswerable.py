@@ -19,6 +19,8 @@ from pipeline.stages import dataset, tokenize, train
 from tests.scores.squad2_oracle import oracle
 from tests.tiny import ALL_STAGES, content, run_all, write_params
 
+pytestmark = pytest.mark.slow
+
 FILES = {
     "source": "files",
     "train_file": "data/raw/train.json",

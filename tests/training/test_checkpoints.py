@@ -15,6 +15,7 @@ from tests.damage import flip_bit
 from tests.training.small import SETTINGS, model, run, weights
 
 
+@pytest.mark.slow
 def test_a_run_key_depends_on_everything_that_defines_the_run():
     def student(head="linear", seed=0, **changes):
         sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
@@ -38,6 +39,7 @@ def test_a_run_key_depends_on_everything_that_defines_the_run():
     assert len({key, *others}) == 1 + 3 + len(HEADS) - 1 + 3
 
 
+@pytest.mark.slow
 def test_a_change_of_code_outside_the_stage_resumes_and_one_inside_does_not(tmp_path, monkeypatch):
     shutil.copytree(imports.ROOT / "pipeline", tmp_path / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(imports, "ROOT", tmp_path)

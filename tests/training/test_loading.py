@@ -8,6 +8,7 @@ from pipeline.training.loop import Trainer
 from tests.training.small import SETTINGS, loss, losses, run, without_dropout
 
 
+@pytest.mark.slow
 def test_micro_batches_accumulate_to_the_full_batch(features):
     _, whole = run(features, SETTINGS.model_copy(update={"batch_size": 7}), network=without_dropout())
     settings = SETTINGS.model_copy(update={"batch_size": 7, "micro_batch_size": 3})
@@ -16,6 +17,7 @@ def test_micro_batches_accumulate_to_the_full_batch(features):
     assert parts.windows == whole.windows
 
 
+@pytest.mark.slow
 def test_a_cpu_splits_a_step_by_tokens(features, monkeypatch):
     _, whole = run(features, network=without_dropout())
     monkeypatch.setenv(BATCH_TOKENS_VARIABLE, "35")

@@ -17,11 +17,13 @@ from pipeline.training.pruning import Pruning
 from tests.training.small import SETTINGS, losses, model, run, weights, without_dropout
 
 
+@pytest.mark.slow
 def test_the_loss_falls(features):
     _, result = run(features, SETTINGS.model_copy(update={"epochs": 12}))
     assert result.curve[-1]["loss"] < 0.5 * result.curve[0]["loss"]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_and_another_seed_different_ones(features):
     first, again, other = (weights(run(features, seed=seed)[0]) for seed in (0, 0, 1))
     assert torch.equal(first, again)

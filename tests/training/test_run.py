@@ -11,6 +11,7 @@ def test_the_first_limit_that_is_reached_stops_the_run():
     assert reason_to_stop(Run(steps=7, seconds=1.0), settings, total=7) == "max_steps"
 
 
+@pytest.mark.slow
 def test_a_loss_that_does_not_fall_shows_that_nothing_was_learnt(features):
     _, learning = run(features, SETTINGS.model_copy(update={"epochs": 12}))
     assert has_learned(learning)

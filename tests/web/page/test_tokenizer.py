@@ -16,6 +16,8 @@ from pipeline.web.page.tokenizer import CODES, describe
 from tests import tiny
 from tests.web.page import javascript
 
+pytestmark = pytest.mark.slow
+
 needs_node = pytest.mark.skipif(javascript.NODE is None, reason="no node on this machine")
 
 ENCODE = """const tokenizer = new WordPiece(data.tokenizer);
@@ -44,7 +46,6 @@ def test_tricky_text(tricky, tokenizer, known):
 
 
 @needs_node
-@pytest.mark.slow
 @pytest.mark.parametrize("lower, accents, chinese", [(False, None, True), (True, False, False), (False, True, True)])
 def test_other_normalizers(tricky, lower, accents, chinese):
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -62,7 +63,6 @@ def test_other_normalizers(tricky, lower, accents, chinese):
 
 
 @needs_node
-@pytest.mark.slow
 def test_any_character(tokenizer):
     """A sample of all code points, each in a word, in a word of its own, and beside another.
 

@@ -13,7 +13,7 @@ from pipeline.scores.confidence import CANDIDATES, confidences, ranked
 from pipeline.web.page.tokenizer import describe
 from tests.web.page import javascript
 
-pytestmark = pytest.mark.skipif(javascript.NODE is None, reason="no node on this machine")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(javascript.NODE is None, reason="no node on this machine")]
 
 WINDOWS = """const tokenizer = new WordPiece(data.tokenizer);
 return data.records.map(({question, context}) => {

@@ -41,6 +41,7 @@ def test_a_question_with_too_many_characters_is_not_tokenized(answerer, monkeypa
         student.read([("Who?", TEA), ("w" * 2001, TEA)])
 
 
+@pytest.mark.slow
 def test_a_long_text_is_counted_in_pieces_while_other_threads_run(answerer, monkeypatch):
     student, text = Served("first", answerer), f"{TEA}\n{MILL} " * 5000
     expected = student.read([("Who?", text)])[0]
