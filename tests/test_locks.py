@@ -15,7 +15,7 @@ def poll(monkeypatch):
 
 
 class Holder(threading.Thread):
-    """Holds the lock of a folder from when it gets it until `release` is set; tells the queue `holders` that it does."""
+    """Holds the lock of a folder from when it gets it until `release` is set; tells the queue `holders` about it."""
 
     def __init__(self, folder, holders):
         super().__init__(daemon=True)
