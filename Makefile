@@ -11,7 +11,7 @@ PYTEST := python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(if $(F
 .PHONY: help repro sweep report serve test lint format docs bench hooks
 
 help:
-	@echo "make repro        run the pipeline, print the scores"
+	@echo "make repro        run the pipeline, measure the student, print the scores"
 	@echo "make sweep        run an experiment for each head and seed; HEADS='linear cnn3' SEEDS='0 1'"
 	@echo "                  SET='distill.alpha=0,1 prune.amount=0.0,0.3' adds values of other params"
 	@echo "make report       compare the students in report.html; REVS='main exp-1a2b3' names which"
@@ -25,6 +25,7 @@ help:
 
 repro: .venv/installed
 	$(RUN) python -m dvc repro
+	-$(RUN) python -m pipeline cost workspace --no-exports
 	$(RUN) python -m pipeline show
 
 sweep: .venv/installed

@@ -66,6 +66,7 @@ class Facts:
         calibration: of data/predictions/calibration.json.
         answering: of the student's config.
         cost: of `span-distill cost`; None if it was not measured.
+        gain: over the teachers, see `answering.gain`; "" if it is not known.
         as_own_class: whether transformers loads it without this package.
         license: an id of the hub, such as `mit`; None if it is not stated.
         language: a code, such as `en`; None if it is not stated.
@@ -83,6 +84,7 @@ class Facts:
     calibration: dict[str, float]
     answering: dict[str, Any]
     cost: dict[str, Any] | None
+    gain: str
     as_own_class: bool
     license: str | None
     language: str | None
@@ -94,6 +96,7 @@ def model_card(facts: Facts) -> str:
     """README.md of a student: YAML metadata with `model-index`, then Markdown."""
     sections = [
         f"# {_short_name(facts)}",
+        *([f"**{facts.gain}**"] if facts.gain else []),
         _summary(facts),
         f"## Limits\n\n{_limits(facts)}",
         f"## Use\n\n{_use(facts)}",

@@ -64,6 +64,7 @@ def compare(parser: ArgumentParser) -> None:
 def cost(parser: ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="REV|EXP", help=f"{RUNS}, one seed of each setting")
     parser.add_argument("--again", action="store_true", help="measure again what was measured on this machine")
+    parser.add_argument("--no-exports", action="store_true", help="measure students and teachers, and no ONNX files")
 
 
 def export(parser: ArgumentParser) -> None:

@@ -16,10 +16,10 @@ import tabulate
 from pipeline import paths, pretrained
 from pipeline.about import read_about
 from pipeline.answering import cost
+from pipeline.answering.scored import scored
 from pipeline.checksums import intact, verified
 from pipeline.comparison.statistics import compare
 from pipeline.errors import InputError
-from pipeline.models.inference import predict
 from pipeline.models.student import Student
 from pipeline.onnx_export.exporting import cpu_overflows
 from pipeline.onnx_export.folder import FLOAT32, INT8, load, write_export
@@ -27,8 +27,6 @@ from pipeline.params import load as load_params
 from pipeline.questions import tokenization
 from pipeline.questions.features import read_features
 from pipeline.questions.records import read_records
-from pipeline.scores import metrics
-from pipeline.scores.question_scores import question_scores
 from pipeline.scores.standard_errors import clusters_of
 
 LEAST_GAIN = 0.7  # size of an int8 file that is worth having, as a share of the student's weights
@@ -77,12 +75,10 @@ def scores(models: dict[str, Any], tokenizer: Any) -> str:
     records = read_records(paths.DATASET / "validation.parquet")
     settings = load_params(paths.PARAMS).evaluate
 
-    def table(model: Any) -> pa.Table:
-        logits = predict(model, features, tokenizer.pad_token_id)
-        _, answers = metrics.scores(features, records, logits, settings.max_answer_length, settings.metric)
-        return question_scores(features, records, answers, metric=settings.metric)
-
-    tables = {name: table(model) for name, model in models.items()}
+    tables = {
+        name: scored(model, features, records, tokenizer.pad_token_id, settings.max_answer_length, settings.metric)
+        for name, model in models.items()
+    }
     first = next(iter(tables.values()))
     rows = []
     for name, model in models.items():

@@ -21,9 +21,9 @@ from pipeline import paths, pretrained
 from pipeline.about import ABOUT, read_about, write_about
 from pipeline.answering.card import Facts, model_card
 from pipeline.checksums import SUMS, seal, sealed, verified
-from pipeline.commands import cost
 from pipeline.comparison.statistics import with_interval
 from pipeline.errors import InputError
+from pipeline.experiments import costs
 from pipeline.experiments.run import Run, commit_of, fetch, read_run, repository_address, with_defaults
 from pipeline.files import replacing
 from pipeline.scores.standard_errors import clusters_of
@@ -91,7 +91,8 @@ def facts(run: Run, folder: Path, name: str, license: str | None, language: str 
         json.loads(run.read(paths.TEACHER_METRICS)),
         json.loads(run.read(paths.PREDICTIONS / "calibration.json")),
         config["answering"],
-        cost.read(run),
+        costs.read(run),
+        costs.gain_of(run, run.metrics["f1"]),
         config["model_type"] != pretrained.STUDENT,
         license,
         language,

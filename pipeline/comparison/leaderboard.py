@@ -28,6 +28,8 @@ DIFFERENCES = [
     "verdict_scope",
 ]
 
+TEACHER_COLUMNS = ["name", *(f"{name}{end}" for name in ("exact_match", "f1") for end in ("", "_low", "_high"))]
+
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
@@ -93,6 +95,25 @@ def leaderboard(candidates: Sequence[Candidate], clusters: np.ndarray, baseline:
     ends = (differences[name] for name in ("f1_difference_low", "f1_difference_high", "f1_p"))
     differences["verdict"] = pd.Series([verdict(*row) for row in zip(*ends, strict=True)], dtype=str)
     return rows.merge(differences, on="name", how="left").sort_values("f1", ascending=False, kind="stable")
+
+
+def teacher_rows(teachers: Mapping[str, pd.DataFrame], clusters: np.ndarray) -> pd.DataFrame:
+    """A row for each teacher: `name`, which is `teacher NAME`, and its scores, named as in a leaderboard.
+
+    Args:
+        teachers: scores of each question, by the teacher's name; one that answers no question is left out.
+        clusters: (N,) the cluster of each question.
+    """
+    rows = [
+        {
+            "name": f"teacher {name}",
+            **with_interval("exact_match", scores["exact_match"], clusters),
+            **with_interval("f1", scores["f1"], clusters),
+        }
+        for name, scores in teachers.items()
+        if scores["prediction"].notna().any()
+    ]
+    return pd.DataFrame(rows, columns=TEACHER_COLUMNS)
 
 
 def _scores(candidate: Candidate, clusters: np.ndarray) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Tables of a comparison in Markdown, 100 columns wide: the leaderboard with its costs, and the slices."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
 
 import pandas as pd
 import tabulate
@@ -11,30 +13,45 @@ from pipeline.scores.standard_errors import Clusters
 
 WIDTH = 100
 COSTS = "MB: weights, plain and zipped. ms: latency, median and 95th percentile. on: device and CPU threads."
+FORMS = (
+    "less torch's: difference of F1, paired by question, with its interval. MB: the file. ms: one window of mean "
+    "length alone. windows/s: in batches. peak MB: a process with the form, Python and torch included."
+)
+FORM_DIFFERENCE = ["f1_difference", "f1_difference_low", "f1_difference_high"]  # of exported forms alone
 NAME_WIDTH = 14  # longer names would make tables wider than 100 columns
 MOST_DIFFERENT = 3  # slices named as those where a student differs most
 
 tabulate.MIN_PADDING = 0  # by default headers are two wider than they need to be
 
 
-def markdown(rows: pd.DataFrame, clusters: Clusters) -> str:
+def markdown(
+    rows: pd.DataFrame,
+    clusters: Clusters,
+    teachers: pd.DataFrame,
+    exported: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    questions: int,
+) -> str:
     """Tables of scores, differences and costs, and what to know about them.
 
     Args:
         rows: a leaderboard, with the columns of `span-distill cost`, which may be empty.
         clusters: what the intervals resample.
+        teachers: scores and costs of teachers, with some of the columns of `rows`.
+        exported: the forms of some students, see `forms`.
+        questions: how many validation questions there are.
     """
     short, legend = _short_names(rows["name"].tolist())
     rows = rows.assign(student=rows["name"].map(short))
+    models = pd.concat([rows, teachers.assign(student=teachers["name"])])
     scores = pd.DataFrame(
         {
-            "student": rows["student"],
-            "seeds": rows["seeds"].astype(str),
-            "exact match": _intervals(rows, "exact_match"),
-            "F1": _intervals(rows, "f1"),
-            "sd": _formatted(rows["seed_deviation"], "{:.2f}"),
-            "weights": _formatted(rows["parameters"] / 1e6, "{:.3g} M"),
-            "zeros": _formatted(100 * rows["zeros"], "{:.0f} %"),
+            "student": models["student"],
+            "seeds": _formatted(models["seeds"], "{:.0f}"),
+            "exact match": _intervals(models, "exact_match"),
+            "F1": _intervals(models, "f1"),
+            "sd": _formatted(models["seed_deviation"], "{:.2f}"),
+            "weights": _formatted(models["parameters"] / 1e6, "{:.3g} M"),
+            "zeros": _formatted(100 * models["zeros"], "{:.0f} %"),
         }
     )
     parts = [_table(scores) + legend]
@@ -42,9 +59,12 @@ def markdown(rows: pd.DataFrame, clusters: Clusters) -> str:
     if len(compared):
         (base,) = rows["name"][rows["verdict"].isna()]
         parts.append(f"Difference from the baseline ({base}):\n\n{_table(_differences(compared))}")
-    known = rows[rows["gflops_per_window"].notna()]
+    known = models[models["gflops_per_window"].notna()]
     if len(known):
         parts.append(f"Cost of one window of mean length:\n\n{_table(_costs(known))}\n{COSTS}\n")
+    if exported:
+        shown = {short[name]: found for name, found in exported.items()}
+        parts.append(f"Students as ONNX files:\n\n{forms(shown, questions)}")
     deviations = ["sd: standard deviation of F1 between seeds."] if rows["seed_deviation"].notna().any() else []
     parts.append(_wrapped([*deviations, *notes.of_leaderboard(rows, clusters)]))
     return "\n".join(parts)
@@ -77,6 +97,38 @@ def _costs(rows: pd.DataFrame) -> pd.DataFrame:
             "on": rows["device"] + " x" + rows["threads"].astype(str),
         }
     )
+
+
+def forms(of_students: Mapping[str, Mapping[str, Mapping[str, Any]]], questions: int) -> str:
+    """A table of students in torch and as ONNX files: their scores on the same questions, and costs.
+
+    Args:
+        of_students: the forms of each student by name, as `experiments.costs.read` has them; of one at least.
+        questions: how many validation questions there are.
+    """
+    each = [
+        {"student": name, "form": form, **row} for name, found in of_students.items() for form, row in found.items()
+    ]
+    rows = pd.DataFrame(each, columns=list(dict.fromkeys(chain(*each, *[FORM_DIFFERENCE]))))
+    where = rows["device"] + " x" + rows["threads"].astype(str)
+    table = pd.DataFrame(
+        {
+            "student": rows["student"] if len(of_students) > 1 else "",
+            "form": rows["form"],
+            "EM": _fixed(rows["exact_match"], 2),
+            "F1": _fixed(rows["f1"], 2),
+            "less torch's": _intervals(rows, "f1_difference", "+"),
+            "MB": _formatted(rows["bytes"] / 1e6, "{:.3g}"),
+            "ms": _formatted(rows["latency_ms_median"], "{:.1f}"),
+            "p95": _formatted(rows["latency_ms_p95"], "{:.1f}"),
+            "windows/s": _formatted(rows["windows_per_second"], "{:.0f}"),
+            "peak MB": _formatted(rows["peak_memory_mb"], "{:.0f}"),
+            "on": where if where.nunique() > 1 else "",
+        }
+    )
+    scored = int(rows["questions"].max())
+    some = f"all {questions:,}" if scored == questions else f"the first {scored:,} of {questions:,}"
+    return f"{_table(table)}\n{_wrapped([f'EM and F1: on {some} validation questions. {FORMS}'])}"
 
 
 def verdicts(rows: pd.DataFrame) -> pd.Series:

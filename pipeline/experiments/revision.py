@@ -50,6 +50,14 @@ class Revision:
         """
         return self._files.info(self._path(path)).get("md5")
 
+    def size(self, path: Path) -> int:
+        """Bytes of a file, without downloading it.
+
+        Raises:
+            OSError, DvcException: it is not there.
+        """
+        return cast(int, self._files.info(self._path(path))["size"])
+
     def _path(self, path: Path) -> str:
         return (self._root / path).as_posix()
 

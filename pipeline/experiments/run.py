@@ -81,6 +81,17 @@ class Run:
         except (OSError, DvcException):
             raise InputError(f"{self.name} has no {path}; {BUILD}") from None
 
+    def size(self, path: Path) -> int:
+        """Bytes of another of its files; nothing is downloaded.
+
+        Raises:
+            InputError: it has no such file.
+        """
+        try:
+            return self.files.size(path) if self.files else path.stat().st_size
+        except (OSError, DvcException):
+            raise InputError(f"{self.name} has no {path}; {BUILD}") from None
+
     def read_table(self, path: Path, stage: str) -> pa.Table:
         """A sealed Parquet file, as a table.
 

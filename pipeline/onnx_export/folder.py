@@ -19,13 +19,12 @@ from pipeline.models.encoders import qa_class
 from pipeline.models.inference import predict
 from pipeline.models.student import Answering, Student, answering
 from pipeline.onnx_export.exporting import export, export_int8
-from pipeline.onnx_export.session import OnnxStudent
+from pipeline.onnx_export.session import FLOAT32, INT8, OnnxStudent
 from pipeline.questions import synthetic, tokenization
 from pipeline.questions.features import Features
 from pipeline.questions.question import unlabeled
 from pipeline.questions.windows import pack, windows
 
-FLOAT32, INT8 = Path("onnx/model.onnx"), Path("onnx/model_quantized.onnx")
 FILES = {str(FLOAT32), str(INT8), pretrained.CONFIG, "tokenizer.json", "tokenizer_config.json", ABOUT, SUMS}
 TOLERANCE = 1e-4
 LONGEST_TRIED = 2048  # tokens

@@ -12,6 +12,7 @@ from transformers.modeling_outputs import QuestionAnsweringModelOutput
 from pipeline.errors import InputError
 from pipeline.pretrained import check_file, one_line
 
+FLOAT32, INT8 = Path("onnx/model.onnx"), Path("onnx/model_quantized.onnx")  # in the folder of an export
 REQUIRED, OPTIONAL = {"input_ids", "attention_mask"}, {"token_type_ids"}
 OUTPUTS = ["start_logits", "end_logits"]
 ERRORS_ONLY = 3

@@ -2,7 +2,8 @@
 
 Vega-Lite by vl-convert, which carries its JavaScript (0.9 MB), so that the page needs no network. Specifications are
 plain JSON; Altair would add a layer and four packages. Colors are CSS variables of the page, so dark mode needs no
-second rendering. Color never tells ten students apart, but three roles: the chosen student, the baseline, the others.
+second rendering. Color never tells ten students apart, but four roles: the chosen student, the baseline, the others,
+the teachers.
 Each role has a shape or a width of its own too.
 """
 
@@ -12,11 +13,11 @@ from typing import Any
 Spec = dict[str, Any]
 Values = list[dict[str, Any]]
 
-ROLES = ["chosen", "baseline", "other"]
+ROLES = ["chosen", "baseline", "other", "teacher"]
 COLOR = {"field": "role", "type": "nominal", "legend": None}
 COLOR |= {"scale": {"domain": ROLES, "range": [f"var(--{role})" for role in ROLES]}}
 SHAPE = {"field": "role", "type": "nominal", "legend": None}
-SHAPE |= {"scale": {"domain": ROLES, "range": ["circle", "square", "triangle-up"]}}
+SHAPE |= {"scale": {"domain": ROLES, "range": ["circle", "square", "triangle-up", "diamond"]}}
 CONFIG = {
     "background": "transparent",
     "font": "system-ui, sans-serif",
@@ -36,14 +37,15 @@ CONFIG = {
 F1 = {"title": "F1", "scale": {"zero": False, "nice": True}}
 
 
-def front(points: Sequence[tuple[float, float]]) -> list[bool]:
-    """Whether each point (cost, score) is on the Pareto front.
+def front(points: Sequence[tuple[float, float, float]]) -> list[bool]:
+    """Whether each point (lowest cost, highest cost, score) is on the Pareto front.
 
-    There, no other point has a score as high at a lower cost, or a higher score at the same cost.
+    There, no other point has a score as high at a lower cost, or a higher score at the same cost. Costs are the same if
+    their intervals overlap.
     """
     return [
-        not any((other < cost and best >= score) or (other <= cost and best > score) for other, best in points)
-        for cost, score in points
+        not any((other < low and best >= score) or (least <= high and best > score) for least, other, best in points)
+        for low, high, score in points
     ]
 
 
@@ -51,17 +53,32 @@ def against(values: Values, x: str, title: str, baseline: str) -> Spec:
     """F1 with its interval against a cost on a logarithmic scale, and the Pareto front as a stepped line.
 
     Args:
-        values: for each student `student`, `number`, `f1`, `f1_low`, `f1_high` and the cost `x`.
+        values: for each student or teacher `student`, `number` (None of a teacher), `teacher` (whether it is one),
+            `f1`, `f1_low`, `f1_high`, the cost `x`, and the ends of its interval, such as `latency_low`, if it has one.
     """
-    on_front = front([(value[x], value["f1"]) for value in values])
-    rows = [{**value, "front": on} for value, on in zip(values, on_front, strict=True)]
+    ends = [(value.get(f"{x}_low") or value[x], value.get(f"{x}_high") or value[x]) for value in values]
+    on_front = front([(*cost, value["f1"]) for cost, value in zip(ends, values, strict=True)])
+    rows = [
+        {**value, f"{x}_low": low, f"{x}_high": high, "front": on}
+        for value, (low, high), on in zip(values, ends, on_front, strict=True)
+    ]
     at = {"field": x, "type": "quantitative", "title": title, "scale": {"type": "log", "nice": False, "padding": 24}}
     at |= {"axis": {"tickCount": 5, "format": "~r", "labelOverlap": True, "labelBound": True}}
     stepped = {"type": "line", "interpolate": "step-after", "color": "var(--muted)", "strokeDash": [4, 3]}
+    between = {"x": {**at, "field": f"{x}_low"}, "x2": {"field": f"{x}_high"}, "y": _f1("f1"), "color": COLOR}
+    tooltip = [_tooltip(x, title, format=".3~g")]
+    if any(low < high for low, high in ends):
+        tooltip += [_tooltip(f"{x}_{end}", name, format=".3~g") for end, name in (("low", "from"), ("high", "to"))]
     layers = [
         {"transform": [{"filter": "datum.front"}], "mark": stepped, "encoding": {"x": at, "y": _f1("f1")}},
-        *_interval_layers(at, [_tooltip(x, title)]),
+        {"mark": {"type": "rule", "strokeWidth": 1.5}, "encoding": between},
+        *_interval_layers(at, tooltip),
         *_number_layers(at),
+        {
+            "transform": [{"filter": "datum.teacher"}],
+            "mark": {"type": "text", "align": "right", "dx": -8, "dy": -7, "fontSize": 12, "color": "var(--text)"},
+            "encoding": {"x": at, "y": _f1("f1"), "text": {"field": "student"}},
+        },
     ]
     return _chart(rows, baseline, f"F1 against {title}", layers, 340)
 
@@ -119,7 +136,7 @@ def curves(values: Values, baseline: str) -> Spec:
             "field": "role",
             "type": "nominal",
             "legend": None,
-            "scale": {"domain": ROLES, "range": [[1, 0], [6, 3], [1, 0]]},
+            "scale": {"domain": ROLES, "range": [[1, 0], [6, 3], [1, 0], [1, 0]]},
         },
     }
     tooltip = [_tooltip("student", "student"), _tooltip("run", "run"), *_AT]
@@ -142,8 +159,9 @@ def curves(values: Values, baseline: str) -> Spec:
 
 
 def _chart(values: Values, baseline: str, description: str, layers: list[Spec], height: int) -> Spec:
-    """A chart as wide as its container; each row gets the `role` of its student."""
-    role = "datum.student === chosen ? 'chosen' : datum.student === baseline ? 'baseline' : 'other'"
+    """A chart as wide as its container; each row gets the `role` of its model."""
+    of_student = "datum.student === chosen ? 'chosen' : datum.student === baseline ? 'baseline' : 'other'"
+    role = f"datum.teacher ? 'teacher' : {of_student}"
     return {
         "description": description,
         "width": "container",
@@ -177,7 +195,7 @@ def _number_layers(x: Spec) -> list[Spec]:
     encoding = {"x": x, "y": _f1("f1"), "text": {"field": "number"}}
     return [
         {
-            "transform": [{"filter": f"datum.number % 2 === {odd}"}],
+            "transform": [{"filter": f"!datum.teacher && datum.number % 2 === {odd}"}],
             "mark": {"type": "text", "align": align, "dx": dx, "dy": -7, "fontSize": 12, "color": "var(--text)"},
             "encoding": encoding,
         }

@@ -8,16 +8,16 @@ import numpy as np
 import pandas as pd
 
 from pipeline.comparison import frames, notes, tables
-from pipeline.comparison.leaderboard import Candidate, leaderboard
+from pipeline.comparison.leaderboard import Candidate, leaderboard, teacher_rows
 from pipeline.comparison.settings import differing_in, flatten
 from pipeline.comparison.slices import slice_rows, slices
-from pipeline.comparison.statistics import with_interval
 from pipeline.questions.question import Question
 from pipeline.report import charts
 from pipeline.report.examples import pack
 from pipeline.scores.standard_errors import Clusters
 
 EFFECTS = ("distill.alpha", "distill.temperature", "train.epochs", "prune.amount")
+LATENCIES = {"latency_ms_median": "latency", "latency_ms_low": "latency_low", "latency_ms_high": "latency_high"}
 CURVE_POINTS = 200  # of a run; a screen shows no more
 
 
@@ -28,11 +28,13 @@ class Entry:
     Attributes:
         params: values of params.yaml, of the first run.
         curves: of each run the training curve and the validation curve.
+        gain: over its teachers, see `answering.gain`; "" if it is not known.
     """
 
     candidate: Candidate
     params: Mapping[str, Any]
     curves: Sequence[tuple[pd.DataFrame, pd.DataFrame]]
+    gain: str
 
 
 def build(
@@ -46,7 +48,8 @@ def build(
     """The two arguments of `page.render`.
 
     Args:
-        costs: of some students, by name; as measured by `commands.cost`.
+        costs: of some students by name, and of some teachers by `teacher NAME`; as `span-distill cost` measured them.
+            Of the others, a teacher may have `bytes` alone.
         baseline: the name of a student.
         clusters: of the questions.
         records: the N questions that the students and teachers were scored on.
@@ -61,8 +64,9 @@ def build(
     by_name = {entry.candidate.name: entry for entry in entries}
     ranked = [by_name[name] for name in rows["name"]]
 
-    latency, device = latencies(costs, baseline)
-    cost_specs = cost_charts(rows, latency, device, baseline)
+    taught = teacher_rows(teachers, clusters.labels)
+    timed, device = latencies(costs, baseline)
+    cost_specs = cost_charts(rows, taught, costs, timed, device, baseline)
     effects = effect_charts(rows, [entry.params for entry in ranked], baseline)
     labels = slices(scores, records)
     sliced = slice_rows([entry.candidate for entry in ranked], clusters.labels, baseline, labels)
@@ -77,9 +81,10 @@ def build(
         "clusters": f"{len(set(clusters.labels)):,} {clusters.unit}s",
         "notes": notes.of_leaderboard(rows, clusters),
         "slice_notes": notes.of_slices(sliced, clusters),
-        "latency": latency.to_dict(),
+        "gain": {"student": ranked[0].candidate.name, "text": ranked[0].gain},
+        "latency": timed[[*LATENCIES]].rename(columns=lambda name: name.rpartition("_")[2]).to_dict("index"),
         "device": device,
-        "teachers": [teacher_row(name, scores, clusters.labels) for name, scores in teachers.items()],
+        "teachers": frames.records(taught.join(costs[["parameters", "nonzero_parameters", "bytes"]], on="name")),
         "costs": list(cost_specs),
         "effects": list(effects),
         "kinds": sliced["kind"].unique().tolist(),
@@ -87,6 +92,7 @@ def build(
     data = {
         "students": rows["name"].tolist(),
         "baseline": baseline,
+        "gains": [entry.gain for entry in ranked],
         "config": charts.CONFIG,
         "charts": {**cost_specs, **effects, **by_kind, "curves": charts.curves(curve_values(ranked), baseline)},
         "slices": frames.records(sliced.assign(verdict_text=tables.verdicts(sliced))),
@@ -95,37 +101,38 @@ def build(
     return view, data
 
 
-def teacher_row(name: str, scores: pd.DataFrame, clusters: np.ndarray) -> dict[str, Any]:
-    """A teacher's name, and its exact match and F1 with intervals, named as in a leaderboard."""
-    row: dict[str, Any] = {"name": name}
-    for metric in ("exact_match", "f1"):
-        row |= with_interval(metric, scores[metric], clusters)
-    return row
-
-
-def latencies(costs: pd.DataFrame, baseline: str) -> tuple[pd.Series, str]:
-    """The latencies, ms, that can be compared: those on the baseline's device with as many threads, and which it is.
+def latencies(costs: pd.DataFrame, baseline: str) -> tuple[pd.DataFrame, str]:
+    """The costs whose latencies can be compared: on the baseline's device with as many threads, and which it is.
 
     Without a cost of the baseline, the first one's device counts.
     """
-    devices = costs["device"].astype(str) + " x" + costs["threads"].astype(str)
+    timed = costs.dropna(subset="latency_ms_median")
+    devices = timed["device"].astype(str) + " x" + timed["threads"].astype(str)
     device = devices.get(baseline, next(iter(devices), ""))
-    return costs["latency_ms_median"][devices == device], device
+    return timed[devices == device], device
 
 
-def cost_charts(rows: pd.DataFrame, latency: pd.Series, device: str, baseline: str) -> dict[str, charts.Spec]:
+def cost_charts(
+    rows: pd.DataFrame, teachers: pd.DataFrame, costs: pd.DataFrame, timed: pd.DataFrame, device: str, baseline: str
+) -> dict[str, charts.Spec]:
     """F1 against size, and against latency where that is known of any student.
 
     Args:
-        latency: ms, by the student's name.
-        device: on which.
+        rows: a leaderboard.
+        teachers: their scores, see `leaderboard.teacher_rows`.
+        costs: see `build`.
+        timed, device: see `latencies`.
     """
-    shown = points(rows).assign(size=rows["bytes"] / 1e6, latency=rows["name"].map(latency))
-    sizes, timed = shown.drop(columns="latency"), shown.drop(columns="size").dropna(subset="latency")
+    students = points(rows).assign(bytes=rows["bytes"], teacher=False)
+    taught = teachers.rename(columns={"name": "student"}).join(costs["bytes"], on="student").assign(teacher=True)
+    shown = pd.concat([students, taught])[[*students.columns]]
+    sizes = shown.assign(size=shown["bytes"] / 1e6).drop(columns="bytes").dropna(subset="size")
+    latency = shown.drop(columns="bytes").join(timed[[*LATENCIES]].rename(columns=LATENCIES), on="student")
+    latency = latency.dropna(subset="latency")
     found = {"size": charts.against(frames.records(sizes), "size", "size, MB", baseline)}
-    if len(timed):
+    if not latency["teacher"].all():
         title = f"latency of one window on {device}, ms"
-        found["latency"] = charts.against(frames.records(timed), "latency", title, baseline)
+        found["latency"] = charts.against(frames.records(latency), "latency", title, baseline)
     return found
 
 

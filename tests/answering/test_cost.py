@@ -3,7 +3,8 @@ import pytest
 import torch
 from transformers import BertConfig, BertForQuestionAnswering
 
-from pipeline.answering.cost import flops, measure, peak_memory_mb, timings
+from pipeline.answering import cost
+from pipeline.answering.cost import flops, latency, measure, peak_memory_mb, timings, with_cpu_share
 from pipeline.models.student import Student
 
 HIDDEN, LAYERS, INTERMEDIATE = 16, 2, 32
@@ -39,7 +40,7 @@ def test_flops_are_those_computed_by_hand(head, products):
     assert counted == 2 * tokens * (LAYERS * layer + products)
 
 
-def test_measures_a_student(features, monkeypatch):
+def test_measures_a_student(features):
     model = student("linear", vocabulary=1 + int(features.input_ids.max()))
     with torch.no_grad():
         model.head.output.weight[0] = 0
@@ -51,7 +52,8 @@ def test_measures_a_student(features, monkeypatch):
     mean = min(features.lengths, key=lambda length: abs(length - features.lengths.mean()))
     inputs = torch.ones(1, int(mean), dtype=torch.int64)
     assert values["gflops_per_window"] == flops(model, {"input_ids": inputs, "attention_mask": inputs}) / 1e9
-    assert 0 < values["latency_ms_median"] <= values["latency_ms_p95"]
+    assert 0 < values["latency_ms_low"] <= values["latency_ms_median"] <= values["latency_ms_high"]
+    assert values["latency_ms_p95"] >= values["latency_ms_low"] and values["cpu_share"] > 0
     assert values["windows_per_second"] > 0
     assert (values["threads"], values["device"]) == (torch.get_num_threads(), "cpu")
 
@@ -61,6 +63,22 @@ def test_timings_end_by_number_or_by_time_and_leave_the_warm_up_out():
     assert len(timings(lambda: calls.append(0), 3, seconds=60, least=2, most=5)) == 5
     assert len(calls) == 8
     assert len(timings(lambda: None, 0, seconds=0, least=2, most=5)) == 2
+
+
+def test_a_latency_has_the_interval_of_its_blocks_medians():
+    """Medians of 2, 8, 3, 4, 5 and 6 ms: by the sign test, 2 to 8 holds the median with 1 - 2 / 2^6."""
+    blocks = [[0.001, 0.002, 0.009], [0.008], [0.003, 0.003], [0.004], [0.005], [0.006]]
+    found = latency(blocks)
+    assert (found["latency_ms_low"], found["latency_ms_high"]) == pytest.approx((2, 8))
+    assert found["latency_ms_median"] == pytest.approx(4.5)
+    # of the nine calls in order, 1 2 3 3 4 5 6 8 9 ms, the place 0.95 * 8 = 7.6 is between the last two
+    assert found["latency_ms_p95"] == pytest.approx(8.6)
+
+
+def test_the_cpu_share_is_cpu_time_over_time(monkeypatch):
+    monkeypatch.setattr(cost.time, "perf_counter", iter([10.0, 12.0]).__next__)
+    monkeypatch.setattr(cost.time, "thread_time", iter([1.0, 2.5]).__next__)
+    assert with_cpu_share(lambda: "result") == ("result", 0.75)
 
 
 def test_peak_memory_is_what_the_process_holds_or_more():

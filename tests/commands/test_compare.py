@@ -6,11 +6,14 @@ import re
 import pandas as pd
 import pytest
 
-from pipeline.commands import compare, cost
+from pipeline import paths
+from pipeline.commands import compare
 from pipeline.commands.compare import group
 from pipeline.comparison import frames
+from pipeline.experiments import costs
 from pipeline.experiments.run import Run
 from pipeline.names import HEADS
+from pipeline.scores.question_scores import write_question_scores
 from tests.commands import scored
 from tests.commands.command_line import options
 from tests.words import mentions, refused
@@ -22,6 +25,9 @@ COST = {
     "compressed_bytes": 245_000_000,
     "gflops_per_window": 12.3456,
     "latency_ms_median": 123.45,
+    "latency_ms_low": 120.0,
+    "latency_ms_high": 125.0,
+    "cpu_share": 1.0,
     "latency_ms_p95": 234.56,
     "windows_per_second": 12345.67,
     "peak_memory_mb": 1234.5,
@@ -138,7 +144,7 @@ def test_csv_and_json_hold_the_same_rows(command, tmp_path):
 
 @pytest.mark.slow
 def test_csv_and_json_are_read_with_their_types(command, monkeypatch):
-    monkeypatch.setattr(cost, "read", lambda run: COST if run.name == "cnn3-seed1" else None)
+    monkeypatch.setattr(costs, "read", lambda run, model="student": COST if run.name == "cnn3-seed1" else None)
     names = ("HEAD", "cnn3-seed0", "cnn3-seed1")
     as_csv, as_json = (io.StringIO(command(*names, "--format", format)) for format in ("csv", "json"))
     read = [pd.read_csv(as_csv, dtype_backend="numpy_nullable"), pd.read_json(as_json, dtype_backend="numpy_nullable")]
@@ -188,7 +194,7 @@ def test_nine_heads_fit_100_columns(monkeypatch, command, slices, sections):
     runs += [run("other", "cnn357_stacked", **sections)] if sections else []
     monkeypatch.setattr(compare, "read_runs", lambda names, baseline: runs)
     monkeypatch.setattr(compare, "read_questions", lambda run: QUESTIONS)
-    monkeypatch.setattr(cost, "read", lambda run: COST)
+    monkeypatch.setattr(costs, "read", lambda run, model="student": COST)
     text = command(*slices)
     assert max(map(len, text.splitlines())) <= 100
     for name in HEADS:
@@ -198,7 +204,7 @@ def test_nine_heads_fit_100_columns(monkeypatch, command, slices, sections):
 @pytest.mark.slow
 def test_costs_are_shown_for_students_with_a_known_cost(command, monkeypatch):
     assert "GFLOP" not in command("HEAD", "cnn3-seed0")
-    monkeypatch.setattr(cost, "read", lambda run: COST if run.name == "cnn3-seed1" else None)
+    monkeypatch.setattr(costs, "read", lambda run, model="student": COST if run.name == "cnn3-seed1" else None)
     names = ("HEAD", "cnn3-seed0", "cnn3-seed1")
     (line,) = re.findall(r"^\|.*cuda x16 \|$", command(*names), re.M)
     assert [cell.strip() for cell in line.split("|")[1:-1]] == [
@@ -206,3 +212,43 @@ def test_costs_are_shown_for_students_with_a_known_cost(command, monkeypatch):
     ]  # fmt: skip
     best, base = json.loads(command(*names, "--format", "json"))
     assert best["latency_ms_median"] == 123.45 and base["latency_ms_median"] is None
+
+
+def test_teachers_are_shown_with_their_scores_and_costs(command, monkeypatch):
+    table = scored.scores(QUESTIONS, 0.9)
+    write_question_scores(table, paths.question_scores(paths.TEACHER_PREDICTIONS / "large"))
+    weights = paths.TEACHER / "large/model.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"t" * 30_000)
+    text = command("workspace", "cnn3-seed0")
+    (line,) = re.findall(r"^\| teacher large .*\|$", text, re.M)
+    f1 = sum(table["f1"].to_pylist()) / len(QUESTIONS)
+    mentions(line, f"{f1:.2f}")
+    monkeypatch.setattr(costs, "read", lambda run, model="student": COST if model == "large" else None)
+    line, cost = re.findall(r"^\| teacher large .*\|$", command("workspace", "cnn3-seed0"), re.M)
+    assert line.split("|")[5].strip() == "0.001 M" and "12.3" in cost and "265" in cost
+    assert len(json.loads(command("workspace", "cnn3-seed0", "--format", "json"))) == 2  # students alone
+
+
+def test_without_scores_of_the_teachers_the_students_are_shown(repository, capsys):
+    compare.main(**options("compare", "HEAD"))
+    shown = capsys.readouterr()
+    assert "linear" in shown.out and "teacher" not in shown.out
+    mentions(shown.err, "data/teacher_predictions/large/questions.parquet")
+
+
+def test_exported_forms_are_shown_beside_torch(command, monkeypatch):
+    form = {**COST, "questions": 10, "exact_match": 50.0, "f1": 60.25}
+    int8 = {**form, "bytes": 70_000_000, "f1": 60.0}
+    int8 |= {"f1_difference": -0.25, "f1_difference_low": -1.5, "f1_difference_high": 1.0}
+    forms = {"torch float32": form, "ONNX int8": int8}
+    monkeypatch.setattr(costs, "read", lambda run, model="student": {**COST, "forms": forms})
+    text = command("HEAD")
+    torch, exported = (
+        [cell.strip() for cell in line.split("|")] for line in re.findall(r"^\| (?:torch|ONNX).*", text, re.M)
+    )
+    assert torch[1:6] == ["torch float32", "50.00", "60.25", "", "265"]
+    assert exported[1:6] == ["ONNX int8", "50.00", "60.00", "-0.25 [-1.5, +1.0]", "70"]
+    mentions(text, "first 10 of 24")
+    assert max(map(len, text.splitlines())) <= 100
+    assert text.count("ONNX int8") == 1 and command("HEAD", "cnn3-seed0").count("ONNX int8") == 2

@@ -12,14 +12,23 @@ from pipeline import paths
 from pipeline.about import About, Example, read_about, write_about
 from pipeline.answering.answerer import Answerer
 from pipeline.checksums import SUMS, seal, verified
-from pipeline.commands import ask, cost, publish
+from pipeline.commands import ask, publish
 from pipeline.errors import InputError
+from pipeline.experiments import costs
 from tests.commands import scored
 from tests.commands.students import write_student
 from tests.conftest import TEA
 from tests.words import refused
 
-COST = {"latency_ms_median": 3.21, "latency_ms_p95": 4.0, "device": "cpu", "threads": 2}
+COST = {
+    "latency_ms_median": 3.21,
+    "latency_ms_low": 3.2,
+    "latency_ms_high": 3.22,
+    "latency_ms_p95": 4.0,
+    "cpu_share": 1.0,
+    "device": "cpu",
+    "threads": 2,
+}
 
 
 @pytest.fixture
@@ -31,7 +40,7 @@ def student(repository, tokenizer, monkeypatch):
     paths.TEACHER_METRICS.write_text(json.dumps({"large": {"exact_match": 90.0, "f1": 95.5}}))
     calibration = {"temperature": 1.5, "error_before": 12.5, "error": 2.25, "chance_error": 3.125}
     (paths.PREDICTIONS / "calibration.json").write_text(json.dumps(calibration))
-    monkeypatch.setattr(cost, "read", lambda run: None)
+    monkeypatch.setattr(costs, "read", lambda run, model="student": None)
     return repository
 
 
@@ -77,7 +86,7 @@ def test_the_card_has_what_the_hub_reads(student, tmp_path):
 
 
 def test_the_card_says_what_a_reader_asks(student, tmp_path, monkeypatch):
-    monkeypatch.setattr(cost, "read", lambda run: COST)
+    monkeypatch.setattr(costs, "read", lambda run, model="student": COST)
     run(tmp_path / "mine")
     card = (tmp_path / "mine/README.md").read_text()
     metrics = json.loads(paths.EVAL_METRICS.read_text())
@@ -97,6 +106,20 @@ def test_the_card_says_what_a_reader_asks(student, tmp_path, monkeypatch):
         "AutoModelForQuestionAnswering",
     ):
         assert words in card, words
+
+
+def test_the_card_begins_with_what_the_student_gains(student, tmp_path, monkeypatch):
+    teacher = paths.TEACHER / "large/model.safetensors"
+    teacher.parent.mkdir(parents=True)
+    teacher.write_bytes(bytes(3 * (paths.STUDENT / "model.safetensors").stat().st_size))
+    f1 = json.loads(paths.EVAL_METRICS.read_text())["f1"]
+    run(tmp_path / "mine")
+    kept = f"keeps {100 * f1 / 95.5:.0f} % of the teacher's F1"
+    assert f"# mine\n\n**3.0x smaller, {kept}**\n" in (tmp_path / "mine/README.md").read_text()
+    slower = {**COST, "latency_ms_median": 6.42, "latency_ms_low": 6.4, "latency_ms_high": 6.44}
+    monkeypatch.setattr(costs, "read", lambda run, model="student": COST if model == "student" else slower)
+    run(tmp_path / "mine")
+    assert f"**3.0x smaller, 2.0x faster, {kept}**" in (tmp_path / "mine/README.md").read_text()
 
 
 def test_a_head_that_transformers_does_not_have_says_so(student, tokenizer, tmp_path):

@@ -25,3 +25,16 @@ def test_scores_of_other_params_are_shown_as_such(capsys):
     stale = capsys.readouterr()
     assert stale.out == fresh.out
     mentions(stale.err, "earlier", "head", "cnn3", "train", "linear")
+
+
+def test_what_the_student_gains_is_printed_last(capsys):
+    f1 = json.loads(paths.EVAL_METRICS.read_text())["f1"]
+    row = {"exact_match": 40.0, "f1": 2 * f1, "span_accuracy": 30.0, "questions": 24}
+    paths.TEACHER_METRICS.write_text(json.dumps({"large": row}))
+    metrics = json.loads(paths.EVAL_METRICS.read_text())
+    paths.EVAL_METRICS.write_text(json.dumps({**row, **metrics}))
+    for folder, size in ((paths.STUDENT, 1000), (paths.TEACHER / "large", 12_400)):
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").write_bytes(bytes(size))
+    show.main()
+    assert capsys.readouterr().out.endswith("\n\n12.4x smaller, keeps 50 % of the teacher's F1\n")

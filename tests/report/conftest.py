@@ -22,8 +22,11 @@ def entries(records):
 
 @pytest.fixture(scope="session")
 def costs():
-    """The latency of one student."""
-    return generated.costs(**{"linear alpha=0.5": {"latency_ms_median": 12.5, "device": "cpu", "threads": 2}})
+    """The latency of one student and of the teacher."""
+    timed = {"latency_ms_median": 12.5, "latency_ms_low": 12.0, "latency_ms_high": 13.0, "device": "cpu", "threads": 2}
+    teacher = {"parameters": 400_000_000, "nonzero_parameters": 400_000_000, "bytes": 1_600_000_000}
+    slower = {"latency_ms_median": 50.0, "latency_ms_low": 49.0, "latency_ms_high": 51.0}
+    return generated.costs(**{"linear alpha=0.5": timed, "teacher large": {**teacher, **timed, **slower}})
 
 
 @pytest.fixture(scope="session")

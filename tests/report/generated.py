@@ -83,7 +83,7 @@ def entry(name: str, params: dict, scores: list[pd.DataFrame], parameters: int =
     """A student whose seeds have these scores."""
     runs = {f"{name} {seed}": each for seed, each in enumerate(scores)}
     candidate = Candidate(name, runs, parameters, parameters, 4 * parameters)
-    return Entry(candidate, params, [curves(seed) for seed in range(len(scores))])
+    return Entry(candidate, params, [curves(seed) for seed in range(len(scores))], f"{name} gains")
 
 
 def clusters(records: list[dict]) -> Clusters:
@@ -92,8 +92,9 @@ def clusters(records: list[dict]) -> Clusters:
 
 
 def costs(**of_students: dict) -> pd.DataFrame:
-    """What `commands.cost` measured, by the student's name."""
-    columns = ["latency_ms_median", "device", "threads"]
+    """What `span-distill cost` measured, by the model's name."""
+    latencies = ["latency_ms_median", "latency_ms_low", "latency_ms_high"]
+    columns = ["parameters", "nonzero_parameters", "bytes", *latencies, "device", "threads"]
     return pd.DataFrame(list(of_students.values()), list(of_students), columns)
 
 

@@ -18,7 +18,9 @@ def test_students_come_in_the_order_of_the_leaderboard(built):
     assert data["students"] == [row["name"] for row in view["rows"]]
     assert data["students"][0] == "cnn3 alpha=1.0"
     sizes = {point["student"]: point["size"] for point in data["charts"]["size"]["data"]["values"]}
-    assert sizes == {"cnn3 alpha=1.0": 320.0, "linear alpha=1.0": 280.0, "linear alpha=0.5": 280.0}
+    assert sizes == {
+        "cnn3 alpha=1.0": 320.0, "linear alpha=1.0": 280.0, "linear alpha=0.5": 280.0, "teacher large": 1600.0,
+    }  # fmt: skip
 
 
 def test_the_answers_of_each_student_are_its_own(built, entries):
@@ -33,13 +35,40 @@ def test_the_teacher_has_an_interval(built, clusters, teacher):
     (row,) = built[0]["teachers"]
     expected = score_interval(teacher["f1"], clusters.labels)
     assert (row["f1"], row["f1_low"], row["f1_high"]) == (expected.mean, expected.low, min(expected.high, 100))
+    assert (row["name"], row["parameters"], row["bytes"]) == ("teacher large", 400_000_000, 1_600_000_000)
 
 
-def test_latency_is_shown_of_the_students_that_have_it(built):
+def test_latency_is_shown_of_the_models_that_have_it(built):
     view, data = built
-    assert view["latency"] == {"linear alpha=0.5": 12.5}
-    (point,) = data["charts"]["latency"]["data"]["values"]
-    assert (point["student"], point["latency"]) == ("linear alpha=0.5", 12.5)
+    assert view["latency"] == {
+        "linear alpha=0.5": {"median": 12.5, "low": 12.0, "high": 13.0},
+        "teacher large": {"median": 50.0, "low": 49.0, "high": 51.0},
+    }
+    student, teacher = data["charts"]["latency"]["data"]["values"]
+    assert (student["student"], student["latency"], student["teacher"]) == ("linear alpha=0.5", 12.5, False)
+    assert (teacher["student"], teacher["latency"], teacher["teacher"]) == ("teacher large", 50.0, True)
+    assert (teacher["latency_low"], teacher["latency_high"], teacher["number"]) == (49.0, 51.0, None)
+
+
+def test_a_teacher_without_weights_or_answers_has_no_point(entries, costs, records, clusters, teacher):
+    teachers = {"silent": teacher.assign(prediction=None, f1=0.0, exact_match=0.0), "large": teacher}
+    without = costs.drop(index="teacher large")
+    view, data = content.build(entries, without, "linear alpha=1.0", clusters, records, teachers)
+    assert [row["name"] for row in view["teachers"]] == ["teacher large"]
+    for chart in ("size", "latency"):
+        assert not any(point["teacher"] for point in data["charts"][chart]["data"]["values"])
+
+
+def test_a_teachers_latency_alone_makes_no_chart(entries, costs, records, clusters, teacher):
+    alone = costs.drop(index="linear alpha=0.5")
+    view, _ = content.build(entries, alone, "linear alpha=1.0", clusters, records, {"large": teacher})
+    assert view["costs"] == ["size"]
+
+
+def test_each_student_has_its_gain(built):
+    view, data = built
+    assert data["gains"] == [f"{name} gains" for name in data["students"]]
+    assert view["gain"] == {"student": "cnn3 alpha=1.0", "text": "cnn3 alpha=1.0 gains"}
 
 
 def test_latencies_of_other_devices_are_left_out():
@@ -47,8 +76,8 @@ def test_latencies_of_other_devices_are_left_out():
     costs = {name: {"latency_ms_median": ms, "device": on, "threads": threads} for name, ms, on, threads in measured}
 
     def comparable(costs, baseline):
-        latency, device = content.latencies(generated.costs(**costs), baseline)
-        return latency.to_dict(), device
+        timed, device = content.latencies(generated.costs(**costs), baseline)
+        return timed["latency_ms_median"].to_dict(), device
 
     assert comparable(costs, "c") == ({"a": 40, "c": 30}, "cpu x1")
     assert comparable(costs, "b") == ({"b": 2}, "cuda x16")
