@@ -250,14 +250,14 @@ class Train(Section):
 
 class TeacherModel(Section):
     model: str | None = Field(
-        description="`new` (untrained, from teacher.config), a model folder in data/raw, or a hub id; null or left out with "
-        "`answers`"
+        description="`new` (untrained, from teacher.config), a model folder in data/raw, or a hub id; null or left "
+        "out with `answers`"
     )
     revision: str | None = Field(
         description="commit of the hub model, 40 hexadecimal digits; else null; may be left out with `answers`"
     )
-    answers: str | None = Field(None, description="a file of answers in data/raw, in place of a model; else null")
     seed: int = Field(0, ge=0, lt=2**63, description="seed of new weights and of the fine-tuning")
+    answers: str | None = Field(None, description="a file of answers in data/raw, in place of a model")
 
     @model_validator(mode="before")
     @classmethod
@@ -307,8 +307,8 @@ class Logits(Section):
         0.05,
         ge=0,
         le=1,
-        description="with a file of answers: largest share of its answers, 0 to 1, whose text is nowhere in the context; with "
-        "more, `logits` stops",
+        description="with a file of answers: largest share of its answers, 0 to 1, whose text is nowhere in the "
+        "context; with more, `logits` stops",
     )
 
 

@@ -32,8 +32,8 @@ LARGEST = 1e30  # score; also refuses infinity and NaN
 ROUNDING = 1e-3  # by which probabilities may sum to more than 1
 EXAMPLES = 3
 FORMATS = (
-    'the formats are JSON Lines with {"id": ..., "answers": [{"text": ...}, ...]}, and a JSON object with such answers, '
-    "or one text, for each id"
+    'the formats are JSON Lines with {"id": ..., "answers": [{"text": ...}, ...]}, and a JSON object with such '
+    "answers, or one text, for each id"
 )
 
 
@@ -164,7 +164,7 @@ def _probabilities(entries: list[dict[str, Any]], at: str) -> list[float]:
         if len(entries) > 1:
             raise InputError(f"{at}: of several answers each needs a number, one of {', '.join(NUMBERS)}")
         return [1.0] * len(entries)
-    values = [entry.get(name) for entry in entries]
+    values: list[Any] = [entry.get(name) for entry in entries]
     for value in values:
         if not isinstance(value, int | float) or isinstance(value, bool) or not -LARGEST < value < LARGEST:
             raise InputError(f"{at}: the {name} of an answer is {value!r}; each answer needs a number")
