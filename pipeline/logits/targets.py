@@ -1,5 +1,9 @@
-"""The targets of distillation: stored logits of one or several teachers, over the student's own tokens."""
+"""The targets of distillation: stored logits of one or several teachers, over the student's own tokens.
 
+The logits of a window without a target are all minus infinity, from which no loss and no softmax is finite.
+"""
+
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +11,7 @@ import numpy as np
 from pipeline.checksums import verified
 from pipeline.log import log
 from pipeline.logits.alignment import NO_MASS, align
+from pipeline.logits.gaps import gaps
 from pipeline.logits.store import LogitStore
 from pipeline.questions import tokenization
 from pipeline.questions.features import Features, SpanLogits, question_ids, read_features
@@ -19,7 +24,7 @@ LAYOUT = ("starts", "record", "context", "offset_mapping")
 
 
 def read_teacher(logits: Path, tokenizer: Path, features: Path, records: list[Question]) -> TeacherOutput:
-    """A teacher's windows and stored logits for the records.
+    """A teacher's windows and stored logits for the records; minus infinity in windows without a target.
 
     Args:
         logits: the teacher's folder in data/logits.
@@ -33,13 +38,49 @@ def read_teacher(logits: Path, tokenizer: Path, features: Path, records: list[Qu
     loaded = tokenization.load(verified(tokenizer, "tokenize"))
     store = LogitStore(logits, tokenization.fingerprint(loaded))
     windows = read_features(features)
-    return windows, store.aligned(windows, question_ids(windows, records))
+    without = gaps(logits, windows)
+    if not without.any():
+        return windows, store.aligned(windows, question_ids(windows, records))
+    kept = np.flatnonzero(~without)
+    with_target = windows.select(kept)
+    found = store.aligned(with_target, question_ids(with_target, records))
+    start, end = np.full((2, len(windows.input_ids)), -np.inf, dtype=store.identity.dtype)
+    start[windows.token_indices(kept)], end[windows.token_indices(kept)] = found
+    return windows, SpanLogits(start, end)
+
+
+def has_target(features: Features, logits: SpanLogits[np.ndarray]) -> np.ndarray:
+    """(N,) bool, whether each window has a target."""
+    return np.isfinite(logits[0][features.starts[:-1]])
+
+
+def answered(features: Features, logits: SpanLogits[np.ndarray], count: int) -> np.ndarray:
+    """Indices of the questions, of `count`, of which every window has a target; none if no window has one."""
+    known = has_target(features, logits)
+    return np.setdiff1d(np.arange(count), features.record[~known]) if known.any() else np.arange(0)
+
+
+def of_windows(
+    features: Features, logits: SpanLogits[np.ndarray], windows: np.ndarray
+) -> tuple[Features, SpanLogits[np.ndarray]]:
+    """Some windows, and their logits."""
+    tokens = features.token_indices(windows)
+    return features.select(windows), SpanLogits(logits.start[tokens], logits.end[tokens])
+
+
+def of_questions(
+    features: Features, logits: SpanLogits[np.ndarray], questions: np.ndarray
+) -> tuple[Features, SpanLogits[np.ndarray]]:
+    """The windows and logits of some questions, whose numbers are then their indices in `questions`, ascending."""
+    selected, of_selected = of_windows(features, logits, np.flatnonzero(np.isin(features.record, questions)))
+    return replace(selected, record=np.searchsorted(questions, selected.record).astype(np.int32)), of_selected
 
 
 def student_targets(outputs: list[TeacherOutput], student: Features) -> SpanLogits[np.ndarray]:
     """Start and end logits over the student's tokens, each (T,): those of one teacher, or the mean of several.
 
-    Logs the share of each teacher's probability that could not be aligned.
+    The mean in a window is that of the teachers that have a target for it. Logs the share of each teacher's probability
+    that could not be aligned.
     """
     aligned = [_align(*output, student) for output in outputs]
     return aligned[0] if len(aligned) == 1 else mean(aligned, student)
@@ -61,15 +102,20 @@ def mean(several: list[SpanLogits[np.ndarray]], features: Features) -> SpanLogit
     temperature in the loss is applied to the mean.
 
     Args:
-        several: pairs of start and end logits, each (T,).
+        several: pairs of start and end logits, each (T,). In a window without a target of a pair, the others count.
 
     Returns:
         Start and end, each (T,) float32; `NO_MASS` at positions that cannot be an answer.
     """
-    mask = features.answer_mask
-    total = sum(np.stack([_probabilities(end, features, mask) for end in pair]) for pair in several)
-    start, end = np.log(total / len(several), out=np.full_like(total, NO_MASS), where=total > 0).astype(np.float32)
-    return SpanLogits(start, end)
+    mask, count = features.answer_mask, np.zeros(len(features.input_ids))
+    total = np.zeros((2, len(count)))
+    for pair in several:
+        known = np.repeat(has_target(features, pair), features.lengths)
+        total += known * np.stack([_probabilities(np.where(known, end, 0), features, mask) for end in pair])
+        count += known
+    logs = np.log(total / np.maximum(count, 1), out=np.full_like(total, NO_MASS), where=total > 0).astype(np.float32)
+    logs[:, count == 0] = -np.inf
+    return SpanLogits(logs[0], logs[1])
 
 
 def _probabilities(logits: np.ndarray, features: Features, mask: np.ndarray) -> np.ndarray:
