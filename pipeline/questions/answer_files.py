@@ -13,7 +13,8 @@ The format is recognized by the content:
 import json
 import math
 from array import array
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -85,27 +86,29 @@ class Answers:
         return slice(self.first[question], self.first[question] + self.count[question])
 
 
-def read_answers(path: Path, where: str, records: list[Question], shared: frozenset[str] = frozenset()) -> Answers:
+def read_answers(path: Path, where: str, splits: Mapping[str, list[Question]]) -> Answers:
     """Read the answers of a file, and find their places in the contexts.
 
     Args:
         where: the file's name for errors.
-        records: N questions, of all splits.
-        shared: ids that several of them have.
+        splits: N questions in all, by split.
 
     Raises:
         InputError: the file is empty or of another format; it has an unknown id, an id twice, an answer that is not at
             its `start`, answers without numbers, or probabilities that are not from 0 to 1 in sum; names the line and
             the id.
     """
+    records = [record for questions in splits.values() for record in questions]
     number_of = {record["id"]: i for i, record in enumerate(records)}
+    counts_of_ids = Counter(record["id"] for record in records) if len(number_of) < len(records) else Counter()
     first, count = np.full(len(records), -1, dtype=np.int64), np.zeros(len(records), dtype=np.int32)
     places, probabilities, counts = array("i"), array("f"), Counts()
     for at, identifier, entries in _entries(path, where):
         number = number_of.get(identifier)
-        if number is None or identifier in shared:
-            problem = "is in both splits" if number is not None else "is not in the data set"
-            raise InputError(f"{at} {problem}; the file must have answers to questions of {len(records):,} unique ids")
+        if number is None:
+            raise InputError(f"{at} is not in the data set, of {len(records):,} questions; remove it from the file")
+        if counts_of_ids[identifier] > 1:
+            raise InputError(f"{at} is in several of {', '.join(splits)}; give these questions different ids")
         if first[number] >= 0:
             raise InputError(f"{at} is there twice; put all of its answers into one list")
         first[number] = len(probabilities)

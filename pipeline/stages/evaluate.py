@@ -15,7 +15,7 @@ from torch import nn
 
 from pipeline import cli, paths
 from pipeline.checksums import seal, verified
-from pipeline.logits.targets import read_teacher, student_targets
+from pipeline.logits.targets import answered, has_target, of_questions, read_teacher, student_targets
 from pipeline.models import inference
 from pipeline.models.batching import pad, pad_pair, token_budget_batches
 from pipeline.models.student import Student
@@ -38,7 +38,7 @@ class Losses(NamedTuple):
 
     Attributes:
         label: cross-entropy with the label.
-        teacher: KL(teacher || student) at temperature 1.
+        teacher: KL(teacher || student) at temperature 1; NaN for windows without a target.
     """
 
     label: np.ndarray
@@ -56,17 +56,20 @@ def main() -> None:
     logits = predict(student, features)
     candidates = max(params.evaluate.n_best, confidence.CANDIDATES)
     scores, answers = metrics.scores(features, records, logits, longest, metric, candidates)
-    teacher_scores, teacher_answers = metrics.scores(features, records, teacher, longest, metric)
+    asked = answered(features, teacher, len(records))  # not all of them, where the teacher is a file of answers
+    teacher_scores, teacher_answers = score_teacher(features, records, teacher, asked, longest, metric)
     table = question_scores(features, records, answers, teacher_answers, metric)
     losses = window_losses(features, logits, teacher)
     settings = student.config.answering
     if "null_threshold" in scores:
         scores["null_threshold"] = settings["null_threshold"]
-        scores["teacher_no_answer_rate"] = teacher_scores["no_answer_rate"]
+        if "no_answer_rate" in teacher_scores:
+            scores["teacher_no_answer_rate"] = teacher_scores["no_answer_rate"]
         scores |= null_shares(features, losses)
     scores = with_errors(scores, table)
-    scores["agreement"] = float(np.mean(table["agreement"]))
-    scores["teacher_kl"] = float(losses.teacher.mean())
+    if len(asked):
+        scores["agreement"] = float(np.mean(table["agreement"].drop_null()))
+        scores["teacher_kl"] = float(np.nanmean(losses.teacher))
     scores["loss"] = float(losses.label.mean())
 
     metrics.write_json({**scores, **sizes(student, paths.STUDENT)}, paths.EVAL_METRICS)
@@ -85,6 +88,29 @@ def read_targets(params: Params, features: Features, records: list[Question]) ->
     return student_targets(outputs, features)
 
 
+def score_teacher(
+    features: Features,
+    records: list[Question],
+    logits: SpanLogits[np.ndarray],
+    asked: np.ndarray,
+    longest: int,
+    metric: str,
+) -> tuple[dict[str, float], list[list[Answer] | None]]:
+    """The scores of the teachers' logits on the questions that they answer, and all answers; None where they have none.
+
+    Args:
+        asked: indices of these questions.
+    """
+    answers: list[list[Answer] | None] = [None] * len(records)
+    if not len(asked):
+        return {}, answers
+    windows, of_asked = of_questions(features, logits, asked)
+    scores, found = metrics.scores(windows, [records[i] for i in asked], of_asked, longest, metric)
+    for i, best in zip(asked.tolist(), found, strict=True):
+        answers[i] = best
+    return scores, answers
+
+
 def predict(student: Student, features: Features) -> SpanLogits[np.ndarray]:
     """The student's logits, each (T,), with progress."""
     pad_token_id = tokenization.load(verified(paths.tokenizer(paths.STUDENT_NAME), "tokenize")).pad_token_id
@@ -100,13 +126,16 @@ def window_losses(features: Features, logits: SpanLogits[np.ndarray], teacher: S
         student_logits, teacher_logits = (pad_pair(pair, features, indices) for pair in (logits, teacher))
         losses.label[indices] = span_cross_entropy(student_logits, batch.labels, batch.answer_mask)
         losses.teacher[indices] = span_divergence(student_logits, teacher_logits, batch.answer_mask, temperature=1.0)
+    losses.teacher[~has_target(features, teacher)] = np.nan
     return losses
 
 
 def null_shares(features: Features, losses: Losses) -> dict[str, float]:
     """Shares, 0-100, of windows without the answer, whose label is [CLS]: in the windows, and in both losses."""
     null = features.labels[:, 1] == 0
-    parts = {"null_windows": np.ones(len(features)), "null_loss": losses.label, "null_kl": losses.teacher}
+    parts = {"null_windows": np.ones(len(features)), "null_loss": losses.label}
+    if np.isfinite(losses.teacher).any():
+        parts["null_kl"] = np.nan_to_num(losses.teacher)
     return {name: 100 * float(each[null].sum() / each.sum()) for name, each in parts.items()}
 
 

@@ -2,9 +2,12 @@
 
 Reads data/teacher, data/features, data/tokenizer, data/dataset, and the user's logits cache.
 Computes the logits of windows that are not in the cache, and adds them to it shard by shard.
+A teacher that is a file of answers is not run: its answers become logits of the student's windows.
 Writes data/logits, data/teacher_predictions and metrics/teacher.json.
 """
 
+import reprlib
+from collections.abc import Collection
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -13,28 +16,36 @@ import numpy as np
 from pipeline import cli, paths
 from pipeline.checksums import verified
 from pipeline.errors import InputError
+from pipeline.logits import answer_targets
+from pipeline.logits.answer_labels import Agreement, agreement
+from pipeline.logits.answer_targets import AnswerTargets
 from pipeline.logits.cache import RowCache, locked, unique_keys
 from pipeline.logits.extraction import Shard, add_shards
+from pipeline.logits.gaps import write_gaps
 from pipeline.logits.manifest import read_description, stores
 from pipeline.logits.shards import Identity, shard_files
 from pipeline.logits.store import chunks, write_store
-from pipeline.logits.targets import read_teacher, student_targets
+from pipeline.logits.targets import answered, of_questions, read_teacher, student_targets
 from pipeline.models import encoders, hardware, inference
 from pipeline.models.cpu import cpu_bfloat16_speed
-from pipeline.params import Evaluate, load
+from pipeline.params import Evaluate, Params, load
 from pipeline.params import Logits as Settings
 from pipeline.processes import processes
 from pipeline.progress import Progress
 from pipeline.questions import tokenization
+from pipeline.questions.answer_files import Counts, read_answers
 from pipeline.questions.features import Features, SpanLogits, question_ids, read_features
 from pipeline.questions.question import Question
 from pipeline.questions.records import read_records
 from pipeline.scores import metrics, null_threshold
 from pipeline.scores.baseline import warn_if_constant
 from pipeline.scores.question_scores import question_scores, write_question_scores
+from pipeline.scores.spans import Answer
 from pipeline.scores.standard_errors import with_errors
 
 Records = dict[str, list[Question]]
+SHORT = reprlib.Repr()
+SHORT.maxstring = 80  # of answers in messages
 
 
 def main() -> None:
@@ -42,23 +53,36 @@ def main() -> None:
     paths.writable(paths.logits_cache())
     records = {split: read_records(paths.DATASET / f"{split}.parquet") for split in ("train", "validation")}
     teachers = sorted(params.teacher.models)
+    files = {name: answers for name in teachers if (answers := params.teacher.models[name].answers)}
     if processes().is_main_process:
-        cache_pulled(paths.LOGITS)
+        cache_pulled(paths.LOGITS, files)
+        for name, file in files.items():  # before the models, which can take hours
+            write_targets(name, file, records, params)
     for name in teachers:
-        extract(name, records, params.logits)
+        if name not in files:
+            extract(name, records, params.logits)
     if processes().is_main_process:
         paths.remove_others(paths.LOGITS, teachers)
-        scores = score_teachers(teachers, records["validation"], params.evaluate)
+        scores = score_teachers(teachers, files, records["validation"], params.evaluate)
         metrics.write_json(scores, paths.TEACHER_METRICS)
         if not all(record["answers"]["text"] for record in records["validation"]):
             print(null_threshold.folds(records["validation"]).note, flush=True)
         for name, score in scores.items():
+            if score is None:
+                print(f"{name} answers no validation question, so it has no scores", flush=True)
+                continue
             warn_if_constant(f"teacher {name}", score["f1"], records["validation"], params.evaluate.metric)
 
 
-def cache_pulled(folder: Path) -> None:
-    """Import the rows of all teachers in `folder`, for example from `dvc pull`, into the cache."""
+def cache_pulled(folder: Path, files: Collection[str]) -> None:
+    """Import the rows of all teachers in `folder`, for example from `dvc pull`, into the cache.
+
+    Args:
+        files: the names of teachers that are files of answers, whose rows are not cached.
+    """
     for store in stores(folder):
+        if store.name in files:
+            continue
         try:
             identity = read_description(store).identity
         except InputError:
@@ -90,6 +114,67 @@ def extract(name: str, records: Records, settings: Settings) -> None:
                 cache = RowCache(paths.logits_cache(), identity)
             keys = {split: list(unique_keys(features)) for split, features in splits.items()}
             write_store(paths.empty_folder(paths.LOGITS / name), identity, cache.rows, keys, settings.shard_size)
+
+
+def write_targets(name: str, file: str, records: Records, params: Params) -> None:
+    """Write data/logits/NAME from a file of answers, and print what is in it.
+
+    Raises:
+        InputError: see `read_answers`; or too many of the answers are nowhere in their context.
+    """
+    tokenizer = tokenization.load(verified(paths.tokenizer(name), "tokenize"))
+    verified(paths.TEACHER / name, f"teacher@{name}")
+    answers = read_answers(paths.answers(name), file, records)
+    unfound = describe_unfound(answers.counts)
+    if answers.counts.unfound > params.logits.max_unfound * answers.counts.answers:
+        raise InputError(
+            f"{file}: {unfound}; more than logits.max_unfound, {params.logits.max_unfound:g}: ask the teacher for "
+            "verbatim quotations of the context, check that the file belongs to these questions, or raise the limit"
+        )
+    splits = {split: read_features(paths.features(name, split)) for split in records}
+    targets = AnswerTargets(answers, splits, records, params.logits.dtype)
+    print(f"{name}: {unfound}")
+    print(f"{name}: {describe(targets, records)}", flush=True)
+    every = [record for questions in records.values() for record in questions]
+    if labels := agreement(answers, every, params.evaluate.metric):
+        print(f"{name}: {describe_agreement(labels)}", flush=True)
+    identity = Identity(
+        answer_targets.fingerprint(paths.answers(name), splits, records),
+        tokenization.fingerprint(tokenizer),
+        params.logits.dtype,
+    )
+    folder = paths.empty_folder(paths.LOGITS / name)
+    write_gaps(folder, targets.without)
+    write_store(folder, identity, targets.rows, targets.keys, params.logits.shard_size)
+
+
+def describe_unfound(counts: Counts) -> str:
+    """How many answers are nowhere in their context, with examples, and how many questions have ambiguous ones."""
+    examples = "; ".join(f"question {identifier}: {SHORT.repr(text)}" for identifier, text in counts.examples)
+    share = 100 * counts.unfound / counts.answers
+    return (
+        f"{counts.unfound:,} of {counts.answers:,} answers ({share:.2f} %) are nowhere in their context and are dropped"
+        f"{f' ({examples})' if examples else ''}; {counts.several:,} questions have an answer in several places, which "
+        "share its probability"
+    )
+
+
+def describe(targets: AnswerTargets, records: Records) -> str:
+    """How many questions have a target, and what else was counted."""
+    questions = ", ".join(f"{targets.questions[split]:,} of {len(each):,} {split}" for split, each in records.items())
+    no_token = f"; {targets.no_token:,} answers have no token and are dropped" if targets.no_token else ""
+    shared = f"; {targets.shared:,} windows have the tokens of another, and the mean of both" if targets.shared else ""
+    return f"{questions} questions have a target{no_token}{shared}"
+
+
+def describe_agreement(labels: Agreement) -> str:
+    """How well the best answers agree with the labels, and how well the probabilities hold."""
+    fit = labels.calibration
+    return (
+        f"best answers to {labels.questions:,} labeled questions: exact match {labels.exact_match:.2f}, F1 "
+        f"{labels.f1:.2f}; expected calibration error of the probabilities {fit.error_before:.2f}, {fit.error:.2f} at "
+        f"the best temperature, {fit.temperature:.2f}"
+    )
 
 
 def compute(
@@ -150,10 +235,16 @@ def load_teacher(folder: Path) -> encoders.PreTrainedModel:
     return teacher
 
 
-def score_teachers(names: list[str], records: list[Question], settings: Evaluate) -> dict[str, dict[str, float]]:
+def score_teachers(
+    names: list[str], files: Collection[str], records: list[Question], settings: Evaluate
+) -> dict[str, dict[str, float] | None]:
     """Score each teacher on its own windows, by name, and write the scores of each question.
 
     With several teachers, `mean` has the scores of their mean on the student's windows.
+
+    Args:
+        files: of the names, those of files of answers. Their scores, and those of the mean, have `answered`, the share
+            of the questions that they answer and are scored on, 0-100; they are None if they answer none.
     """
     outputs = [read_teacher(*paths.teacher_paths(name, "validation"), records) for name in names]
     by_name = dict(zip(names, outputs, strict=True))
@@ -161,20 +252,35 @@ def score_teachers(names: list[str], records: list[Question], settings: Evaluate
         students = read_features(paths.features(paths.STUDENT_NAME, "validation"))
         by_name["mean"] = students, student_targets(outputs, students)
     folder = paths.empty_folder(paths.TEACHER_PREDICTIONS)
-    return {
+    scores = {
         name: score_teacher(*output, records, settings, paths.question_scores(folder / name))
         for name, output in by_name.items()
     }
+    for name, score in scores.items():
+        if score and (name in files or (files and name not in names)):
+            score["answered"] = 100 * score["questions"] / len(records)
+    return scores
 
 
 def score_teacher(
     features: Features, logits: SpanLogits[np.ndarray], records: list[Question], settings: Evaluate, path: Path
-) -> dict[str, float]:
-    """Return the scores of a model's logits, and write those of each question to `path`."""
-    scores, answers = metrics.scores(features, records, logits, settings.max_answer_length, settings.metric)
+) -> dict[str, float] | None:
+    """Return the scores of a teacher on the questions that it answers, and write those of each question to `path`.
+
+    None if it answers none that has an answer. In the file, questions that it does not answer have no prediction.
+    """
+    kept = answered(features, logits, len(records))
+    asked = [records[i] for i in kept]
+    answers: list[list[Answer]] = [[] for _ in records]
+    scores: dict[str, float] = {}
+    if any(record["answers"]["text"] for record in asked):
+        windows, of_asked = of_questions(features, logits, kept)
+        scores, found = metrics.scores(windows, asked, of_asked, settings.max_answer_length, settings.metric)
+        for i, best in zip(kept.tolist(), found, strict=True):
+            answers[i] = best
     table = question_scores(features, records, answers, metric=settings.metric)
     write_question_scores(table, path)
-    return with_errors(scores, table)
+    return with_errors(scores, table.take(kept)) if scores else None
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pipeline.about import About, write_about
 from pipeline.answering.examples import choose_examples, trained_on
 from pipeline.checksums import seal, verified
 from pipeline.errors import InputError
-from pipeline.logits.targets import read_teacher, student_targets
+from pipeline.logits.targets import has_target, of_windows, read_teacher, student_targets
 from pipeline.models import encoders, inference
 from pipeline.models.batching import Batch, pad_pair, to_device
 from pipeline.models.hardware import on_device, run_environment
@@ -47,7 +47,8 @@ class Data:
 
     Attributes:
         features, records: of `train` and `validation`.
-        teacher: the targets of the training windows' tokens, each (T,); None with distill.alpha 0.
+        teacher: the targets of the training windows' tokens, each (T,); None with distill.alpha 0. Windows without a
+            target have a label.
     """
 
     tokenizer: tokenization.PreTrainedTokenizerFast
@@ -104,7 +105,8 @@ def read(params: Params) -> Data:
         return Data(tokenizer, features | {"train": with_labels(features["train"])}, records, None)
     teachers = sorted(params.teacher.models)
     outputs = [read_teacher(*paths.teacher_paths(name, "train"), records["train"]) for name in teachers]
-    return Data(tokenizer, features, records, student_targets(outputs, features["train"]))
+    windows, targets = learnable(features["train"], student_targets(outputs, features["train"]))
+    return Data(tokenizer, features | {"train": windows}, records, targets)
 
 
 def new_student(params: Params, data: Data) -> Student:
@@ -172,9 +174,33 @@ def with_labels(features: Features) -> Features:
         return features
     if not features.labelled.any():
         raise InputError("no training question has an answer: there is nothing to learn from with distill.alpha 0")
-    without = len(set(features.record[~features.labelled]))
+    without = count_questions(features, ~features.labelled)
     print(f"{without} unlabelled questions are left out because distill.alpha is 0")
     return features.select(np.flatnonzero(features.labelled))
+
+
+def learnable(features: Features, targets: SpanLogits[np.ndarray]) -> tuple[Features, SpanLogits[np.ndarray]]:
+    """Select the windows that have a target or a label; only files of answers leave windows without a target.
+
+    Raises:
+        InputError: there are none.
+    """
+    known = has_target(features, targets)
+    usable = known | features.labelled
+    if known.all():
+        return features, targets
+    if not usable.any():
+        raise InputError("no training question has an answer of a teacher or a label: there is nothing to learn from")
+    print(
+        f"{count_questions(features, usable & ~known)} questions without a teacher's answer are trained on the label "
+        f"alone; {count_questions(features, ~usable)} without a label too are left out"
+    )
+    return of_windows(features, targets, np.flatnonzero(usable))
+
+
+def count_questions(features: Features, windows: np.ndarray) -> int:
+    """The number of questions of some windows, (N,) bool."""
+    return len(np.unique(features.record[windows]))
 
 
 def key(params: Params, student: PreTrainedModel, data: Data) -> str:

@@ -63,7 +63,8 @@ def distillation(
     alpha 0. The loss of a window whose label is [CLS] is multiplied by `no_answer_weight`.
 
     Returns means over all windows: `loss` and its unweighted parts `hard` and `soft`. `hard` is 0 for a window without
-    a label, `soft` for one without a target. Without a teacher, `loss` is the weighted `hard`, and every window must have a label.
+    a label, `soft` for one without a target. Without a teacher, `loss` is the weighted `hard`, and every window must
+    have a label.
     """
     hard = span_cross_entropy(student, labels, mask)
     weight = torch.where((labels == 0).all(-1), no_answer_weight, 1.0)
