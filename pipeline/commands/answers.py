@@ -51,7 +51,7 @@ def main(teacher: str, n_best: int, out: Path | None) -> None:
 def answers(
     output: TeacherOutput, records: list[Question], longest: int, may_decline: bool
 ) -> Iterator[tuple[str, list[spans.Answer]]]:
-    """Yield the id of each question and its `CANDIDATES` best spans, best first; none if the teacher does not answer it.
+    """Yield the id of each question and its `CANDIDATES` best answers, best first; none if the teacher has none.
 
     Args:
         longest: maximum tokens of a span.
