@@ -41,11 +41,11 @@ def read_teacher(logits: Path, tokenizer: Path, features: Path, records: list[Qu
     without = gaps(logits, windows)
     if not without.any():
         return windows, store.aligned(windows, question_ids(windows, records))
-    kept = np.flatnonzero(~without)
-    with_target = windows.select(kept)
-    found = store.aligned(with_target, question_ids(with_target, records))
     start, end = np.full((2, len(windows.input_ids)), -np.inf, dtype=store.identity.dtype)
-    start[windows.token_indices(kept)], end[windows.token_indices(kept)] = found
+    kept = np.flatnonzero(~without)
+    if len(kept):
+        with_target, tokens = windows.select(kept), windows.token_indices(kept)
+        start[tokens], end[tokens] = store.aligned(with_target, question_ids(with_target, records))
     return windows, SpanLogits(start, end)
 
 
