@@ -18,9 +18,10 @@ import numpy as np
 from pipeline import paths
 from pipeline.errors import InputError
 from pipeline.files import opened
-from pipeline.logits.targets import TeacherOutput, answered, of_questions, read_teacher
+from pipeline.logits.targets import answered, of_questions, read_teacher
 from pipeline.params import load
 from pipeline.progress import Progress
+from pipeline.questions.features import Features, SpanLogits
 from pipeline.questions.question import Question
 from pipeline.questions.records import read_records
 from pipeline.scores import spans
@@ -40,8 +41,9 @@ def main(teacher: str, n_best: int, out: Path | None) -> None:
     may_decline = any(record["is_impossible"] for records in splits.values() for record in records)
     with opened(out) as file, Progress(teacher, "question", total, shown=out is not None) as progress:
         for split, records in splits.items():
-            output = read_teacher(*paths.teacher_paths(teacher, split), records)
-            for identifier, candidates in answers(output, records, params.evaluate.max_answer_length, may_decline):
+            opened_teacher = read_teacher(*paths.teacher_paths(teacher, split))
+            output = opened_teacher.features, opened_teacher.logits(lambda i, records=records: records[i]["id"])
+            for identifier, candidates in answers(*output, records, params.evaluate.max_answer_length, may_decline):
                 progress.update()
                 if candidates:
                     row = {"id": identifier, "answers": as_rows(candidates)[:n_best]}
@@ -49,7 +51,7 @@ def main(teacher: str, n_best: int, out: Path | None) -> None:
 
 
 def answers(
-    output: TeacherOutput, records: list[Question], longest: int, may_decline: bool
+    features: Features, logits: SpanLogits[np.ndarray], records: list[Question], longest: int, may_decline: bool
 ) -> Iterator[tuple[str, list[spans.Answer]]]:
     """Yield the id of each question and its `CANDIDATES` best answers, best first; none if the teacher has none.
 
@@ -57,7 +59,6 @@ def answers(
         longest: maximum tokens of a span.
         may_decline: whether "" is among the answers.
     """
-    features, logits = output
     known = set(answered(features, logits, len(records)).tolist())
     for first in range(0, len(records), QUESTIONS_PER_BATCH):
         batch = records[first : first + QUESTIONS_PER_BATCH]

@@ -18,9 +18,10 @@ import numpy as np
 
 from pipeline.checksums import sha256
 from pipeline.logits.alignment import context_offsets, target_positions
+from pipeline.logits.index import NO_ROW, Index
 from pipeline.logits.shards import Rows
 from pipeline.questions.answer_files import Answers
-from pipeline.questions.features import Features, key_list
+from pipeline.questions.features import Features
 from pipeline.questions.offsets import NO_CHARACTER, all_tokens, nearest_covered
 from pipeline.questions.question import Question
 
@@ -37,8 +38,8 @@ class AnswerTargets:
     and a probability above 0.
 
     Attributes:
-        keys: by split, the keys of the windows that have a target, in order, without repeats.
-        without: the keys of all other windows, sorted.
+        kept: by split, the indices of the windows with a target that hold a key first, ascending.
+        without: (n, 16) the keys of windows without a target.
         questions: by split, how many questions have a target.
         no_token: number of answers' places without a token.
         shared: number of windows whose tokens an earlier window has too.
@@ -50,6 +51,7 @@ class AnswerTargets:
         splits: dict[str, Features],
         records: dict[str, list[Question]],
         dtype: str,
+        folder: Path,
         rest: Rest = "renormalize",
     ):
         """
@@ -57,25 +59,27 @@ class AnswerTargets:
             answers: to the records of all splits, in this order.
             splits: all windows of each split.
             dtype: of the rows.
+            folder: for a temporary file.
         """
         self._answers, self._splits, self._dtype, self._rest = answers, splits, dtype, rest
         self._is_null = answers.places[:, 1] == 0
         self._characters = np.full(answers.places.shape, NO_CHARACTER, dtype=np.int32)
         self._first_question = dict(zip(records, np.cumsum([0, *map(len, records.values())]).tolist(), strict=False))
-        self._windows: dict[bytes, list[tuple[str, int]]] = {}
-        self.keys: dict[str, list[bytes]] = {}
-        self.questions: dict[str, int] = {}
         self.no_token = 0
-        for split, features in splits.items():
-            found = np.flatnonzero(self._find_tokens(split)).tolist()
-            keys = key_list(features.keys)
-            for i in found:
-                self._windows.setdefault(keys[i], []).append((split, i))
-            self.keys[split] = list(dict.fromkeys(keys[i] for i in found))
-            self.questions[split] = len(np.unique(features.record[found]))
-        every = {key for features in splits.values() for key in key_list(features.keys)}
-        self.without = sorted(every - self._windows.keys())
-        self.shared = sum(map(len, self._windows.values())) - len(self._windows)
+        # windows with a target are numbered across the splits
+        found = {split: np.flatnonzero(self._find_tokens(split)) for split in splits}
+        self._found, self._ends = found, np.cumsum([*map(len, found.values())])
+        self.questions = {split: len(np.unique(splits[split].record[found[split]])) for split in splits}
+        self._index = Index((splits[split].keys[found[split]] for split in splits), folder)
+        rows = np.concatenate([self._index.find(splits[split].keys[found[split]]) for split in splits])
+        self._order = np.argsort(rows, kind="stable")
+        self._rows = rows[self._order]
+        first = np.split(self._index.is_first(), self._ends[:-1])
+        self.kept = {split: found[split][is_first] for split, is_first in zip(splits, first, strict=True)}
+        self.without = np.concatenate(
+            [features.keys[self._index.find(features.keys) == NO_ROW] for features in splits.values()]
+        )
+        self.shared = len(rows) - sum(map(len, self.kept.values()))
 
     def _places(self, split: str, i: int) -> slice:
         """The places of the answers to the question of window i."""
@@ -98,18 +102,27 @@ class AnswerTargets:
             has_target[begin:end] = self._answers.probabilities[places][is_null | ~no_token].sum() > 0
         return has_target
 
-    def rows(self, keys: list[bytes]) -> Rows:
-        """The rows of keys, in that order.
+    def rows(self, keys: np.ndarray) -> Rows:
+        """The rows of (n, 16) keys, in that order.
 
         Raises:
             KeyError: no window with a target has a key.
         """
-        each = [self._row(self._windows[key]) for key in keys]
+        found = self._index.find(keys)
+        if (found == NO_ROW).any():
+            raise KeyError(keys[found == NO_ROW][0].tobytes().hex())
+        begins, ends = (np.searchsorted(self._rows, found, side=side).tolist() for side in ("left", "right"))
+        groups = (self._order[begin:end].tolist() for begin, end in zip(begins, ends, strict=True))
+        each = [self._row([self._window(number) for number in group]) for group in groups]
         start_logits, end_logits = np.concatenate(each, axis=1).astype(self._dtype)
         starts = np.concatenate([[0], np.cumsum([row.shape[1] for row in each])]).astype(np.int64)
-        return Rows(
-            np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(len(keys), -1), starts, start_logits, end_logits, ()
-        )
+        return Rows(np.ascontiguousarray(keys), starts, start_logits, end_logits, precision=())
+
+    def _window(self, number: int) -> tuple[str, int]:
+        """The split of a window with a target, and its index there."""
+        place = int(np.searchsorted(self._ends, number, side="right"))
+        split, windows = list(self._found.items())[place]
+        return split, int(windows[number - self._ends[place] + len(windows)])
 
     def _row(self, windows: list[tuple[str, int]]) -> np.ndarray:
         """(2, n) start and end logits of a window's tokens: the mean over windows that have the same tokens."""

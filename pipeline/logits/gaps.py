@@ -8,26 +8,26 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.checksums import seal, verified
-from pipeline.questions.features import KEY_BYTES, Features, key_list
+from pipeline.logits.index import Index
+from pipeline.questions.features import KEY_BYTES
 
 GAPS = "without_target"
 
 
-def write_gaps(folder: Path, keys: list[bytes]) -> None:
-    """Write the keys of windows without a target, if there are any."""
-    if keys:
-        (folder / GAPS).write_bytes(b"".join(keys))
+def write_gaps(folder: Path, keys: np.ndarray) -> None:
+    """Write the (n, 16) keys of windows without a target, if there are any."""
+    if len(keys):
+        (folder / GAPS).write_bytes(keys.tobytes())
         seal(folder / GAPS)
 
 
-def gaps(folder: Path, features: Features) -> np.ndarray:
-    """(N,) bool, whether each window has no target.
+def read_gaps(folder: Path) -> Index | None:
+    """The keys of the windows without a target; None if there are none.
 
     Raises:
         InputError: the file is damaged.
     """
     if not (folder / GAPS).exists():
-        return np.zeros(len(features), dtype=bool)
+        return None
     content = np.frombuffer(verified(folder / GAPS, "logits").read_bytes(), dtype=np.uint8)
-    without = set(key_list(content.reshape(-1, KEY_BYTES)))
-    return np.array([key in without for key in key_list(features.keys)])
+    return Index([content.reshape(-1, KEY_BYTES)], folder)

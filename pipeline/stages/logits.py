@@ -7,7 +7,7 @@ Writes data/logits, data/teacher_predictions and metrics/teacher.json.
 """
 
 import reprlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -19,14 +19,16 @@ from pipeline.errors import InputError
 from pipeline.logits import answer_targets
 from pipeline.logits.answer_labels import Agreement, agreement
 from pipeline.logits.answer_targets import AnswerTargets
-from pipeline.logits.cache import RowCache, locked, unique_keys
+from pipeline.logits.cache import RowCache, locked
 from pipeline.logits.extraction import Shard, add_shards
 from pipeline.logits.gaps import write_gaps
+from pipeline.logits.index import CHUNK, unique
 from pipeline.logits.manifest import read_description, stores
 from pipeline.logits.shards import Identity, shard_files
-from pipeline.logits.store import chunks, write_store
+from pipeline.logits.store import write_store
 from pipeline.logits.targets import answered, of_questions, read_teacher, student_targets
 from pipeline.models import encoders, hardware, inference
+from pipeline.models.batching import cut
 from pipeline.models.cpu import cpu_bfloat16_speed
 from pipeline.params import Evaluate, Params, load
 from pipeline.params import Logits as Settings
@@ -107,13 +109,23 @@ def extract(name: str, records: Records, settings: Settings) -> None:
             if state.is_main_process:
                 cache.import_shards(paths.LOGITS / name)
         state.wait_for_everyone()  # no process adds rows while another one still lists the missing ones
-        compute(name, cache, splits, records, tokenizer.pad_token_id, settings.shard_size)
+        kept = unique({split: features.keys for split, features in splits.items()}, cache.folder)
+        compute(name, cache, splits, kept, records, tokenizer.pad_token_id, settings.shard_size)
         state.wait_for_everyone()
         if state.is_main_process:
             if state.num_processes > 1:
                 cache = RowCache(paths.logits_cache(), identity)
-            keys = {split: list(unique_keys(features)) for split, features in splits.items()}
-            write_store(paths.empty_folder(paths.LOGITS / name), identity, cache.rows, keys, settings.shard_size)
+            keys = {
+                split: keys_of_shards(features.keys, kept[split], settings.shard_size)
+                for split, features in splits.items()
+            }
+            write_store(paths.empty_folder(paths.LOGITS / name), identity, cache.rows, keys)
+
+
+def keys_of_shards(keys: np.ndarray, indices: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Yield the keys at `indices`, `size` at a time."""
+    for part in cut(indices, size):
+        yield keys[part]
 
 
 def write_targets(name: str, file: str, records: Records, params: Params) -> None:
@@ -132,7 +144,8 @@ def write_targets(name: str, file: str, records: Records, params: Params) -> Non
             "verbatim quotations of the context, check that the file belongs to these questions, or raise the limit"
         )
     splits = {split: read_features(paths.features(name, split)) for split in records}
-    targets = AnswerTargets(answers, splits, records, params.logits.dtype)
+    folder = paths.empty_folder(paths.LOGITS / name)
+    targets = AnswerTargets(answers, splits, records, params.logits.dtype, folder)
     print(f"{name}: {unfound}")
     print(f"{name}: {describe(targets, records)}", flush=True)
     every = [record for questions in records.values() for record in questions]
@@ -143,9 +156,12 @@ def write_targets(name: str, file: str, records: Records, params: Params) -> Non
         tokenization.fingerprint(tokenizer),
         params.logits.dtype,
     )
-    folder = paths.empty_folder(paths.LOGITS / name)
     write_gaps(folder, targets.without)
-    write_store(folder, identity, targets.rows, targets.keys, params.logits.shard_size)
+    keys = {
+        split: keys_of_shards(features.keys, targets.kept[split], params.logits.shard_size)
+        for split, features in splits.items()
+    }
+    write_store(folder, identity, targets.rows, keys)
 
 
 def describe_unfound(counts: Counts) -> str:
@@ -178,24 +194,32 @@ def describe_agreement(labels: Agreement) -> str:
 
 
 def compute(
-    name: str, cache: RowCache, splits: dict[str, Features], records: Records, pad_token_id: int, size: int
+    name: str,
+    cache: RowCache,
+    splits: dict[str, Features],
+    kept: dict[str, np.ndarray],
+    records: Records,
+    pad_token_id: int,
+    size: int,
 ) -> None:
     """Compute every window that is not in the cache, one shard at a time, and add it.
 
     With several processes, process i of n computes every n-th shard, starting with shard i.
+
+    Args:
+        kept: the indices of each split's windows that hold a key first.
     """
     missing_shards: list[Shard] = []
-    known: set[bytes] = set()
     for split, features in splits.items():
-        keys = unique_keys(features)
-        missing = [i for key, i in keys.items() if key not in cache and key not in known]
-        missing_shards += [(features, np.array(chunk), records[split]) for chunk in chunks(missing, size)]
-        known.update(keys)
+        missing = [part[~cache.has(features.keys[part])] for part in cut(kept[split], CHUNK)]
+        shards = cut(np.concatenate(missing), size) if missing else []
+        missing_shards += [(features, indices, records[split]) for indices in shards]
+    windows = sum(map(len, kept.values()))
     new = sum(len(indices) for _, indices, _ in missing_shards)
-    cached, before = len(known) - new, len(cache)
+    cached, before = windows - new, cache.added
     state = processes()
     if state.is_main_process:
-        print(f"{name}: {len(known):,} unique windows: {cached:,} cached, {new:,} to compute", flush=True)
+        print(f"{name}: {windows:,} unique windows: {cached:,} cached, {new:,} to compute", flush=True)
     if state.num_processes > 1 and hardware.device().type == "cpu":
         cpu_bfloat16_speed()  # before the processes without a shard leave the others
     mine = missing_shards[state.process_index :: state.num_processes]
@@ -213,9 +237,9 @@ def compute(
             error.add_note(cli.RESUME_HINT)
             raise
         except KeyboardInterrupt:
-            done = cached + len(cache) - before
+            done = cached + cache.added - before
             raise KeyboardInterrupt(
-                f"{done} of {len(known)} windows are cached, the shard in progress is dropped"
+                f"{done} of {windows} windows are cached, the shard in progress is dropped"
             ) from None
     if state.is_main_process:
         print(f"{name}: {100 * padding:.1f} % of the computed tokens were padding")
@@ -246,11 +270,16 @@ def score_teachers(
         files: of the names, those of files of answers. Their scores, and those of the mean, have `answered`, the share
             of the questions that they answer and are scored on, 0-100; they are None if they answer none.
     """
-    outputs = [read_teacher(*paths.teacher_paths(name, "validation"), records) for name in names]
-    by_name = dict(zip(names, outputs, strict=True))
+    teachers = {name: read_teacher(*paths.teacher_paths(name, "validation")) for name in names}
+
+    def question_id(i: int) -> str:
+        return records[i]["id"]
+
+    by_name = {name: (teacher.features, teacher.logits(question_id)) for name, teacher in teachers.items()}
     if len(names) > 1:
-        students = read_features(paths.features(paths.STUDENT_NAME, "validation"))
-        by_name["mean"] = students, student_targets(outputs, students)
+        path = paths.features(paths.STUDENT_NAME, "validation")
+        targets = student_targets([*teachers.values()], path, question_id, paths.targets_cache())
+        by_name["mean"] = read_features(path), targets.logits
     folder = paths.empty_folder(paths.TEACHER_PREDICTIONS)
     scores = {
         name: score_teacher(*output, records, settings, paths.question_scores(folder / name))

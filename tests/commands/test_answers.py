@@ -26,7 +26,7 @@ def test_a_wrong_argument_is_refused(workspace, teacher, n_best, words):
 @pytest.mark.parametrize("batch", [1, 2, 1000])
 def test_answers_are_those_of_the_logits_for_batches_of_any_size(features, records, monkeypatch, batch):
     monkeypatch.setattr(answers, "QUESTIONS_PER_BATCH", batch)
-    found = dict(answers.answers((features, SpanLogits(*one_hot(features))), records, 30, may_decline=False))
+    found = dict(answers.answers(features, SpanLogits(*one_hot(features)), records, 30, may_decline=False))
     whole = {records[i]["id"] for i in features.record[features.labels[:, 1] > 0]}
     assert list(found) == [record["id"] for record in records] and whole
     for record in records:
@@ -40,7 +40,7 @@ def test_answers_are_those_of_the_logits_for_batches_of_any_size(features, recor
 
 def test_no_answer_has_the_probability_of_its_null_score(features, records):
     logits = SpanLogits(*np.zeros((2, len(features.input_ids)), dtype=np.float32))
-    found = dict(answers.answers((features, logits), records, 30, may_decline=True))
+    found = dict(answers.answers(features, logits, records, 30, may_decline=True))
     rows = answers.as_rows(found["tea-1"])
     assert [row["probability"] for row in rows] == pytest.approx([1 / 21] * 21)
     assert [(row["start"], row["end"]) for row in rows if not row["text"]] == [(0, 0)]
@@ -50,5 +50,5 @@ def test_a_question_with_a_window_without_a_target_has_no_answers(features, reco
     logits = SpanLogits(*one_hot(features))
     for end in logits:
         end[features.tokens(int(np.flatnonzero(features.record == 2)[0]))] = -np.inf
-    found = dict(answers.answers((features, logits), records, 30, may_decline=True))
+    found = dict(answers.answers(features, logits, records, 30, may_decline=True))
     assert [bool(found[record["id"]]) for record in records] == [True, True, False, True]

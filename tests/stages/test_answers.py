@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -10,7 +11,7 @@ import pytest
 from pipeline import paths
 from pipeline.commands import answers, cache, show
 from pipeline.errors import InputError
-from pipeline.logits.targets import has_target, read_teacher
+from pipeline.logits.targets import Targets, has_target, read_teacher
 from pipeline.logits.verify import problems
 from pipeline.questions.features import read_features
 from pipeline.questions.records import read_records
@@ -127,7 +128,8 @@ def test_questions_without_an_answer_are_trained_on_the_label_or_left_out(with_a
     assert json.loads(paths.TEACHER_METRICS.read_text()) == {"llm": None}
     table = pq.read_table(paths.question_scores(paths.TEACHER_PREDICTIONS / "llm"))
     assert table["prediction"].to_pylist() == [None] * 8
-    output = read_teacher(*paths.teacher_paths("llm", "train"), splits()["train"])
+    found = read_teacher(*paths.teacher_paths("llm", "train"))
+    output = found.features, found.logits(str)
     assert set(windows().record[has_target(*output)]) == set(range(10))
 
     run_all(train, evaluate)
@@ -142,10 +144,11 @@ def test_questions_without_an_answer_are_trained_on_the_label_or_left_out(with_a
     # without labels, only the answered questions are trained on
     data, kept = train.read(train.load(paths.PARAMS)), windows()
     assert len(data.features["train"]) == len(kept)
-    kept.labels[:] = -1
-    selected, targets = train.learnable(kept, output[1])
-    assert set(selected.record) == set(range(10)) and np.isfinite(targets.start).all()
-    assert len(targets.start) == len(targets.end) == len(selected.input_ids)
+    kept = replace(kept, labels=np.full_like(kept.labels, -1))
+    selected, targets = train.learnable(kept, Targets(output[1], "digest"))
+    assert set(selected.record) == set(range(10)) and targets.digest == "digest"
+    for end in targets.logits:
+        assert np.isfinite(end).all() and len(end) == len(selected.input_ids)
 
 
 def test_scores_and_agreement_are_of_the_answered_questions(with_answers):
@@ -198,10 +201,11 @@ def test_a_question_is_not_trained_on_if_its_only_answer_is_nowhere_and_it_has_n
     write(changed)
     use()
     run_all(tokenize, teacher, logits, backbone, name="llm")
-    output = read_teacher(*paths.teacher_paths("llm", "train"), splits()["train"])
+    found = read_teacher(*paths.teacher_paths("llm", "train"))
+    output = found.features, found.logits(str)
     features = windows()
-    features.labels[features.record == 0] = -1
-    selected, _ = train.learnable(features, output[1])
+    labels = np.where(features.record[:, None] == 0, -1, features.labels)
+    selected, _ = train.learnable(replace(features, labels=labels), Targets(output[1], "digest"))
     assert set(selected.record) == set(range(1, 24))
 
 
