@@ -25,10 +25,11 @@ from pipeline.questions.features import Features
 from pipeline.questions.offsets import NO_CHARACTER, all_tokens, nearest_covered
 from pipeline.questions.question import Question
 
-VERSION = 1  # of the rules above and of those of `answer_files` and `places`
+VERSION = 1  # of these rules and the rules of `answer_files` and `places`
 FLOOR = -6e4  # the logarithm of 0; float16 holds no less than -65504
 # `renormalize`: probabilities are divided by their sum; `even`: every answer position of a window gets the same part
 Rest = Literal["renormalize", "even"]
+REST: Rest = "renormalize"
 
 
 class AnswerTargets:
@@ -52,7 +53,7 @@ class AnswerTargets:
         records: dict[str, list[Question]],
         dtype: str,
         folder: Path,
-        rest: Rest = "renormalize",
+        rest: Rest = REST,
     ):
         """
         Args:
@@ -149,9 +150,7 @@ class AnswerTargets:
         return mass / mass.sum(axis=1, keepdims=True)
 
 
-def fingerprint(
-    file: Path, splits: dict[str, Features], records: dict[str, list[Question]], rest: Rest = "renormalize"
-) -> str:
+def fingerprint(file: Path, splits: dict[str, Features], records: dict[str, list[Question]], rest: Rest = REST) -> str:
     """Hexadecimal SHA-256 of all that determines the rows of a file of answers, but tokenizer and dtype."""
     digest = hashlib.sha256(json.dumps([VERSION, sha256(file), rest]).encode())
     for split, questions in records.items():

@@ -191,7 +191,9 @@ def _probabilities(entries: list[dict[str, Any]], at: str) -> list[float]:
         return [weight / sum(weights) for weight in weights]
     if min(values) < 0 or sum(values) > 1 + ROUNDING:
         problem = f"{name} is {min(values)}" if min(values) < 0 else f"{name} sums to {sum(values):g}"
-        raise InputError(f"{at}: {problem}; probabilities are not negative, and those of a question sum to at most 1")
+        raise InputError(
+            f"{at}: {problem}; probabilities are not negative and sum to at most 1 over a question's answers"
+        )
     return values
 
 
