@@ -191,9 +191,7 @@ def _probabilities(entries: list[dict[str, Any]], at: str) -> list[float]:
         return [weight / sum(weights) for weight in weights]
     if min(values) < 0 or sum(values) > 1 + ROUNDING:
         problem = f"{name} is {min(values)}" if min(values) < 0 else f"{name} sums to {sum(values):g}"
-        raise InputError(
-            f"{at}: {problem}; probabilities are not negative and sum to at most 1 over a question's answers"
-        )
+        raise InputError(f"{at}: {problem}; the probabilities of a question are not negative and sum to at most 1")
     return values
 
 
