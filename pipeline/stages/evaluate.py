@@ -15,7 +15,8 @@ from torch import nn
 
 from pipeline import cli, paths
 from pipeline.checksums import seal, verified
-from pipeline.logits.targets import answered, has_target, of_questions, read_teacher, student_targets
+from pipeline.logits.targets import has_target, read_teacher, student_targets
+from pipeline.logits.teacher_scores import scores_of_answered
 from pipeline.models import inference
 from pipeline.models.batching import pad, pad_pair, token_budget_batches
 from pipeline.models.student import Student
@@ -56,8 +57,7 @@ def main() -> None:
     logits = predict(student, features)
     candidates = max(params.evaluate.n_best, confidence.CANDIDATES)
     scores, answers = metrics.scores(features, records, logits, longest, metric, candidates)
-    asked = answered(features, teacher, len(records))  # not all of them, where the teacher is a file of answers
-    teacher_scores, teacher_answers = score_teacher(features, records, teacher, asked, longest, metric)
+    teacher_scores, teacher_answers = scores_of_answered(features, records, teacher, longest, metric)
     table = question_scores(features, records, answers, teacher_answers, metric)
     losses = window_losses(features, logits, teacher)
     settings = student.config.answering
@@ -67,7 +67,7 @@ def main() -> None:
             scores["teacher_no_answer_rate"] = teacher_scores["no_answer_rate"]
         scores |= null_shares(features, losses)
     scores = with_errors(scores, table)
-    if len(asked):
+    if teacher_scores:
         scores["agreement"] = float(np.mean(table["agreement"].drop_null()))
         scores["teacher_kl"] = float(np.nanmean(losses.teacher))
     scores["loss"] = float(losses.label.mean())
@@ -87,29 +87,6 @@ def read_targets(params: Params, records: list[Question]) -> SpanLogits[np.ndarr
     teachers = [read_teacher(*paths.teacher_paths(name, "validation")) for name in sorted(params.teacher.models)]
     features = paths.features(paths.STUDENT_NAME, "validation")
     return student_targets(teachers, features, lambda i: records[i]["id"], paths.targets_cache()).logits
-
-
-def score_teacher(
-    features: Features,
-    records: list[Question],
-    logits: SpanLogits[np.ndarray],
-    asked: np.ndarray,
-    longest: int,
-    metric: str,
-) -> tuple[dict[str, float], list[list[Answer] | None]]:
-    """The scores of the teachers' logits on the questions that they answer, and all answers; None where they have none.
-
-    Args:
-        asked: indices of these questions.
-    """
-    answers: list[list[Answer] | None] = [None] * len(records)
-    if not len(asked):
-        return {}, answers
-    windows, of_asked = of_questions(features, logits, asked)
-    scores, found = metrics.scores(windows, [records[i] for i in asked], of_asked, longest, metric)
-    for i, best in zip(asked.tolist(), found, strict=True):
-        answers[i] = best
-    return scores, answers
 
 
 def predict(student: Student, features: Features) -> SpanLogits[np.ndarray]:

@@ -26,7 +26,8 @@ from pipeline.logits.index import CHUNK, unique
 from pipeline.logits.manifest import read_description, stores
 from pipeline.logits.shards import Identity, shard_files
 from pipeline.logits.store import write_store
-from pipeline.logits.targets import answered, of_questions, read_teacher, student_targets
+from pipeline.logits.targets import read_teacher, student_targets
+from pipeline.logits.teacher_scores import scores_of_answered
 from pipeline.models import encoders, hardware, inference
 from pipeline.models.batching import cut
 from pipeline.models.cpu import cpu_bfloat16_speed
@@ -42,7 +43,6 @@ from pipeline.questions.records import read_records
 from pipeline.scores import metrics, null_threshold
 from pipeline.scores.baseline import warn_if_constant
 from pipeline.scores.question_scores import question_scores, write_question_scores
-from pipeline.scores.spans import Answer
 from pipeline.scores.standard_errors import with_errors
 
 Records = dict[str, list[Question]]
@@ -298,18 +298,11 @@ def score_teacher(
 
     None if it answers none that has an answer. In the file, questions that it does not answer have no prediction.
     """
-    kept = answered(features, logits, len(records))
-    asked = [records[i] for i in kept]
-    answers: list[list[Answer]] = [[] for _ in records]
-    scores: dict[str, float] = {}
-    if any(record["answers"]["text"] for record in asked):
-        windows, of_asked = of_questions(features, logits, kept)
-        scores, found = metrics.scores(windows, asked, of_asked, settings.max_answer_length, settings.metric)
-        for i, best in zip(kept.tolist(), found, strict=True):
-            answers[i] = best
-    table = question_scores(features, records, answers, metric=settings.metric)
+    scores, answers = scores_of_answered(features, records, logits, settings.max_answer_length, settings.metric)
+    table = question_scores(features, records, [best or [] for best in answers], metric=settings.metric)
     write_question_scores(table, path)
-    return with_errors(scores, table.take(kept)) if scores else None
+    known = [i for i, best in enumerate(answers) if best is not None]
+    return with_errors(scores, table.take(known)) if scores else None
 
 
 if __name__ == "__main__":
