@@ -31,6 +31,15 @@ class Agreement:
     f1: float
     calibration: Calibration
 
+    @property
+    def description(self) -> str:
+        fit = self.calibration
+        return (
+            f"best answers to {self.questions:,} labeled questions: exact match {self.exact_match:.2f}, F1 "
+            f"{self.f1:.2f}; expected calibration error of the probabilities {fit.error_before:.2f}, {fit.error:.2f} "
+            f"at the best temperature, {fit.temperature:.2f}"
+        )
+
 
 def agreement(answers: Answers, records: list[Question], metric: str) -> Agreement | None:
     """The agreement with the labels of the records; None if the file answers none that has a label.

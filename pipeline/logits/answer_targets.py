@@ -42,6 +42,7 @@ class AnswerTargets:
         kept: by split, the indices of the windows with a target that hold a key first, ascending.
         without: (n, 16) the keys of windows without a target.
         questions: by split, how many questions have a target.
+        description: these numbers in words.
         no_token: number of answers' places without a token.
         shared: number of windows whose tokens an earlier window has too.
     """
@@ -81,6 +82,10 @@ class AnswerTargets:
             [features.keys[self._index.find(features.keys) == NO_ROW] for features in splits.values()]
         )
         self.shared = len(rows) - sum(map(len, self.kept.values()))
+        counts = ", ".join(f"{self.questions[split]:,} of {len(each):,} {split}" for split, each in records.items())
+        no_token = f"; {self.no_token:,} answers have no token and are dropped" if self.no_token else ""
+        shared = f"; {self.shared:,} windows have the tokens of another, and the mean of both" if self.shared else ""
+        self.description = f"{counts} questions have a target{no_token}{shared}"
 
     def _places(self, split: str, i: int) -> slice:
         """The places of the answers to the question of window i."""

@@ -12,6 +12,7 @@ The format is recognized by the content:
 
 import json
 import math
+import reprlib
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
@@ -32,6 +33,8 @@ NUMBERS = ("probability", "confidence", "score")  # the first that an answer has
 LARGEST = 1e30  # score; also refuses infinity and NaN
 ROUNDING = 1e-3  # by which probabilities may sum to more than 1
 EXAMPLES = 3
+SHORT = reprlib.Repr()
+SHORT.maxstring = 80  # of examples
 FORMATS = (
     'the formats are JSON Lines with {"id": ..., "answers": [{"text": ...}, ...]}, and a JSON object with such '
     "answers, or one text, for each id"
@@ -60,6 +63,15 @@ class Counts:
     unfound: int = 0
     examples: list[Example] = field(default_factory=list)
     several: int = 0
+
+    @property
+    def description(self) -> str:
+        examples = "; ".join(f"question {identifier}: {SHORT.repr(text)}" for identifier, text in self.examples)
+        return (
+            f"{self.unfound:,} of {self.answers:,} answers ({100 * self.unfound / self.answers:.2f} %) are nowhere in "
+            f"their context and are dropped{f' ({examples})' if examples else ''}; {self.several:,} questions have an "
+            "answer in several places, which share its probability"
+        )
 
 
 @dataclass(frozen=True)

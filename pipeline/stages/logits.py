@@ -6,7 +6,6 @@ A teacher that is a file of answers is not run: its answers become logits of the
 Writes data/logits, data/teacher_predictions and metrics/teacher.json.
 """
 
-import reprlib
 from collections.abc import Collection, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -17,7 +16,7 @@ from pipeline import cli, paths
 from pipeline.checksums import verified
 from pipeline.errors import InputError
 from pipeline.logits import answer_targets
-from pipeline.logits.answer_labels import Agreement, agreement
+from pipeline.logits.answer_labels import agreement
 from pipeline.logits.answer_targets import AnswerTargets
 from pipeline.logits.cache import RowCache, locked
 from pipeline.logits.extraction import Shard, add_shards
@@ -36,7 +35,7 @@ from pipeline.params import Logits as Settings
 from pipeline.processes import processes
 from pipeline.progress import Progress
 from pipeline.questions import tokenization
-from pipeline.questions.answer_files import Counts, read_answers
+from pipeline.questions.answer_files import read_answers
 from pipeline.questions.features import Features, SpanLogits, question_ids, read_features
 from pipeline.questions.question import Question
 from pipeline.questions.records import read_records
@@ -46,8 +45,6 @@ from pipeline.scores.question_scores import question_scores, write_question_scor
 from pipeline.scores.standard_errors import with_errors
 
 Records = dict[str, list[Question]]
-SHORT = reprlib.Repr()
-SHORT.maxstring = 80  # of answers in messages
 
 
 def main() -> None:
@@ -137,20 +134,19 @@ def write_targets(name: str, file: str, records: Records, params: Params) -> Non
     tokenizer = tokenization.load(verified(paths.tokenizer(name), "tokenize"))
     verified(paths.TEACHER / name, f"teacher@{name}")
     answers = read_answers(paths.answers(name), file, records)
-    unfound = describe_unfound(answers.counts)
     if answers.counts.unfound > params.logits.max_unfound * answers.counts.answers:
         raise InputError(
-            f"{file}: {unfound}; more than logits.max_unfound, {params.logits.max_unfound:g}: ask the teacher for "
-            "verbatim quotations of the context, check that the file belongs to these questions, or raise the limit"
+            f"{file}: {answers.counts.description}; more than logits.max_unfound, {params.logits.max_unfound:g}: ask "
+            "for verbatim quotations, check that the file belongs to these contexts, or raise the limit"
         )
+    print(f"{name}: {answers.counts.description}")
     splits = {split: read_features(paths.features(name, split)) for split in records}
     folder = paths.empty_folder(paths.LOGITS / name)
     targets = AnswerTargets(answers, splits, records, params.logits.dtype, folder)
-    print(f"{name}: {unfound}")
-    print(f"{name}: {describe(targets, records)}", flush=True)
+    print(f"{name}: {targets.description}", flush=True)
     every = [record for questions in records.values() for record in questions]
     if labels := agreement(answers, every, params.evaluate.metric):
-        print(f"{name}: {describe_agreement(labels)}", flush=True)
+        print(f"{name}: {labels.description}", flush=True)
     identity = Identity(
         answer_targets.fingerprint(paths.answers(name), splits, records),
         tokenization.fingerprint(tokenizer),
@@ -162,35 +158,6 @@ def write_targets(name: str, file: str, records: Records, params: Params) -> Non
         for split, features in splits.items()
     }
     write_store(folder, identity, targets.rows, keys)
-
-
-def describe_unfound(counts: Counts) -> str:
-    """How many answers are nowhere in their context, with examples, and how many questions have ambiguous ones."""
-    examples = "; ".join(f"question {identifier}: {SHORT.repr(text)}" for identifier, text in counts.examples)
-    share = 100 * counts.unfound / counts.answers
-    return (
-        f"{counts.unfound:,} of {counts.answers:,} answers ({share:.2f} %) are nowhere in their context and are dropped"
-        f"{f' ({examples})' if examples else ''}; {counts.several:,} questions have an answer in several places, which "
-        "share its probability"
-    )
-
-
-def describe(targets: AnswerTargets, records: Records) -> str:
-    """How many questions have a target, and what else was counted."""
-    questions = ", ".join(f"{targets.questions[split]:,} of {len(each):,} {split}" for split, each in records.items())
-    no_token = f"; {targets.no_token:,} answers have no token and are dropped" if targets.no_token else ""
-    shared = f"; {targets.shared:,} windows have the tokens of another, and the mean of both" if targets.shared else ""
-    return f"{questions} questions have a target{no_token}{shared}"
-
-
-def describe_agreement(labels: Agreement) -> str:
-    """How well the best answers agree with the labels, and how well the probabilities hold."""
-    fit = labels.calibration
-    return (
-        f"best answers to {labels.questions:,} labeled questions: exact match {labels.exact_match:.2f}, F1 "
-        f"{labels.f1:.2f}; expected calibration error of the probabilities {fit.error_before:.2f}, {fit.error:.2f} at "
-        f"the best temperature, {fit.temperature:.2f}"
-    )
 
 
 def compute(
