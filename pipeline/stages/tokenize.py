@@ -64,10 +64,7 @@ def tokenizers(params: Params, records: list[Question]) -> dict[str, tokenizatio
         else:
             found[name] = load_tokenizer(name, teacher.model, teacher.revision)
     backbone = params.backbone
-    is_teacher = backbone.model in found
-    student = (
-        found[backbone.model] if is_teacher else load_tokenizer(paths.STUDENT_NAME, backbone.model, backbone.revision)
-    )
+    student = found.get(backbone.model) or load_tokenizer(paths.STUDENT_NAME, backbone.model, backbone.revision)
     files = sorted(name for name, teacher in params.teacher.models.items() if teacher.answers)
     return found | dict.fromkeys([paths.STUDENT_NAME, *files], student)
 
