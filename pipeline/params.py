@@ -336,7 +336,11 @@ class Distill(Section):
 
 class Prune(Section):
     amount: float = Field(
-        0.0, ge=0, lt=1, description="share of each linear layer's weights set to 0, smallest magnitude first"
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of each linear layer's weights set to 0, smallest magnitude first; zeros save disk (zipped) "
+        "and no time",
     )
 
 

@@ -27,7 +27,7 @@ from pipeline.experiments import costs
 from pipeline.experiments.run import Run, fetch, read_run, scored_runs, with_defaults
 from pipeline.scores.standard_errors import clusters_of
 
-EXPORTED = {"ONNX float32": "float32", "ONNX int8": "int8"}
+EXPORTED = {"ONNX float32": "float32", costs.INT8: "int8"}
 
 
 def main(names: list[str], again: bool, no_exports: bool = False) -> None:

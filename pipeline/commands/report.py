@@ -8,6 +8,7 @@ import io
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -47,17 +48,23 @@ def read_entries(candidates: list[Candidate], runs: list[Run]) -> list[Entry]:
             candidate,
             with_defaults(by_name[candidate.runs[0]].params),
             [(read_curve(by_name[name], "train"), read_curve(by_name[name], "validation")) for name in candidate.runs],
-            gain(candidate, by_name),
+            costs.gain_of(first_measured(candidate, by_name), float(candidate.by_run("f1").mean())),
+            int8(first_measured(candidate, by_name)),
         )
         for candidate in candidates
     ]
 
 
-def gain(candidate: Candidate, runs: Mapping[str, Run]) -> str:
-    """What a student gains over its teachers: with the cost of its first run that was measured, and the mean F1."""
+def first_measured(candidate: Candidate, runs: Mapping[str, Run]) -> Run:
+    """The first run of a candidate whose cost was measured, or else the first."""
     of_candidate = [runs[name] for name in candidate.runs]
-    run = next(filter(costs.read, of_candidate), of_candidate[0])
-    return costs.gain_of(run, float(candidate.by_run("f1").mean()))
+    return next(filter(costs.read, of_candidate), of_candidate[0])
+
+
+def int8(run: Run) -> dict[str, Any] | None:
+    """The scores and the cost of a student's int8 export, if they were measured on all questions."""
+    found = ((costs.read(run) or {}).get(costs.FORMS) or {}).get(costs.INT8)
+    return found if found and found["questions"] == len(run.scores) and "f1_low" in found else None
 
 
 def read_curve(run: Run, name: str) -> pd.DataFrame:

@@ -33,7 +33,7 @@ KEYS = (
 )
 FORM_KEYS = ("bytes", *KEYS[KEYS.index("latency_ms_median") :])
 FORMS = "forms"  # of a student: in torch, and its ONNX files
-TORCH = "torch float32"
+TORCH, INT8 = "torch float32", "ONNX int8"
 
 
 def folder(model: str) -> Path:

@@ -53,8 +53,9 @@ def against(values: Values, x: str, title: str, baseline: str) -> Spec:
     """F1 with its interval against a cost on a logarithmic scale, and the Pareto front as a stepped line.
 
     Args:
-        values: for each student or teacher `student`, `number` (None of a teacher), `teacher` (whether it is one),
-            `f1`, `f1_low`, `f1_high`, the cost `x`, and the ends of its interval, such as `latency_low`, if it has one.
+        values: for each model `student`, `label`, `number` (None of a teacher), `teacher` (whether it is one),
+            `exported` (whether it is a student's export), `f1`, `f1_low`, `f1_high`, the cost `x`, and the ends of its
+            interval, such as `latency_low`, if it has one.
     """
     ends = [(value.get(f"{x}_low") or value[x], value.get(f"{x}_high") or value[x]) for value in values]
     on_front = front([(*cost, value["f1"]) for cost, value in zip(ends, values, strict=True)])
@@ -72,13 +73,8 @@ def against(values: Values, x: str, title: str, baseline: str) -> Spec:
     layers = [
         {"transform": [{"filter": "datum.front"}], "mark": stepped, "encoding": {"x": at, "y": _f1("f1")}},
         {"mark": {"type": "rule", "strokeWidth": 1.5}, "encoding": between},
-        *_interval_layers(at, tooltip),
-        *_number_layers(at),
-        {
-            "transform": [{"filter": "datum.teacher"}],
-            "mark": {"type": "text", "align": "right", "dx": -8, "dy": -7, "fontSize": 12, "color": "var(--text)"},
-            "encoding": {"x": at, "y": _f1("f1"), "text": {"field": "student"}},
-        },
+        *_interval_layers(at, [_tooltip("label", "point"), *tooltip]),
+        *_number_layers(at, "label"),
     ]
     return _chart(rows, baseline, f"F1 against {title}", layers, 340)
 
@@ -179,27 +175,39 @@ def _f1(field: str) -> Spec:
 
 
 def _interval_layers(x: Spec, tooltip: list[Spec]) -> list[Spec]:
+    """F1 of each model with its interval; the point of an export is hollow."""
     interval = {"x": x, "y": _f1("f1_low"), "y2": {"field": "f1_high"}, "color": COLOR}
     point = {"x": x, "y": _f1("f1"), "color": COLOR, "shape": SHAPE}
-    return [
-        {"mark": {"type": "rule", "strokeWidth": 1.5}, "encoding": interval},
+    points = [
         {
-            "mark": {"type": "point", "filled": True, "size": 80, "opacity": 1},
+            "transform": [{"filter": where}],
+            "mark": {"type": "point", "size": 80, "opacity": 1, **mark},
             "encoding": {**point, "tooltip": [_tooltip("student", "student"), *tooltip, *_SCORES]},
-        },
+        }
+        for where, mark in (
+            ("!datum.exported", {"filled": True}),
+            ("datum.exported", {"filled": False, "fill": "var(--card)"}),
+        )
     ]
+    return [{"mark": {"type": "rule", "strokeWidth": 1.5}, "encoding": interval}, *points]
 
 
-def _number_layers(x: Spec) -> list[Spec]:
-    """The students' numbers, left and right of the points in turn, so that neighbours in F1 do not cover each other."""
-    encoding = {"x": x, "y": _f1("f1"), "text": {"field": "number"}}
+def _number_layers(x: Spec, field: str = "number") -> list[Spec]:
+    """The students' numbers, left and right of the points in turn, so that neighbours in F1 do not cover each other.
+
+    A teacher's label is left of its point, which may be the last of all.
+    """
+    encoding = {"x": x, "y": _f1("f1"), "text": {"field": field}}
     return [
         {
-            "transform": [{"filter": f"!datum.teacher && datum.number % 2 === {odd}"}],
+            "transform": [{"filter": where}],
             "mark": {"type": "text", "align": align, "dx": dx, "dy": -7, "fontSize": 12, "color": "var(--text)"},
             "encoding": encoding,
         }
-        for odd, align, dx in ((1, "right", -8), (0, "left", 8))
+        for where, align, dx in (
+            ("datum.teacher || datum.number % 2 === 1", "right", -8),
+            ("!datum.teacher && datum.number % 2 === 0", "left", 8),
+        )
     ]
 
 

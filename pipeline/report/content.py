@@ -29,12 +29,14 @@ class Entry:
         params: values of params.yaml, of the first run.
         curves: of each run the training curve and the validation curve.
         gain: over its teachers, see `answering.gain`; "" if it is not known.
+        int8: the scores and cost of its int8 export, if they were measured on all questions, see `experiments.costs`.
     """
 
     candidate: Candidate
     params: Mapping[str, Any]
     curves: Sequence[tuple[pd.DataFrame, pd.DataFrame]]
     gain: str
+    int8: Mapping[str, Any] | None
 
 
 def build(
@@ -66,7 +68,7 @@ def build(
 
     taught = teacher_rows(teachers, clusters.labels)
     timed, device = latencies(costs, baseline)
-    cost_specs = cost_charts(rows, taught, costs, timed, device, baseline)
+    cost_specs = cost_charts(rows, taught, [entry.int8 for entry in ranked], costs, timed, device, baseline)
     effects = effect_charts(rows, [entry.params for entry in ranked], baseline)
     labels = slices(scores, records)
     sliced = slice_rows([entry.candidate for entry in ranked], clusters.labels, baseline, labels)
@@ -86,6 +88,7 @@ def build(
         "device": device,
         "teachers": frames.records(taught.join(costs[["parameters", "nonzero_parameters", "bytes"]], on="name")),
         "costs": list(cost_specs),
+        "exported": any(entry.int8 for entry in entries),
         "effects": list(effects),
         "kinds": sliced["kind"].unique().tolist(),
     }
@@ -113,22 +116,39 @@ def latencies(costs: pd.DataFrame, baseline: str) -> tuple[pd.DataFrame, str]:
 
 
 def cost_charts(
-    rows: pd.DataFrame, teachers: pd.DataFrame, costs: pd.DataFrame, timed: pd.DataFrame, device: str, baseline: str
+    rows: pd.DataFrame,
+    teachers: pd.DataFrame,
+    exports: Sequence[Mapping[str, Any] | None],
+    costs: pd.DataFrame,
+    timed: pd.DataFrame,
+    device: str,
+    baseline: str,
 ) -> dict[str, charts.Spec]:
     """F1 against size, and against latency where that is known of any student.
 
     Args:
         rows: a leaderboard.
         teachers: their scores, see `leaderboard.teacher_rows`.
+        exports: of each row's student, see `Entry.int8`.
         costs: see `build`.
         timed, device: see `latencies`.
     """
-    students = points(rows).assign(bytes=rows["bytes"], teacher=False)
-    taught = teachers.rename(columns={"name": "student"}).join(costs["bytes"], on="student").assign(teacher=True)
-    shown = pd.concat([students, taught])[[*students.columns]]
-    sizes = shown.assign(size=shown["bytes"] / 1e6).drop(columns="bytes").dropna(subset="size")
-    latency = shown.drop(columns="bytes").join(timed[[*LATENCIES]].rename(columns=LATENCIES), on="student")
-    latency = latency.dropna(subset="latency")
+    students = points(rows).assign(bytes=rows["bytes"], teacher=False, exported=False)
+    students = students.join(timed[[*LATENCIES]], on="student").assign(label=students["number"].astype(str))
+    taught = teachers.rename(columns={"name": "student"}).join(costs["bytes"], on="student")
+    taught = taught.join(timed[[*LATENCIES]], on="student")
+    taught = taught.assign(teacher=True, exported=False, label=taught["student"])
+    exported = [
+        {**export, "student": name, "number": number, "label": f"{number} int8", "teacher": False, "exported": True}
+        for number, (name, export) in enumerate(zip(rows["name"], exports, strict=True), 1)
+        if export
+    ]
+    hollow = pd.DataFrame(exported, columns=[*students.columns, "device", "threads"])
+    elsewhere = hollow["device"].astype(str) + " x" + hollow["threads"].astype(str) != device
+    hollow.loc[elsewhere, [*LATENCIES]] = np.nan
+    shown = pd.concat([students, taught, hollow])[[*students.columns]].rename(columns=LATENCIES)
+    sizes = shown.assign(size=shown["bytes"] / 1e6).drop(columns=["bytes", *LATENCIES.values()]).dropna(subset="size")
+    latency = shown.drop(columns="bytes").dropna(subset="latency")
     found = {"size": charts.against(frames.records(sizes), "size", "size, MB", baseline)}
     if not latency["teacher"].all():
         title = f"latency of one window on {device}, ms"

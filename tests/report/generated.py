@@ -83,7 +83,7 @@ def entry(name: str, params: dict, scores: list[pd.DataFrame], parameters: int =
     """A student whose seeds have these scores."""
     runs = {f"{name} {seed}": each for seed, each in enumerate(scores)}
     candidate = Candidate(name, runs, parameters, parameters, 4 * parameters)
-    return Entry(candidate, params, [curves(seed) for seed in range(len(scores))], f"{name} gains")
+    return Entry(candidate, params, [curves(seed) for seed in range(len(scores))], f"{name} gains", None)
 
 
 def clusters(records: list[dict]) -> Clusters:

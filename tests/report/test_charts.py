@@ -7,12 +7,14 @@ POINTS = [
     {"student": "a", "number": 1, "f1": 80.0, "f1_low": 79.0, "f1_high": 81.0, "cost": 300.0, "value": 1.0, "group": 0},
     {"student": "b", "number": 2, "f1": 78.0, "f1_low": 77.0, "f1_high": 79.0, "cost": 100.0, "value": 0.5, "group": 0},
 ]
-TEACHER = {"student": "teacher large", "number": None, "teacher": True, "f1": 90.0, "f1_low": 89.0, "f1_high": 91.0}
+SCORED = {"f1": 90.0, "f1_low": 89.0, "f1_high": 91.0}
 TIMED = [
-    {**POINTS[0], "cost_low": 290.0, "cost_high": 310.0},
-    {**POINTS[1], "cost_low": None, "cost_high": None},
-    {**TEACHER, "cost": 900.0, "cost_low": 880.0, "cost_high": 950.0},
+    {**POINTS[0], "label": "1", "cost_low": 290.0, "cost_high": 310.0},
+    {**POINTS[1], "label": "2", "cost_low": None, "cost_high": None},
+    {**SCORED, "student": "teacher large", "label": "teacher large", "number": None, "teacher": True}
+    | {"cost": 900.0, "cost_low": 880.0, "cost_high": 950.0},
 ]
+INT8 = {**POINTS[0], "label": "1 int8", "exported": True, "cost": 75.0, "f1": 79.0}
 SLICES = [{**point, "label": label, "questions": 5} for point in POINTS for label in ("what", "who")]
 CURVES = [{"student": "a", "run": "a 0", "step": step, "minutes": step / 2, "f1": 50.0 + step} for step in range(9)]
 
@@ -38,7 +40,7 @@ def test_the_pareto_front_by_hand(points, expected):
 @pytest.mark.parametrize(
     "spec",
     [
-        charts.against(POINTS, "cost", "size, MB", "a"),
+        charts.against(TIMED[:2], "cost", "size, MB", "a"),
         charts.against(TIMED, "cost", "latency, ms", "a"),
         charts.effect(POINTS, "distill.alpha", "a"),
         charts.slices(SLICES, "question word", "a"),
@@ -60,6 +62,15 @@ def test_a_teacher_has_a_shape_a_color_and_a_name_of_its_own():
     assert 'fill="var(--teacher)"' not in vl_convert.vegalite_to_svg(
         {**charts.against(TIMED[:2], "cost", "latency, ms", "a"), "width": 400, "config": charts.CONFIG}
     )
+
+
+def test_an_export_is_a_hollow_point_with_the_color_of_its_student():
+    svg = vl_convert.vegalite_to_svg(
+        {**charts.against([*TIMED, INT8], "cost", "latency, ms", "b"), "width": 400, "config": charts.CONFIG}
+    )
+    assert svg.count('fill="var(--card)"') == 1 and ">1 int8</text>" in svg
+    (point,) = [part for part in svg.split("<path") if 'fill="var(--card)"' in part]
+    assert 'stroke="var(--other)"' in point.split(">")[0]
 
 
 def test_points_without_an_interval_of_cost_have_their_cost_as_both_ends():

@@ -59,6 +59,18 @@ def test_a_teacher_without_weights_or_answers_has_no_point(entries, costs, recor
         assert not any(point["teacher"] for point in data["charts"][chart]["data"]["values"])
 
 
+@pytest.mark.parametrize(("device", "latencies"), [("cpu", [9.0]), ("cuda", [])])
+def test_an_int8_export_is_a_point_beside_its_student(entries, costs, records, clusters, teacher, device, latencies):
+    scores = {"f1": 70.0, "f1_low": 60.0, "f1_high": 80.0, "bytes": 20_000_000, "device": device, "threads": 2}
+    int8 = {**scores, "latency_ms_median": 9.0, "latency_ms_low": 8.5, "latency_ms_high": 9.5}
+    students = [*entries[:2], dataclasses.replace(entries[2], int8=int8)]
+    view, data = content.build(students, costs, "linear alpha=1.0", clusters, records, {"large": teacher})
+    (point,) = (each for each in data["charts"]["size"]["data"]["values"] if each["exported"])
+    assert (point["student"], point["label"], point["size"], point["f1"]) == ("cnn3 alpha=1.0", "1 int8", 20.0, 70.0)
+    timed = [each["latency"] for each in data["charts"]["latency"]["data"]["values"] if each["exported"]]
+    assert timed == latencies and view["exported"]
+
+
 def test_a_teachers_latency_alone_makes_no_chart(entries, costs, records, clusters, teacher):
     alone = costs.drop(index="linear alpha=0.5")
     view, _ = content.build(entries, alone, "linear alpha=1.0", clusters, records, {"large": teacher})
