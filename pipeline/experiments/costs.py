@@ -106,10 +106,10 @@ def teachers(run: Run) -> list[str]:
     return sorted(run.params["teacher"]["models"])
 
 
-def figures(run: Run, model: str) -> Figures:
-    """What is known of a model of a run; nothing of a teacher without weights, or with weights that are not here."""
+def figures(run: Run, teacher: str) -> Figures:
+    """What is known of a teacher of a run; nothing of one without weights, or with weights that are not here."""
     try:
-        return Figures(run.size(folder(model) / pretrained.WEIGHTS), read(run, model))
+        return Figures(run.size(folder(teacher) / pretrained.WEIGHTS), read(run, teacher))
     except InputError:
         return Figures(None, None)
 
@@ -131,5 +131,5 @@ def gain_of(run: Run, f1: float) -> str:
         return ""
     mean = scores.get("mean") if len(names) > 1 else None
     compared = names if mean else scored[:1]
-    others = [figures(run, name) for name in compared]
-    return gain(figures(run, paths.STUDENT_NAME), f1, others, (mean or scores[scored[0]])["f1"])
+    student = Figures(run.metrics["bytes"], read(run))
+    return gain(student, f1, [figures(run, name) for name in compared], (mean or scores[scored[0]])["f1"])

@@ -1,5 +1,6 @@
 """The files that git and DVC hold of a revision."""
 
+import io
 from functools import cache
 from pathlib import Path
 from typing import cast
@@ -51,12 +52,16 @@ class Revision:
         return self._files.info(self._path(path)).get("md5")
 
     def size(self, path: Path) -> int:
-        """Bytes of a file, without downloading it.
+        """Bytes of a file.
 
         Raises:
             OSError, DvcException: it is not there.
         """
-        return cast(int, self._files.info(self._path(path))["size"])
+        known = self._files.info(self._path(path))["size"]
+        if known is not None:
+            return cast(int, known)
+        with self._files.open(self._path(path)) as file:  # in a folder, of which DVC stores the whole size alone
+            return cast(int, file.seek(0, io.SEEK_END))
 
     def _path(self, path: Path) -> str:
         return (self._root / path).as_posix()

@@ -82,7 +82,7 @@ class Run:
             raise InputError(f"{self.name} has no {path}; {BUILD}") from None
 
     def size(self, path: Path) -> int:
-        """Bytes of another of its files; nothing is downloaded.
+        """Bytes of another of its files.
 
         Raises:
             InputError: it has no such file.

@@ -1,11 +1,14 @@
 import json
+import shutil
 
 import pytest
+from dvc.repo import Repo
 
 from pipeline import paths
 from pipeline.experiments import costs
 from pipeline.experiments.run import read_run
 from tests.commands import scored
+from tests.words import refused
 
 pytestmark = pytest.mark.usefixtures("repository")
 
@@ -13,12 +16,12 @@ NEW = {"model": "new", "revision": None}
 
 
 def run_with(*names, scores=None):
-    """A run of the workspace whose student has 1,000 bytes and each teacher 3,000, with these F1 of teachers."""
+    """A run of the workspace whose student has 4,000 bytes and each teacher 12,000, with these F1 of teachers."""
     values = scored.params(teacher={"models": {name: NEW for name in names}})
     scored.write_run(values, scored.records(), scored.scores(scored.records(), 0.5))
-    for folder, size in ((paths.STUDENT, 1000), *((paths.TEACHER / name, 3000) for name in names)):
-        folder.mkdir(parents=True)
-        (folder / "model.safetensors").write_bytes(bytes(size))
+    for name in names:
+        (paths.TEACHER / name).mkdir(parents=True)
+        (paths.TEACHER / name / "model.safetensors").write_bytes(bytes(12_000))
     if scores is not None:
         paths.TEACHER_METRICS.write_text(json.dumps(scores))
     return read_run("workspace")
@@ -52,11 +55,27 @@ def test_without_scores_of_teachers_nothing_is_said(scores):
     assert costs.gain_of(run_with("large", scores=scores), 60.0) == ""
 
 
-def test_the_sizes_of_a_commit_are_those_of_its_files():
+def test_the_size_of_a_commits_teacher_is_that_of_its_file():
     run_with("large", scores={"large": {"f1": 80.0}})
     scored.git("add", "-A")
     scored.git("commit", "-qm", "weights")
-    (paths.STUDENT / "model.safetensors").write_bytes(bytes(3000))
+    (paths.TEACHER / "large/model.safetensors").write_bytes(bytes(4000))
     assert costs.gain_of(read_run("HEAD"), 60.0).startswith("3.0x smaller")
     assert costs.gain_of(read_run("workspace"), 60.0).startswith("as large")
     assert costs.figures(read_run("cnn3-seed0"), "large") == costs.Figures(None, None)
+
+
+def test_the_size_of_a_file_in_a_folder_of_dvc_is_known():
+    """DVC stores the size of the folder alone."""
+    folder = paths.TEACHER / "large"
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(bytes(12_345))
+    (folder / "config.json").write_text("{}")
+    with Repo() as repo:
+        repo.add(str(folder))
+    scored.git("add", "-A")
+    scored.git("commit", "-qm", "tracked")
+    shutil.rmtree(folder)
+    assert read_run("HEAD").size(folder / "model.safetensors") == 12_345
+    with refused("data/teacher/large/config.yaml"):
+        read_run("HEAD").size(folder / "config.yaml")
