@@ -24,6 +24,7 @@ FEATURES = Path("data/features")
 TEACHER = Path("data/teacher")
 LOGITS = Path("data/logits")
 BACKBONE = Path("data/backbone")
+ENCODER = Path("data/encoder")
 STUDENT = Path("data/student")
 CURVES = Path("data/curves")
 PREDICTIONS = Path("data/predictions")
@@ -70,6 +71,11 @@ def logits_cache() -> Path:
 def training_cache() -> Path:
     """The folder of checkpoints of unfinished training runs."""
     return cache() / "training"
+
+
+def importance_cache() -> Path:
+    """The folder of what the stage `shrink` measured of encoders."""
+    return cache() / "importance"
 
 
 def writable(folder: Path) -> Path:

@@ -26,6 +26,7 @@ MINIMAL = {
     },
     "logits": {"dtype": "float16"},
     "backbone": {"model": "large", "revision": None},
+    "shrink": {},
     "distill": {"alpha": 1.0, "temperature": 2.0},
     "prune": {"amount": 0.0},
     "train": {"epochs": 1, "learning_rate": 1e-3},
