@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+import os
 from pathlib import Path
 
 import numpy as np
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from pipeline.checksums import fault, seal
@@ -17,6 +18,7 @@ from pipeline.imports import code_digest
 from pipeline.locks import hold
 from pipeline.log import log
 from pipeline.models.encoders import VOLATILE, SavedHead
+from pipeline.shrinking import importance
 from pipeline.shrinking.importance import Sample, Units
 
 FILE = "units.safetensors"
@@ -44,28 +46,38 @@ def key(encoder: PreTrainedModel, head: SavedHead | None, sample: Sample, method
     return f"{content_key(encoder)}-{digest.hexdigest()}"
 
 
-def _add(digest: hashlib.blake2b, weights: dict[str, torch.Tensor]) -> None:
+def _add(digest: hashlib.blake2b, weights: dict[str, Tensor]) -> None:
     for name, weight in sorted(weights.items()):
         digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
         digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
 
 
-def cached(folder: Path, name: str, compute: Callable[[], Units]) -> Units:
-    """What was measured under this name; it is computed and stored if it is not cached, or damaged.
+def measured(
+    folder: Path, encoder: PreTrainedModel, head: SavedHead | None, sample: Sample, method: str, seed: int
+) -> Units:
+    """`importance.measure`, from the cache in a folder if it is there and not damaged.
 
-    If another process computes it, prints which one, and waits.
+    If another process measures the same, prints which one, and waits.
     """
-    entry = folder / name
+    entry = folder / key(encoder, head, sample, method)
     with hold(entry, "it measures the same encoder"):
         found = read(entry)
         if found is None:
-            found = compute()
+            found = importance.measure(encoder, head, sample, method, seed)
             entry.mkdir(parents=True, exist_ok=True)
             remove_unfinished(entry)
             with atomic_write(entry / FILE) as temporary:
                 save_file({key: value.contiguous() for key, value in found._asdict().items()}, temporary)
             seal(entry)
+        os.utime(entry)  # the time of the last use
     return found
+
+
+def scores_of(folder: Path, encoder: PreTrainedModel) -> Tensor | None:
+    """(N, n) scores that were measured of an encoder, the latest; None if it was not measured."""
+    entries = sorted(folder.glob(f"{content_key(encoder)}-*/"), key=lambda entry: entry.stat().st_mtime)
+    found = read(entries[-1]) if entries else None
+    return found.scores if found else None
 
 
 def read(entry: Path) -> Units | None:

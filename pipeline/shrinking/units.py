@@ -97,12 +97,13 @@ def keep_units(
             state[f"{down}.weight"], bias = outputs[i]
             if bias is not None:
                 state[f"{down}.bias"] = bias
-    cut: Any = qa_class(encoder.config)(_with_width(encoder.config, len(kept[0]))).base_model
+    cut: Any = qa_class(encoder.config)(with_width(encoder.config, len(kept[0]))).base_model
     cut.load_state_dict(state)
     return cut
 
 
-def _with_width(config: PretrainedConfig, units: int) -> PretrainedConfig:
+def with_width(config: PretrainedConfig, units: int) -> PretrainedConfig:
+    """The config of an encoder with another number of units."""
     cut = copy.deepcopy(config)
     setattr(cut, feed_forward(config).width, units)
     return pretrained.parse_config(type(config), cut.to_dict(), SETTING)

@@ -35,7 +35,7 @@ def shrink(source: Path, params: Params) -> None:
     from pipeline.about import About, write_about
     from pipeline.checksums import seal
     from pipeline.models import encoders
-    from pipeline.shrinking import cache, importance, narrowing
+    from pipeline.shrinking import cache, narrowing
 
     encoder, head = encoders.load_encoder(source), encoders.read_head(source)
     before, settings = description(encoder), params.shrink
@@ -45,15 +45,12 @@ def shrink(source: Path, params: Params) -> None:
         method = "fisher" if head else "activation"
         sample = read_sample(params)
 
-        def measure(encoder: "PreTrainedModel") -> importance.Units:
-            name = cache.key(encoder, head, sample, method)
-            return cache.cached(
-                paths.writable(paths.importance_cache()),
-                name,
-                lambda: importance.measure(encoder, head, sample, method, settings.seed),
-            )
-
-        encoder = narrowing.narrowed(encoder, settings.intermediate_size, measure)
+        folder = paths.writable(paths.importance_cache())
+        encoder = narrowing.narrowed(
+            encoder,
+            settings.intermediate_size,
+            lambda encoder: cache.measured(folder, encoder, head, sample, method, settings.seed),
+        )
         by = "Fisher information" if head else "mean activation"
         removed = [f"; units by {by} on {len(sample.features):,} windows"]
     if settings.layers:
