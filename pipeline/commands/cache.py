@@ -1,4 +1,4 @@
-"""cache: list, verify and prune cached logits, checkpoints and measurements.
+"""cache: list, verify and prune what is cached: logits, targets, checkpoints.
 
 Reads the cache folder, which SPAN_DISTILL_CACHE sets; `verify` also reads data/logits.
 `list` and `verify` change nothing. `prune` deletes from the cache, never from data.
@@ -35,12 +35,18 @@ def main(
     else:
         delete(select_teachers(teacher, unused_days))
         if teacher is None:
-            delete([run for run in [*checkpoints(), *measurements()] if days_unused(run) >= (unused_days or 0)])
+            others = [*targets(), *checkpoints(), *measurements()]
+            delete([folder for folder in others if days_unused(folder) >= (unused_days or 0)])
 
 
 def teachers() -> list[Path]:
     """The folders of cached logits, one per teacher."""
     return folders_in(paths.logits_cache())
+
+
+def targets() -> list[Path]:
+    """The folders of cached targets, one per student's windows and teachers."""
+    return folders_in(paths.targets_cache())
 
 
 def checkpoints() -> list[Path]:
@@ -71,6 +77,7 @@ def print_list(folders: list[Path]) -> None:
             f"{folder.name}  {summary(folder, shards)}, {len(shards)} shards, {size:.1f} MB, "
             f"last used {days_unused(folder):.1f} days ago"
         )
+    print_folders(paths.targets_cache(), targets(), "targets")
     print_folders(paths.training_cache(), checkpoints(), "checkpoints")
     print_folders(paths.importance_cache(), measurements(), "measured encoders")
 

@@ -85,6 +85,15 @@ class Features:
             **{name: getattr(self, name)[windows] for name in ("context", "labels", "record", "keys")},
         )
 
+    def between(self, begin: int, end: int) -> "Features":
+        """The windows from `begin` up to, but not including, `end`, without a copy of their tokens."""
+        tokens = slice(self.starts[begin], self.starts[end])
+        return Features(
+            starts=self.starts[begin : end + 1] - self.starts[begin],
+            **{name: getattr(self, name)[tokens] for name in ("input_ids", "token_type_ids", "offset_mapping")},
+            **{name: getattr(self, name)[begin:end] for name in ("context", "labels", "record", "keys")},
+        )
+
     def recomputed_keys(self, windows: np.ndarray) -> np.ndarray:
         """(len(windows), 16) uint8, the keys of some windows, hashed from their token ids and segment ids."""
         tokens = map(self.tokens, windows)
@@ -105,11 +114,6 @@ def window_key(input_ids: np.ndarray, token_type_ids: np.ndarray) -> bytes:
 def question_ids(features: Features, records: list[Question]) -> list[str]:
     """The id of each window's question."""
     return [records[i]["id"] for i in features.record]
-
-
-def key_list(keys: np.ndarray) -> list[bytes]:
-    """(N, 16) uint8 keys as a list of N bytes objects."""
-    return np.ascontiguousarray(keys).view(f"V{KEY_BYTES}").ravel().tolist()
 
 
 def write_features(features: Features, path: Path) -> None:

@@ -111,11 +111,10 @@ def read_sample(params: Params) -> "Sample":
     from pipeline.shrinking import importance
 
     tokenizer = tokenization.load(verified(paths.tokenizer(paths.STUDENT_NAME), "tokenize"))
-    features = read_features(paths.features(paths.STUDENT_NAME, "train"))
-    records = read_records(paths.DATASET / "train.parquet")
-    teachers = sorted(params.teacher.models)
-    outputs = [read_teacher(*paths.teacher_paths(name, "train"), records) for name in teachers]
-    targets = student_targets(outputs, features)
+    path = paths.features(paths.STUDENT_NAME, "train")
+    features, records = read_features(path), read_records(paths.DATASET / "train.parquet")
+    teachers = [read_teacher(*paths.teacher_paths(name, "train")) for name in sorted(params.teacher.models)]
+    targets = student_targets(teachers, path, lambda i: records[i]["id"], paths.targets_cache()).logits
     windows = importance.chosen_windows(len(features), params.shrink.seed)
     tokens = features.token_indices(windows)
     chosen = features.select(windows)
