@@ -18,6 +18,7 @@ from pipeline.imports import code_digest
 from pipeline.locks import hold
 from pipeline.log import log
 from pipeline.models.encoders import VOLATILE, SavedHead
+from pipeline.models.hardware import training_threads
 from pipeline.shrinking import importance
 from pipeline.shrinking.importance import Sample, Units
 
@@ -34,7 +35,7 @@ def content_key(encoder: PreTrainedModel) -> str:
 
 def key(encoder: PreTrainedModel, head: SavedHead | None, sample: Sample, method: str) -> str:
     """The name in the cache of a measurement: `content_key`, and a hash of all else that determines its result."""
-    versions = [torch.__version__, transformers.__version__, str(torch.get_num_threads())]
+    versions = [torch.__version__, transformers.__version__, str(training_threads(encoder))]
     device = str(torch.accelerator.current_accelerator(check_available=True))
     digest = hashlib.blake2b(" ".join([*versions, device, method]).encode(), digest_size=8)
     if head:

@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 
 from pipeline.models.batching import Batch, pad, to_device, token_budget_batches
 from pipeline.models.encoders import SavedHead, qa_class
-from pipeline.models.hardware import batch_tokens, on_device
+from pipeline.models.hardware import batch_tokens, cpu_threads, on_device, training_threads
 from pipeline.models.heads import HEADS
 from pipeline.models.inference import model_inputs
 from pipeline.models.student import Student
@@ -112,14 +112,15 @@ def measure(encoder: PreTrainedModel, head: SavedHead | None, sample: Sample, me
     where = next(model.parameters()).device
     sums = _Sums(len(layers), layers[0].in_features, where)
     fisher = torch.zeros_like(sums.magnitude)
-    for batch, with_products in _batches(model, sample):
-        batch = batch.to(where)
-        sums.begin(batch, with_products)
-        if method == "fisher":
-            fisher += _squared_gradients(model, layers, batch, sample.spans, sums.add)
-        else:
-            with torch.no_grad(), _hooks(layers, sums.add):
-                model(**model_inputs(model, batch))
+    with cpu_threads(training_threads(model)):
+        for batch, with_products in _batches(model, sample):
+            batch = batch.to(where)
+            sums.begin(batch, with_products)
+            if method == "fisher":
+                fisher += _squared_gradients(model, layers, batch, sample.spans, sums.add)
+            else:
+                with torch.no_grad(), _hooks(layers, sums.add):
+                    model(**model_inputs(model, batch))
     scores = {
         "fisher": lambda: fisher / len(sample.features),
         "activation": lambda: sums.magnitude / sums.tokens,
