@@ -27,7 +27,7 @@ from pipeline.questions.records import read_records
 from pipeline.scores import metrics
 from pipeline.shrinking import cache, narrowing
 from pipeline.shrinking.importance import METHODS, with_head
-from pipeline.stages.shrink import read_sample
+from pipeline.stages.shrink import read_sample, with_student_tokens
 
 REPAIRS = {"fitted": True, "as they are": False}
 COLUMNS = {"seconds": ("seconds", 1), "exact_match": ("exact match", 2), "f1": ("F1", 2)}
@@ -60,12 +60,15 @@ def main(
     head, sample = encoders.read_head(source), read_sample(params)
     if head is None:
         raise InputError(f"{source} has no head to score; set backbone.layers to null and name a teacher")
-    rows = [] if write else [{"peer": "whole", **scores(encoders.load_encoder(source), head, params, validation_size)}]
+    rows = []
+    if not write:
+        whole = with_student_tokens(encoders.load_encoder(source))
+        rows.append({"peer": "whole", **scores(whole, head, params, validation_size)})
     for method in methods:
         for repair in repairs:
             began = time.monotonic()
             encoder = narrowing.narrowed(
-                encoders.load_encoder(source),
+                with_student_tokens(encoders.load_encoder(source)),
                 intermediate_size,
                 lambda part, method=method: cache.measured(paths.importance_cache(), part, head, sample, method, seed),
                 fit=REPAIRS[repair],

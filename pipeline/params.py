@@ -177,6 +177,11 @@ class Dataset(Section):
 class Tokenize(Section):
     max_length: int = Field(ge=16, description="maximum tokens of a window, question and special tokens included")
     stride: int = Field(ge=0, description="tokens of overlap between consecutive windows of a context")
+    student_vocabulary: Literal["all", "used"] = Field(
+        "all",
+        description="word pieces of the student: `all` of its backbone, or those `used` in the training questions and "
+        "contexts, and all single characters",
+    )
     vocab_size: int = Field(
         3000, ge=100, description="with a `new` teacher: size of the vocabulary that is trained for it"
     )

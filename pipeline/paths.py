@@ -30,6 +30,9 @@ CURVES = Path("data/curves")
 PREDICTIONS = Path("data/predictions")
 TEACHER_PREDICTIONS = Path("data/teacher_predictions")
 
+# the ids that the student's tokens have in its backbone's vocabulary, if it has some of them only
+KEPT_TOKENS = TOKENIZER / "student/kept.json"
+
 # the student's name in TOKENIZER and FEATURES; teachers are there under their own names
 STUDENT_NAME = "student"
 

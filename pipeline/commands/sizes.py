@@ -32,6 +32,7 @@ from pipeline.progress import Progress
 from pipeline.questions.features import Features, read_features
 from pipeline.shrinking import cache
 from pipeline.shrinking.sizes import Size, choose, kept_share, models, sizes
+from pipeline.shrinking.vocabulary import keep_tokens
 
 
 def main(speedup: float, again: bool) -> None:
@@ -43,7 +44,10 @@ def main(speedup: float, again: bool) -> None:
     latencies = read_or_measure(config, features, not has_all_layers, again)
     scores = None
     if encoders.read_head(source):  # other scores do not compare layers
-        scores = cache.scores_of(paths.importance_cache(), encoders.load_encoder(source))
+        encoder = encoders.load_encoder(source)
+        if paths.KEPT_TOKENS.exists():
+            encoder = keep_tokens(encoder, json.loads(paths.KEPT_TOKENS.read_text(encoding="utf-8")))
+        scores = cache.scores_of(paths.importance_cache(), encoder)
     largest = max(latencies)
     print("| layers | units | ms | times as fast |" + (" kept |" if scores is not None else ""))
     print("|---|---|---|---|" + ("---|" if scores is not None else ""))

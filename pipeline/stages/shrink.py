@@ -6,6 +6,7 @@ With both sizes null, data/encoder is a copy of data/backbone.
 Writes data/encoder.
 """
 
+import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,21 +25,22 @@ if TYPE_CHECKING:  # a copy needs neither torch nor transformers
 def main() -> None:
     params = load(paths.PARAMS)
     source = verified(paths.BACKBONE, "backbone")
-    if params.shrink.layers is None and params.shrink.intermediate_size is None:
+    sizes = params.shrink.layers, params.shrink.intermediate_size
+    if sizes == (None, None) and not paths.KEPT_TOKENS.exists():
         shutil.copytree(source, paths.empty_folder(paths.ENCODER), copy_function=shutil.copyfile, dirs_exist_ok=True)
     else:
         shrink(source, params)
 
 
 def shrink(source: Path, params: Params) -> None:
-    """Write data/encoder: the encoder in a folder, with the sizes of params.shrink."""
+    """Write data/encoder: the encoder in a folder, with the tokens of the student and the sizes of params.shrink."""
     from pipeline.about import About, write_about
     from pipeline.checksums import seal
     from pipeline.models import encoders
     from pipeline.shrinking import cache, narrowing
 
-    encoder, head = encoders.load_encoder(source), encoders.read_head(source)
-    before, settings = description(encoder), params.shrink
+    whole, head, settings = encoders.load_encoder(source), encoders.read_head(source), params.shrink
+    before, encoder = description(whole), with_student_tokens(whole)
     check_sizes(encoder, settings)
     removed = []
     if settings.intermediate_size:
@@ -64,6 +66,15 @@ def shrink(source: Path, params: Params) -> None:
     print(text)
 
 
+def with_student_tokens(encoder: "PreTrainedModel") -> "PreTrainedModel":
+    """The encoder with the embeddings of the student's tokens, if the student has some of them only."""
+    from pipeline.shrinking.vocabulary import keep_tokens
+
+    if not paths.KEPT_TOKENS.exists():
+        return encoder
+    return keep_tokens(encoder, json.loads(verified(paths.KEPT_TOKENS, "tokenize").read_text(encoding="utf-8")))
+
+
 def description(encoder: "PreTrainedModel") -> str:
     """The sizes of an encoder."""
     from pipeline.shrinking.units import FEED_FORWARD, width
@@ -72,6 +83,7 @@ def description(encoder: "PreTrainedModel") -> str:
     if encoder.config.model_type in FEED_FORWARD:
         parts.append(f"{width(encoder)} units each")
     weights = sum(parameter.numel() for parameter in encoder.parameters())
+    parts.append(f"{encoder.config.vocab_size:,} word pieces")
     return ", ".join([*parts, f"{weights / 1e6:.4g} M weights"])
 
 

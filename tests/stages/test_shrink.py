@@ -6,23 +6,30 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModel
+from transformers import AutoModel, BertConfig, BertForQuestionAnswering
 
 from pipeline import paths
 from pipeline.about import read_about
 from pipeline.errors import InputError
 from pipeline.imports import ROOT
+from pipeline.logits.targets import LAYOUT
 from pipeline.models import encoders
 from pipeline.models.student import Student
+from pipeline.questions import tokenization
+from pipeline.questions.features import read_features
+from pipeline.questions.records import read_records
 from pipeline.shrinking import importance
-from pipeline.stages import backbone, evaluate, shrink, tokenize, train
+from pipeline.stages import backbone, evaluate, logits, shrink, tokenize, train
 from tests import tiny
 from tests.tiny import content, run_all, write_params
 
 pytestmark = pytest.mark.slow
+SPLITS = ("train", "validation")
+MANY, USED = {"model": "data/raw/many", "layers": None}, {"student_vocabulary": "used"}
 CONFIG = {**tiny.TINY["teacher"]["config"], "intermediate_size": 128}
 
 
@@ -191,3 +198,48 @@ def test_a_student_starts_with_the_head_of_the_same_name_only(with_backbone):
     assert torch.equal(same.head.output.weight, dense.head.output.weight)
     other, new = (Student.from_encoder(dense.encoder, "mlp", 1, each) for each in (saved, None))
     assert torch.equal(other.head.output.weight, new.head.output.weight)
+
+
+@pytest.fixture
+def with_many_words(with_backbone):
+    """As backbone a folder with the words of the validation too; the windows that the student has with all of them."""
+    records = [record for split in SPLITS for record in read_records(paths.DATASET / f"{split}.parquet")]
+    tokenizer = tokenization.train(
+        [text for record in records for text in (record["context"], record["question"])], 900
+    )
+    tokenizer.save_pretrained("data/raw/many")
+    BertForQuestionAnswering(BertConfig(vocab_size=len(tokenizer), **CONFIG)).save_pretrained("data/raw/many")
+    change(backbone=MANY)
+    run_all(tokenize)
+    return {split: read_features(paths.features("student", split)) for split in SPLITS}
+
+
+def test_a_student_with_fewer_word_pieces_is_trained_on_the_same_rows(with_many_words):
+    change(backbone=MANY, tokenize=USED)
+    run_all(tokenize, logits, backbone, shrink)
+    kept = json.loads(paths.KEPT_TOKENS.read_text())
+    part = {split: read_features(paths.features("student", split)) for split in SPLITS}
+    np.testing.assert_array_equal(np.array(kept)[part["train"].input_ids], with_many_words["train"].input_ids)
+    for name in LAYOUT:
+        np.testing.assert_array_equal(getattr(part["train"], name), getattr(with_many_words["train"], name))
+    # words that the training questions do not have
+    assert len(part["validation"].input_ids) > len(with_many_words["validation"].input_ids)
+    config, weights = encoder_config(), load_file(paths.ENCODER / "model.safetensors")
+    before, name = load_file(paths.BACKBONE / "model.safetensors"), "embeddings.word_embeddings.weight"
+    assert config["vocab_size"] == len(kept) < len(before[name])
+    assert torch.equal(weights[name], before[name][kept])
+    assert all(torch.equal(weight, before[key]) for key, weight in weights.items() if key != name)
+    assert f"{len(kept):,} word pieces" in read_about(paths.ENCODER).shrunk
+    run_all(train, evaluate)
+    student = Student.load(paths.STUDENT)
+    assert student.config.encoder_config.vocab_size == len(kept) == len(tokenization.load(paths.STUDENT))
+    scores = json.loads(paths.EVAL_METRICS.read_text())
+    assert scores["questions"] == 8 and scores["teacher_kl"] > 0
+
+
+def test_units_are_measured_with_the_word_pieces_of_the_student(with_many_words):
+    change(backbone=MANY, tokenize=USED, units=64)
+    run_all(tokenize, logits, backbone, shrink)
+    config = encoder_config()
+    assert config["intermediate_size"] == 64
+    assert config["vocab_size"] == len(json.loads(paths.KEPT_TOKENS.read_text()))
