@@ -21,6 +21,7 @@ from transformers.utils import ModelOutput, logging
 from pipeline import pretrained
 from pipeline.errors import InputError
 from pipeline.models.architectures import NOT_BY_LAYER, REFUSED, computes_by_position
+from pipeline.names import HEADS
 
 # amplitude of new position embeddings, in units of the initializer's standard deviation
 POSITION_SCALE = 3
@@ -168,13 +169,16 @@ def load_with_head(source: str | Path, revision: str | None = None) -> tuple[Pre
 
 def _split_student(folder: Path, config: PretrainedConfig) -> tuple[PreTrainedModel, SavedHead]:
     """The encoder and the head in the folder of a student, by the prefixes of its tensors."""
+    name = pretrained.read_config(folder).get("head")
+    if name not in HEADS:
+        raise InputError(f"{folder / pretrained.CONFIG}: there is no head {name!r}; the heads are {', '.join(HEADS)}")
     encoder, head = ({}, {})
     for key, weight in pretrained.read_weights(folder).items():
-        part, _, name = key.partition(".")
-        (head if part == "head" else encoder)[name] = weight
+        part, _, inside = key.partition(".")
+        (head if part == "head" else encoder)[inside] = weight
     prefix = qa_class(config).base_model_prefix
-    model: Any = _load_qa_model(folder, config, weights={f"{prefix}.{name}": w for name, w in encoder.items()})[0]
-    return model.base_model, SavedHead(pretrained.read_config(folder).get("head", "linear"), head)
+    model: Any = _load_qa_model(folder, config, weights={f"{prefix}.{key}": w for key, w in encoder.items()})[0]
+    return model.base_model, SavedHead(name, head)
 
 
 def save_head(head: SavedHead, folder: Path) -> None:

@@ -91,8 +91,8 @@ def with_head(encoder: PreTrainedModel, head: SavedHead) -> PreTrainedModel:
     if head.name in HEADS:
         return Student.from_encoder(encoder, head.name, 0, head)
     model = qa_class(encoder.config)(encoder.config)
-    model.base_model.load_state_dict(encoder.state_dict())
-    model.load_state_dict(head.weights, strict=False)
+    prefix = model.base_model_prefix
+    model.load_state_dict({**{f"{prefix}.{name}": w for name, w in encoder.state_dict().items()}, **head.weights})
     return model
 
 
