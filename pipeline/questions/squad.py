@@ -70,7 +70,7 @@ def _parse(text: str) -> Any:
         ValueError: the text is neither.
     """
     try:
-        return json.loads(text, object_pairs_hook=_object)
+        return json.loads(text, object_pairs_hook=json_object)
     except json.JSONDecodeError as error:
         if error.msg != "Extra data":
             raise
@@ -79,13 +79,13 @@ def _parse(text: str) -> Any:
     for number, line in enumerate(text.split("\n"), 1):
         try:
             if line.strip():
-                values.append(json.loads(line, object_pairs_hook=_object))
+                values.append(json.loads(line, object_pairs_hook=json_object))
         except ValueError as error:
             raise (ValueError(f"line {number}: {error}") if values else not_json) from None
     return values
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def json_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object.
 
     Raises:

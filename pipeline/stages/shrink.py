@@ -116,9 +116,11 @@ def read_sample(params: Params) -> "Sample":
     Raises:
         InputError: a file is missing or damaged, or windows have no logits.
     """
-    from pipeline.logits.targets import read_teacher, student_targets
+    import numpy as np
+
+    from pipeline.logits.targets import has_target, of_windows, read_teacher, student_targets
     from pipeline.questions import tokenization
-    from pipeline.questions.features import SpanLogits, read_features
+    from pipeline.questions.features import read_features
     from pipeline.questions.records import read_records
     from pipeline.shrinking import importance
 
@@ -127,12 +129,11 @@ def read_sample(params: Params) -> "Sample":
     features, records = read_features(path), read_records(paths.DATASET / "train.parquet")
     teachers = [read_teacher(*paths.teacher_paths(name, "train")) for name in sorted(params.teacher.models)]
     targets = student_targets(teachers, path, lambda i: records[i]["id"], paths.targets_cache()).logits
-    windows = importance.chosen_windows(len(features), params.shrink.seed)
-    tokens = features.token_indices(windows)
-    chosen = features.select(windows)
-    logits = SpanLogits(targets.start[tokens], targets.end[tokens])
-    spans = importance.drawn_spans(chosen, logits, params.shrink.seed)
-    return importance.Sample(chosen, spans, tokenizer.pad_token_id)
+    known, seed = np.flatnonzero(has_target(features, targets)), params.shrink.seed
+    if not len(known):
+        raise InputError("shrink.intermediate_size: no training window has a teacher's answer to measure units on")
+    chosen, logits = of_windows(features, targets, known[importance.chosen_windows(len(known), seed)])
+    return importance.Sample(chosen, importance.drawn_spans(chosen, logits, seed), tokenizer.pad_token_id)
 
 
 if __name__ == "__main__":

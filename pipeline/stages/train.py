@@ -17,7 +17,7 @@ from pipeline.about import About, read_about, write_about
 from pipeline.answering.examples import choose_examples, trained_on
 from pipeline.checksums import checksum, seal, verified
 from pipeline.errors import InputError
-from pipeline.logits.targets import Targets, read_teacher, student_targets
+from pipeline.logits.targets import Targets, has_target, of_windows, read_teacher, student_targets
 from pipeline.models import encoders, inference
 from pipeline.models.batching import Batch, pad_pair, to_device
 from pipeline.models.hardware import on_device, run_environment
@@ -47,7 +47,7 @@ class Data:
 
     Attributes:
         features, records: of `train` and `validation`.
-        targets: of the training windows; None with distill.alpha 0.
+        targets: of the training windows; None with distill.alpha 0. Windows without a target have a label.
     """
 
     tokenizer: tokenization.PreTrainedTokenizerFast
@@ -102,7 +102,8 @@ def read(params: Params) -> Data:
     records = {split: read_records(paths.DATASET / f"{split}.parquet") for split in splits}
     if not params.distill.alpha:
         return Data(tokenizer, features | {"train": with_labels(features["train"])}, records, None)
-    return Data(tokenizer, features, records, read_targets(params, records["train"]))
+    windows, targets = learnable(features["train"], read_targets(params, records["train"]))
+    return Data(tokenizer, features | {"train": windows}, records, targets)
 
 
 def read_targets(params: Params, records: list[Question]) -> Targets:
@@ -178,9 +179,36 @@ def with_labels(features: Features) -> Features:
         return features
     if not features.labelled.any():
         raise InputError("no training question has an answer: there is nothing to learn from with distill.alpha 0")
-    without = len(set(features.record[~features.labelled]))
+    without = count_questions(features, ~features.labelled)
     print(f"{without} unlabelled questions are left out because distill.alpha is 0")
     return features.select(np.flatnonzero(features.labelled))
+
+
+def learnable(features: Features, targets: Targets) -> tuple[Features, Targets]:
+    """Select the windows that have a target or a label; only files of answers leave windows without a target.
+
+    Raises:
+        InputError: there are none.
+    """
+    known = has_target(features, targets.logits)
+    if known.all():
+        return features, targets
+    usable = known | features.labelled
+    if not usable.any():
+        raise InputError("no training question has an answer of a teacher or a label: there is nothing to learn from")
+    print(
+        f"{count_questions(features, usable & ~known)} questions without a teacher's answer are trained on the label "
+        f"alone; {count_questions(features, ~usable)} without a label too are left out"
+    )
+    if usable.all():
+        return features, targets
+    windows, logits = of_windows(features, targets.logits, np.flatnonzero(usable))
+    return windows, Targets(logits, targets.digest)
+
+
+def count_questions(features: Features, windows: np.ndarray) -> int:
+    """The number of questions of some windows, (N,) bool."""
+    return len(np.unique(features.record[windows]))
 
 
 def key(params: Params, student: PreTrainedModel, data: Data) -> str:
