@@ -5,6 +5,7 @@ Labels each window with the answer span it contains.
 Writes data/tokenizer and data/features.
 """
 
+import json
 import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -16,7 +17,7 @@ from pipeline.checksums import seal
 from pipeline.errors import InputError
 from pipeline.params import Params, Tokenize, load
 from pipeline.progress import Progress
-from pipeline.questions import tokenization
+from pipeline.questions import tokenization, vocabulary
 from pipeline.questions.faults import FAULTS, Fault, listing, write_faults
 from pipeline.questions.features import write_features
 from pipeline.questions.question import Question
@@ -33,10 +34,18 @@ def main() -> None:
     paths.empty_folder(paths.FEATURES)
     first_with: dict[str, str] = {}
     models = tokenizers(params, records["train"])
+    kept = None
+    if params.tokenize.student_vocabulary == "used":
+        texts = (text for record in records["train"] for text in (record["context"], record["question"]))
+        whole = models[paths.STUDENT_NAME]
+        models[paths.STUDENT_NAME], kept = vocabulary.reduced(whole, vocabulary.used_tokens(whole, texts))
+        print(f"student: {len(kept):,} of {len(whole):,} word pieces")
     faults = too_long(records, models, params.tokenize)
     check_too_long(faults, records, params)
     for model, tokenizer in models.items():
         tokenizer.save_pretrained(paths.tokenizer(model))
+        if model == paths.STUDENT_NAME and kept:
+            paths.KEPT_TOKENS.write_text(json.dumps(kept) + "\n", encoding="utf-8")
         seal(paths.tokenizer(model))
         same = first_with.setdefault(tokenization.fingerprint(tokenizer), model)
         if same == model:
