@@ -1,6 +1,6 @@
 """Writes and reads a teacher's folder in data/logits, which holds exactly the rows of the data set and a manifest."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
@@ -93,7 +93,7 @@ class LogitStore:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def aligned(self, features: Features, names: list[str]) -> SpanLogits[np.ndarray]:
+    def aligned(self, features: Features, names: Sequence[str]) -> SpanLogits[np.ndarray]:
         """Start and end logits of all windows, each (T,), in the order of the features' tokens.
 
         Args:

@@ -1,5 +1,6 @@
 """The targets of distillation: stored logits of one or several teachers, over the student's own tokens."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ TeacherOutput = tuple[Features, SpanLogits[np.ndarray]]
 LAYOUT = ("starts", "record", "context", "offset_mapping")
 
 
-def read_teacher(logits: Path, tokenizer: Path, features: Path, records: list[Question]) -> TeacherOutput:
+def read_teacher(logits: Path, tokenizer: Path, features: Path, records: Sequence[Question]) -> TeacherOutput:
     """A teacher's windows and stored logits for the records.
 
     Args:

@@ -5,6 +5,7 @@ Computes the logits of windows that are not in the cache, and adds them to it sh
 Writes data/logits, data/teacher_predictions and metrics/teacher.json.
 """
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -28,19 +29,23 @@ from pipeline.progress import Progress
 from pipeline.questions import tokenization
 from pipeline.questions.features import Features, SpanLogits, question_ids, read_features
 from pipeline.questions.question import Question
-from pipeline.questions.records import read_records
+from pipeline.questions.records import open_records, read_records
 from pipeline.scores import metrics, null_threshold
 from pipeline.scores.baseline import warn_if_constant
 from pipeline.scores.question_scores import question_scores, write_question_scores
 from pipeline.scores.standard_errors import with_errors
 
-Records = dict[str, list[Question]]
+# those of train are read for errors alone
+Records = dict[str, Sequence[Question]]
 
 
 def main() -> None:
     params = load(paths.PARAMS)
     paths.writable(paths.logits_cache())
-    records = {split: read_records(paths.DATASET / f"{split}.parquet") for split in ("train", "validation")}
+    records: Records = {
+        "train": open_records(paths.DATASET / "train.parquet"),
+        "validation": read_records(paths.DATASET / "validation.parquet"),
+    }
     teachers = sorted(params.teacher.models)
     if processes().is_main_process:
         cache_pulled(paths.LOGITS)
@@ -48,12 +53,13 @@ def main() -> None:
         extract(name, records, params.logits)
     if processes().is_main_process:
         paths.remove_others(paths.LOGITS, teachers)
-        scores = score_teachers(teachers, records["validation"], params.evaluate)
+        validation = list(records["validation"])
+        scores = score_teachers(teachers, validation, params.evaluate)
         metrics.write_json(scores, paths.TEACHER_METRICS)
-        if not all(record["answers"]["text"] for record in records["validation"]):
-            print(null_threshold.folds(records["validation"]).note, flush=True)
+        if not all(record["answers"]["text"] for record in validation):
+            print(null_threshold.folds(validation).note, flush=True)
         for name, score in scores.items():
-            warn_if_constant(f"teacher {name}", score["f1"], records["validation"], params.evaluate.metric)
+            warn_if_constant(f"teacher {name}", score["f1"], validation, params.evaluate.metric)
 
 
 def cache_pulled(folder: Path) -> None:

@@ -16,7 +16,7 @@ from pipeline.params import Teacher, load
 from pipeline.processes import processes
 from pipeline.questions import tokenization
 from pipeline.questions.features import question_ids, read_features
-from pipeline.questions.records import read_records
+from pipeline.questions.records import open_records
 from pipeline.training.checkpoints import Checkpoint, run_key
 from pipeline.training.dropout import with_dropout
 from pipeline.training.loop import Trainer
@@ -44,20 +44,21 @@ def fine_tune(model: encoders.PreTrainedModel, params: Teacher, name: str, pad_t
         InputError: no training question has an answer.
     """
     features = read_features(paths.features(name, "train"))
-    if not features.labelled.any():
+    labelled = features.labelled
+    if not labelled.any():
         raise InputError(
             "no training question has an answer to fine-tune the teacher on; set teacher.train.epochs to 0 if it is "
             "already fine-tuned"
         )
-    features = features.select(np.flatnonzero(features.labelled))
-    records = read_records(paths.DATASET / "train.parquet")
-    questions = question_ids(features, records)
+    windows = None if labelled.all() else np.flatnonzero(labelled)
+    questions = question_ids(features, open_records(paths.DATASET / "train.parquet"))
     inference.check_windows(model, features, questions, pad_token_id)
     seed = params.models[name].seed
     config = model.config
     model = with_dropout(model, params.train.dropout, params.train.attention_dropout)
     settings = {"seed": seed, "train": params.train.model_dump(), **run_environment(model, params.train.precision)}
-    key = run_key("teacher", settings, model, features.keys, features.context, features.labels)
+    arrays = [features.keys, features.context, features.labels, *([] if windows is None else [windows])]
+    key = run_key("teacher", settings, model, *arrays)
     checkpoint = Checkpoint(paths.training_cache(), key)
     with checkpoint.held():
         Trainer(
@@ -69,6 +70,7 @@ def fine_tune(model: encoders.PreTrainedModel, params: Teacher, name: str, pad_t
             loss=lambda logits, batch: {"loss": span_cross_entropy(logits, batch.labels, batch.answer_mask).mean()},
             checkpoint=checkpoint,
             questions=questions,
+            windows=windows,
         ).train()
         if processes().is_main_process:
             model.config = config

@@ -6,6 +6,7 @@ Writes data/student and data/curves.
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +28,7 @@ from pipeline.processes import processes
 from pipeline.questions import tokenization
 from pipeline.questions.features import Features, SpanLogits, question_ids, read_features
 from pipeline.questions.question import Question
-from pipeline.questions.records import read_records
+from pipeline.questions.records import open_records, read_records
 from pipeline.scores import confidence, metrics
 from pipeline.training.checkpoints import Checkpoint, run_key
 from pipeline.training.dropout import with_dropout
@@ -46,14 +47,16 @@ class Data:
     """What the student is trained and evaluated on.
 
     Attributes:
-        features, records: of `train` and `validation`.
+        features, records: of `train` and `validation`; the training records are read for errors alone.
         teacher: the targets of the training windows' tokens, each (T,); None with distill.alpha 0.
+        windows: indices of the windows to train on; None for all.
     """
 
     tokenizer: tokenization.PreTrainedTokenizerFast
     features: dict[str, Features]
-    records: dict[str, list[Question]]
+    records: dict[str, Sequence[Question]]
     teacher: SpanLogits[np.ndarray] | None
+    windows: np.ndarray | None = None
 
 
 def main() -> None:
@@ -82,6 +85,7 @@ def main() -> None:
             checkpoint=checkpoint,
             report=write_curves,
             questions=question_ids(data.features["train"], data.records["train"]),
+            windows=data.windows,
         ).train()
         if processes().is_main_process:
             student.config = answers_with
@@ -99,9 +103,12 @@ def read(params: Params) -> Data:
     splits = ("train", "validation")
     tokenizer = tokenization.load(verified(paths.tokenizer(paths.STUDENT_NAME), "tokenize"))
     features = {split: read_features(paths.features(paths.STUDENT_NAME, split)) for split in splits}
-    records = {split: read_records(paths.DATASET / f"{split}.parquet") for split in splits}
+    records: dict[str, Sequence[Question]] = {
+        "train": open_records(paths.DATASET / "train.parquet"),
+        "validation": read_records(paths.DATASET / "validation.parquet"),
+    }
     if not params.distill.alpha:
-        return Data(tokenizer, features | {"train": with_labels(features["train"])}, records, None)
+        return Data(tokenizer, features, records, None, with_labels(features["train"]))
     teachers = sorted(params.teacher.models)
     outputs = [read_teacher(*paths.teacher_paths(name, "train"), records["train"]) for name in teachers]
     return Data(tokenizer, features, records, student_targets(outputs, features["train"]))
@@ -162,19 +169,20 @@ def save(student: PreTrainedModel, data: Data, params: Params, result: Run) -> N
     metrics.write_json(summary(result), paths.CURVES / "summary.json")
 
 
-def with_labels(features: Features) -> Features:
-    """Select the windows of questions that have an answer.
+def with_labels(features: Features) -> np.ndarray | None:
+    """Return the indices of the windows of questions that have an answer; None if all have one.
 
     Raises:
         InputError: no question has an answer.
     """
-    if features.labelled.all():
-        return features
-    if not features.labelled.any():
+    labelled = features.labelled
+    if labelled.all():
+        return None
+    if not labelled.any():
         raise InputError("no training question has an answer: there is nothing to learn from with distill.alpha 0")
-    without = len(set(features.record[~features.labelled]))
+    without = len(np.unique(features.record[~labelled]))
     print(f"{without} unlabelled questions are left out because distill.alpha is 0")
-    return features.select(np.flatnonzero(features.labelled))
+    return np.flatnonzero(labelled)
 
 
 def key(params: Params, student: PreTrainedModel, data: Data) -> str:
@@ -183,6 +191,8 @@ def key(params: Params, student: PreTrainedModel, data: Data) -> str:
     settings = {**params.model_dump(include=set(sections)), **run_environment(student, params.train.precision)}
     settings["references"] = [(record["title"], record["answers"]["text"]) for record in data.records["validation"]]
     arrays = [array for split in data.features.values() for array in (split.keys, split.context, split.labels)]
+    if data.windows is not None:
+        arrays.append(data.windows)
     return run_key("train", settings, student, *arrays, *(data.teacher or ()))
 
 

@@ -42,7 +42,7 @@ def run_key(stage: str, settings: dict[str, Any], model: PreTrainedModel, *array
     for part in _parts(model.state_dict()):
         digest.update(part)
     for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(np.ascontiguousarray(array).data)
     digest.update(code_digest(f"pipeline.stages.{stage}"))
     return digest.hexdigest()
 

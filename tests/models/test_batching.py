@@ -8,6 +8,10 @@ RNG = np.random.default_rng(0)
 LENGTHS = RNG.integers(30, 385, size=5000)
 
 
+def shuffled(seed=0, epoch=0):
+    return list(shuffled_batches(len(LENGTHS), LENGTHS.__getitem__, 16, seed, epoch))
+
+
 def padding(lengths, batches):
     """Fraction of an epoch's tokens that are padding."""
     padded = sum(lengths[batch].max() * len(batch) for batch in batches)
@@ -17,8 +21,8 @@ def padding(lengths, batches):
 @pytest.mark.parametrize(
     "batches",
     [
-        shuffled_batches(LENGTHS, 16, seed=0, epoch=0),
-        ordered_batches(len(LENGTHS), 16),
+        shuffled(),
+        list(ordered_batches(len(LENGTHS), 16)),
         token_budget_batches(LENGTHS, 4096),
     ],
 )
@@ -27,22 +31,22 @@ def test_every_window_occurs_once(batches):
 
 
 def test_shuffled_batches_have_the_requested_size():
-    sizes = [len(batch) for batch in shuffled_batches(LENGTHS, 16, seed=0, epoch=0)]
+    sizes = [len(batch) for batch in shuffled()]
     assert sum(size != 16 for size in sizes) <= 1
     assert len(sizes) == -(-5000 // 16)
 
 
 def test_padding_stays_low():
-    assert padding(LENGTHS, shuffled_batches(LENGTHS, 16, seed=0, epoch=0)) < 0.05
+    assert padding(LENGTHS, shuffled()) < 0.05
     shard = LENGTHS[:4096]
     for budget in (768, *BATCH_TOKENS.values()):
         assert padding(shard, token_budget_batches(shard, budget)) < 0.03
-    assert padding(LENGTHS, ordered_batches(len(LENGTHS), 16)) > 0.3
+    assert padding(LENGTHS, list(ordered_batches(len(LENGTHS), 16))) > 0.3
 
 
 def test_the_order_depends_only_on_seed_and_epoch():
     def order(seed, epoch):
-        return np.concatenate(shuffled_batches(LENGTHS, 16, seed, epoch)).tolist()
+        return np.concatenate(shuffled(seed=seed, epoch=epoch)).tolist()
 
     assert order(0, 0) == order(0, 0)
     assert len({tuple(order(*which)) for which in [(0, 0), (0, 1), (1, 0)]}) == 3
@@ -50,7 +54,7 @@ def test_the_order_depends_only_on_seed_and_epoch():
 
 def test_batches_differ_between_epochs():
     def pairs(epoch):
-        batches = shuffled_batches(LENGTHS, 16, seed=0, epoch=epoch)
+        batches = shuffled(epoch=epoch)
         return {(a, b) for batch in batches for a in batch.tolist() for b in batch.tolist() if a < b}
 
     first, second = pairs(0), pairs(1)
@@ -58,7 +62,7 @@ def test_batches_differ_between_epochs():
 
 
 def test_batch_length_has_no_trend_over_steps():
-    means = [LENGTHS[batch].mean() for batch in shuffled_batches(LENGTHS, 16, seed=0, epoch=0)]
+    means = [LENGTHS[batch].mean() for batch in shuffled()]
     assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.15
 
 

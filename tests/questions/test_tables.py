@@ -8,7 +8,7 @@ from pipeline.errors import InputError
 from pipeline.questions import squad
 from pipeline.questions.checks import checked
 from pipeline.questions.tables import read_table
-from tests.questions.farm import BEES, CONTEXT, COWS, HENS, flat
+from tests.questions.farm import BEES, CONTEXT, COWS, HENS, all_of, flat
 
 NESTED = {"text": ["two hens"], "answer_start": [26]}
 
@@ -29,7 +29,7 @@ def table(tmp_path):
 
 
 def read(path, faulty="error"):
-    return checked(read_table(path), path.name, None, faulty)
+    return all_of(checked(read_table(path), path.name, None, faulty))
 
 
 def csv(*rows, separator=","):
@@ -46,7 +46,7 @@ ROWS = [
 
 @pytest.mark.parametrize(("suffix", "separator"), [("csv", ","), ("tsv", "\t"), ("CSV", ",")])
 def test_a_table_is_read_like_squad_json(table, write, suffix, separator):
-    expected = checked(squad.read_json(write(BEES, HENS)), "").records
+    expected = list(checked(squad.read_json(write(BEES, HENS)), "").records)
     assert read(table(f"a.{suffix}", csv(HEADER, *ROWS, separator=separator))).records == expected
     without_starts = csv(HEADER[:-1], *(row[:-1] for row in ROWS), separator=separator)
     assert read(table(f"a.{suffix}", without_starts)).records == expected
@@ -66,7 +66,7 @@ def test_a_table_is_read_like_squad_json(table, write, suffix, separator):
     ids=["nested as on the hub", "list of objects", "texts", "flat", "lists with starts"],
 )
 def test_parquet_is_read_like_squad_json(table, write, rows):
-    expected = checked(squad.read_json(write(BEES, HENS)), "").records
+    expected = list(checked(squad.read_json(write(BEES, HENS)), "").records)
     assert read(table("a.parquet", rows)).records == expected
 
 
@@ -167,7 +167,7 @@ def test_a_table_that_cannot_be_read_is_an_error_with_its_line(table, name, cont
 def test_a_missing_table_is_an_error_like_a_missing_json_file(tmp_path):
     for name in ("none.csv", "none.parquet"):
         with pytest.raises(InputError, match=rf"{name} is missing; put it there and run `dvc add"):
-            read_table(tmp_path / name)
+            list(read_table(tmp_path / name))
 
 
 def test_a_long_field_is_read(table):

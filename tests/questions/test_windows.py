@@ -10,7 +10,7 @@ from pipeline.errors import InputError
 from pipeline.questions import squad
 from pipeline.questions.checks import checked
 from pipeline.questions.tokenization import train
-from pipeline.questions.windows import label, pack, windows
+from pipeline.questions.windows import _labels, feature_batches, pack, windows
 
 REAL = Path(__file__).parents[3] / "shared/squad/train.json"
 
@@ -62,28 +62,29 @@ def test_a_window_without_the_whole_answer_has_the_label_cls(features, records):
         assert (text is not None) == whole
 
 
-OFFSETS = np.array([[-1, -1], [0, 3], [3, 7], [8, 12], [-1, -1]])
+TOKENS = np.array([[0, 3], [3, 7], [8, 12]])
 
 
 @pytest.mark.parametrize(
     "start, end, expected",
     [
-        (0, 3, (1, 1)),
-        (0, 12, (1, 3)),
-        (4, 6, (2, 2)),  # starts inside a token: that token, not the next
-        (1, 4, (1, 2)),
-        (7, 9, (3, 3)),  # starts with a character that is in no token
-        (8, 13, (0, 0)),  # ends after the window
+        (0, 3, [0, 0]),
+        (0, 12, [0, 2]),
+        (4, 6, [1, 1]),  # starts inside a token: that token, not the next
+        (1, 4, [0, 1]),
+        (7, 9, [2, 2]),  # starts with a character that is in no token
+        (8, 13, [-1, -1]),  # ends after the window
     ],
 )
 def test_a_label_is_the_tokens_of_the_first_and_last_character(start, end, expected):
-    assert label(OFFSETS, (1, 4), start, end) == expected
+    assert _labels(TOKENS, np.array([[start, end]]), np.array([0]), np.array([3])).tolist() == [expected]
 
 
 def test_a_label_is_relative_to_the_start_of_the_window():
-    offsets = np.array([[-1, -1], [20, 24], [25, 30], [-1, -1]])
-    assert label(offsets, (1, 3), 25, 30) == (2, 2)
-    assert label(offsets, (1, 3), 19, 24) == (0, 0)
+    tokens = np.array([[0, 19], [20, 24], [25, 30], [31, 32]])
+    spans = np.array([[25, 30], [19, 24], [25, 30], [25, 30]])
+    found = _labels(tokens, spans, first=np.array([1, 1, 2, 3]), size=np.array([2, 2, 2, 0]))
+    assert found.tolist() == [[1, 1], [-1, -1], [0, 0], [-1, -1]]
 
 
 def test_a_key_depends_only_on_the_content_of_the_window(records, tokenizer):
@@ -179,11 +180,19 @@ def test_an_unanswerable_record_is_labelled_cls_in_all_windows_and_an_unlabelled
     assert (features.labels[~impossible] == -1).all() and not features.labelled[~impossible].any()
 
 
-def test_progress_counts_each_record_after_its_windows(records, tokenizer):
-    counts, seen = [], []
-    for window in windows(records, tokenizer, 26, 6, counts.append):
-        seen.append((window.record, sum(counts)))
-    assert all(done == record for record, done in seen) and counts == [1] * len(records)
+@pytest.mark.parametrize("limits", [{"RECORDS_PER_BATCH": 1}, {"RECORDS_PER_BATCH": 3}, {"CHARACTERS_PER_BATCH": 300}])
+def test_the_size_of_a_batch_changes_no_window(records, tokenizer, features, monkeypatch, limits):
+    for name, value in limits.items():
+        monkeypatch.setattr(f"pipeline.questions.windows.{name}", value)
+    assert sum(1 for _ in feature_batches(records, tokenizer, 26, 6)) > 1
+    for name, value in vars(pack(windows(records, tokenizer, 26, 6))).items():
+        np.testing.assert_array_equal(value, getattr(features, name), strict=True)
+
+
+def test_a_context_without_tokens_has_one_window(tokenizer):
+    record = {"id": "q", "question": "?", "context": "\u200d", "answers": {"text": [], "answer_start": []}}
+    (window,) = windows([record], tokenizer, 26, 6)
+    assert (window.context, len(window.input_ids)) == ((0, 0), 4) and (window.offset_mapping == -1).all()
 
 
 def test_packing_no_windows_raises():
@@ -194,7 +203,7 @@ def test_packing_no_windows_raises():
 @pytest.mark.slow
 @pytest.mark.skipif(not REAL.exists(), reason="../shared/squad is missing")
 def test_labelled_spans_contain_the_answers_of_squad():
-    records = checked(squad.read_json(REAL), REAL.name, 1000).records
+    records = list(checked(squad.read_json(REAL), REAL.name, 1000).records)
     tokenizer = train((text for record in records for text in (record["context"], record["question"])), 8000)
     features = pack(windows(records, tokenizer, 384, 128))
     answered, equal, contained = set(), 0, 0

@@ -45,7 +45,7 @@ def test_a_plan_is_that_of_counting_every_step_of_every_epoch(features, shuffle,
     settings = SETTINGS.model_copy(update=changes)
     starts = np.concatenate([[0], np.sort(np.random.default_rng(0).choice(640, 63, replace=False)), [640]])
     plan = Plan(replace(features, starts=starts), settings, seed=3)
-    epochs = [plan.epoch(epoch) for epoch in range(4)]
+    epochs = [list(plan.epoch(epoch)) for epoch in range(4)]
     ends = np.cumsum([len(epoch) for epoch in epochs])
     steps = min(ends[-1], max_steps or ends[-1])
     assert plan.steps == steps
