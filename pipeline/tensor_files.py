@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 LENGTH = 8  # bytes before the header: its length
-DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U8": "|u1"}
+# in the order of tensors in a file: wide ones first, so that all are aligned
+DTYPES = {"I64": "<i8", "F64": "<f8", "F32": "<f4", "I32": "<i4", "F16": "<f2", "U8": "|u1"}
 NAMES = {np.dtype(code): name for name, code in DTYPES.items()}
 
 
@@ -28,8 +29,7 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     Raises:
         ValueError: the parts of a tensor do not add up to its shape.
     """
-    # wide types first, so that every tensor is aligned; then by name
-    ordered = sorted(tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
+    ordered = sorted(tensors.items(), key=lambda item: (list(NAMES).index(item[1].dtype), item[0]))
     header, end = {}, 0
     for name, (dtype, shape, _) in ordered:
         begin, end = end, end + dtype.itemsize * prod(shape)

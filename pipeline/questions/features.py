@@ -188,8 +188,7 @@ def write_parts(parts: Callable[[], Iterator[Features]], path: Path) -> None:
     Args:
         parts: returns the parts; called once for each array.
     """
-    sizes = [(len(part), len(part.input_ids)) for part in parts()]
-    windows, tokens = (sum(size) for size in zip(*sizes, strict=True))
+    windows, tokens = sum(len(part) for part in parts()), sum(len(part.input_ids) for part in parts())
     counts = {"starts": windows + 1, **dict.fromkeys(("input_ids", "token_type_ids", "offset_mapping"), tokens)}
 
     def values(name: str) -> Iterator[np.ndarray]:

@@ -79,10 +79,11 @@ class Records(Sequence[Question]):
 
     def __getitem__(self, i):
         """The record with this index. Its whole row group is read."""
+        first = 0
         for number, rows in enumerate(self.rows):
-            if i < rows:
-                return pq.ParquetFile(self.path).read_row_group(number).slice(i, 1).to_pylist()[0]
-            i -= rows
+            if first <= i < first + rows:
+                return pq.ParquetFile(self.path).read_row_group(number).slice(i - first, 1).to_pylist()[0]
+            first += rows
         raise IndexError(f"{self.path} has no record {i}")
 
     def batches(self, size: int, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:

@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from pipeline.models.batching import ordered_batches, pad, pad_flat, shuffled_batches, token_budget_batches
+from pipeline.models import batching
+from pipeline.models.batching import (
+    SHUFFLED_AS_ONE,
+    ordered_batches,
+    pad,
+    pad_flat,
+    shuffled_batches,
+    token_budget_batches,
+)
 from pipeline.models.hardware import BATCH_TOKENS
 
 RNG = np.random.default_rng(0)
@@ -87,3 +95,44 @@ def test_a_padded_batch_contains_its_windows(features):
         assert batch.labels[row].tolist() == features.labels[i].tolist()
         assert logits[row, :length].tolist() == list(range(features.starts[i], features.starts[i] + length))
         assert not logits[row, length:].any()
+
+
+def test_up_to_a_million_windows_are_shuffled_as_one():
+    """The order of all data sets so far: a permutation, buckets sorted by length, a permutation of their batches."""
+    rng = np.random.default_rng([3, 2])
+    order, expected = rng.permutation(len(LENGTHS)).tolist(), []
+    for begin in range(0, len(order), 16 * 50):
+        bucket = sorted(order[begin : begin + 16 * 50], key=LENGTHS.__getitem__)
+        expected += [bucket[i : i + 16] for i in range(0, len(bucket), 16)]
+    expected = [expected[i] for i in rng.permutation(len(expected))]
+    assert [batch.tolist() for batch in shuffled(seed=3, epoch=2)] == expected and SHUFFLED_AS_ONE == 1_000_000
+
+
+@pytest.fixture
+def in_blocks(monkeypatch):
+    """5,000 windows are shuffled in groups of 4 blocks of 128."""
+    for name, value in (("SHUFFLED_AS_ONE", len(LENGTHS) - 1), ("BLOCK_WINDOWS", 128), ("GROUP_BLOCKS", 4)):
+        monkeypatch.setattr(batching, name, value)
+
+
+def test_blocks_hold_every_window_once_in_whole_batches(in_blocks):
+    batches = shuffled()
+    assert sorted(np.concatenate(batches)) == list(range(len(LENGTHS)))
+    assert sorted(map(len, batches), reverse=True) == [16] * 312 + [8]
+
+
+def test_the_order_of_blocks_depends_only_on_seed_and_epoch(in_blocks):
+    def order(seed, epoch):
+        return np.concatenate(shuffled(seed, epoch)).tolist()
+
+    assert order(0, 0) == order(0, 0)
+    assert len({tuple(order(seed, epoch)) for seed in (0, 1) for epoch in (0, 1)}) == 4
+
+
+def test_a_few_blocks_are_read_at_a_time_and_each_is_shuffled(in_blocks):
+    batches = shuffled()
+    blocks = [set((batch // 128).tolist()) for batch in batches]
+    for begin in range(len(batches) - 32):  # as many windows as a group has
+        assert len(set().union(*blocks[begin : begin + 32])) <= 12  # of 40; a part of a batch stays for the next group
+    assert np.mean([len(found) for found in blocks]) > 3
+    assert padding(LENGTHS, batches) < 0.08

@@ -203,3 +203,22 @@ def test_answers_without_a_start_get_the_first_place_and_are_counted_if_there_ar
     found = all_of(checked([squad.record("Farm", CONTEXT, question, "file") for question in questions], "file"))
     assert [record["answers"]["answer_start"] for record in found.records] == [[30], [4]]
     assert (found.faults, found.ambiguous) == ([], 1)
+
+
+def test_records_are_checked_as_they_are_used():
+    def two():
+        for question in (BEES, HENS):
+            yield squad.record("Farm", CONTEXT, question, "file")
+        raise AssertionError("read beyond the second record")
+
+    found = checked(two(), "file")
+    assert [next(found.records)["id"], next(found.records)["id"]] == ["q1", "q2"]
+    with pytest.raises(AssertionError, match="second"):
+        next(found.records)
+
+
+def test_duplicates_are_found_by_the_hash_of_an_id():
+    records = [squad.record("Farm", CONTEXT, {**BEES, "id": name}, "file") for name in ("a", "b", "a", "B", "b")]
+    found = all_of(checked(records, "file", None, "drop"))
+    assert [record["id"] for record in found.records] == ["a", "b", "B"]
+    assert [fault.reason for fault in found.faults] == ["duplicate id"] * 2

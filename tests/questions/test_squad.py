@@ -265,3 +265,20 @@ def test_a_missing_file_raises_with_the_command_to_run(tmp_path):
 def test_a_folder_instead_of_a_file_raises(tmp_path):
     with pytest.raises(InputError, match=tmp_path.name):
         list(squad.read_json(tmp_path))
+
+
+def test_json_lines_are_read_line_by_line(write):
+    lines = [json.dumps(flat(BEES)), "", json.dumps(flat(HENS)), "not JSON"]
+    records = squad.read_json(write(text="\n".join(lines)))
+    assert [next(records)["id"], next(records)["id"]] == ["q1", "q2"]
+    with pytest.raises(InputError, match=r"questions\.json is not JSON: line 4: Expecting"):
+        next(records)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32-le"])
+@pytest.mark.parametrize("lines", [True, False])
+def test_every_encoding_of_json_is_read(tmp_path, encoding, lines):
+    questions = [flat(BEES), flat(HENS)]
+    text = "\n\n".join(map(json.dumps, questions)) if lines else json.dumps(questions, indent=1, ensure_ascii=False)
+    (tmp_path / "questions.json").write_bytes(text.encode(encoding))
+    assert [record["id"] for record in squad.read_json(tmp_path / "questions.json")] == ["q1", "q2"]

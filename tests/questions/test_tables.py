@@ -179,3 +179,25 @@ def test_a_long_field_is_read(table):
 def test_unanswerable_questions_of_the_farm_are_known(table):
     rows = [flat(BEES, is_impossible=False), flat(COWS)]
     assert [record["is_impossible"] for record in read(table("a.parquet", rows)).records] == [False, True]
+
+
+def test_tables_are_read_in_parts(tmp_path, monkeypatch):
+    rows = [{"context": CONTEXT, "question": f"What {i}?", "answer": "bees"} for i in range(7)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet", row_group_size=3)
+    monkeypatch.setattr("pipeline.questions.tables.ROWS_PER_BATCH", 2)
+    assert [record["id"] for record in read_table(tmp_path / "rows.parquet")] == [f"row {i}" for i in range(1, 8)]
+    lines = "context,question,answer\n" + f"{CONTEXT},What?,bees\n" * 2 + "too,few\n"
+    (tmp_path / "rows.csv").write_text(lines)
+    read = read_table(tmp_path / "rows.csv")
+    assert [next(read)["id"], next(read)["id"]] == ["line 2", "line 3"]
+    with pytest.raises(InputError, match="line 4 has 2 fields"):
+        next(read)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_the_line_of_bytes_in_another_encoding_is_named(tmp_path, encoding):
+    lines = f"context,question,answer\n{CONTEXT},What?,bees\n".encode(encoding)
+    bad = b"\xff\n" if encoding == "utf-8" else b"\x00\xd8"
+    (tmp_path / "rows.csv").write_bytes(lines * 1 + bad)
+    with pytest.raises(InputError, match=rf"line 3 is not {encoding.upper()}"):
+        list(read_table(tmp_path / "rows.csv"))

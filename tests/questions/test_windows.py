@@ -1,3 +1,4 @@
+import copy
 import itertools
 import json
 import unicodedata
@@ -5,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import processors
 
 from pipeline.errors import InputError
 from pipeline.questions import squad
 from pipeline.questions.checks import checked
 from pipeline.questions.tokenization import train
 from pipeline.questions.windows import _labels, feature_batches, pack, windows
+from tests.tiny import byte_level
 
 REAL = Path(__file__).parents[3] / "shared/squad/train.json"
 
@@ -85,6 +88,49 @@ def test_a_label_is_relative_to_the_start_of_the_window():
     spans = np.array([[25, 30], [19, 24], [25, 30], [25, 30]])
     found = _labels(tokens, spans, first=np.array([1, 1, 2, 3]), size=np.array([2, 2, 2, 0]))
     assert found.tolist() == [[1, 1], [-1, -1], [0, 0], [-1, -1]]
+
+
+@pytest.fixture(params=["WordPiece", "bytes", "bytes with spaces"])
+def any_tokenizer(request, tokenizer, records):
+    if request.param == "WordPiece":
+        return tokenizer
+    texts = [record["context"] for record in records]
+    return byte_level(texts, 300, trim_offsets=request.param == "bytes")
+
+
+@pytest.mark.parametrize(("max_length", "stride"), [(40, 6), (64, 16), (384, 128), (33, 0)])
+def test_the_tokens_are_those_of_transformers_example(any_tokenizer, records, max_length, stride):
+    """run_qa.py tokenizes each question with its context, and takes the windows that the tokenizer returns."""
+    features = pack(windows(records, any_tokenizer, max_length, stride))
+    expected = any_tokenizer(
+        [record["question"] for record in records],
+        [record["context"] for record in records],
+        truncation="only_second",
+        max_length=max_length,
+        stride=stride,
+        return_overflowing_tokens=True,
+    )
+    assert features.record.tolist() == expected["overflow_to_sample_mapping"]
+    found = [features.input_ids[features.tokens(i)].tolist() for i in range(len(features))]
+    assert found == expected["input_ids"]
+    for i in range(len(features)):
+        first, past = features.context[i]
+        inside = [sequence == 1 for sequence in expected.encodings[i].sequence_ids]
+        assert inside == [first <= position < past for position in range(len(inside))]
+
+
+def test_a_template_may_have_any_special_tokens(records, tokenizer):
+    special = [("[CLS]", tokenizer.cls_token_id), ("[SEP]", tokenizer.sep_token_id)]
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS]:0 $A:0", pair="[CLS]:0 [SEP]:1 $A:2 [SEP]:3 [SEP]:4 $B:5 [SEP]:6 [SEP]:7", special_tokens=special
+    )
+    features = pack(windows(records[:1], tokenizer, 64, 6))
+    window = features.tokens(0)
+    first, past = features.context[0]
+    expected = [0, 1, *[2] * (first - 4), 3, 4, *[5] * (past - first), 6, 7]
+    assert features.token_type_ids[window].tolist() == expected
+    assert features.input_ids[window][past:].tolist() == [tokenizer.sep_token_id] * 2
 
 
 def test_a_key_depends_only_on_the_content_of_the_window(records, tokenizer):
