@@ -17,8 +17,8 @@ from benchmarks import common, packing
 from pipeline.logits.cache import RowCache
 from pipeline.logits.extraction import as_rows, teacher_rows
 from pipeline.logits.shards import Identity, Rows
-from pipeline.logits.store import chunks
 from pipeline.models import encoders
+from pipeline.models.batching import cut
 from pipeline.models.cpu import linear_mode
 from pipeline.models.hardware import batch_tokens, device
 from pipeline.questions.features import Features, write_features
@@ -80,7 +80,7 @@ def caching(rows: Callable[[PreTrainedModel, Features, np.ndarray], Rows]) -> Ca
 
     def run(model: PreTrainedModel, features: Features, indices: np.ndarray, out: Path) -> None:
         cache = RowCache(out, Identity("benchmark", "benchmark", STORED_DTYPE))
-        cache.add_all(rows(model, features, chunk) for chunk in chunks(indices, SHARD_SIZE))
+        cache.add_all(rows(model, features, chunk) for chunk in cut(indices, SHARD_SIZE))
 
     return run
 
@@ -117,7 +117,7 @@ def notebook(args: argparse.Namespace, folder: Path) -> dict:
     def run(model: PreTrainedModel, features: Features, indices: np.ndarray, out: Path) -> None:
         model.eval()
         start_logits, end_logits = [], []
-        for batch in chunks(indices, NOTEBOOK_BATCH):
+        for batch in cut(indices, NOTEBOOK_BATCH):
             inputs = common.padded(features, batch, args.max_length)
             output = model(**{name: torch.tensor(rows, device=model.device) for name, rows in inputs.items()})
             start_logits.append(output.start_logits.tolist())

@@ -30,7 +30,8 @@ def main() -> None:
 
 def report(name: str, records: list[dict], longest: int) -> dict:
     """Compare with float32: a teacher's stored logits, and logits computed in bfloat16 and stored as float16."""
-    features, stored = read_teacher(*paths.teacher_paths(name, "validation"), records)
+    opened = read_teacher(*paths.teacher_paths(name, "validation"))
+    features, stored = opened.features, opened.logits(lambda i: records[i]["id"])
     pad_token_id = tokenization.load(paths.tokenizer(name)).pad_token_id
     teacher = encoders.load_qa_model(paths.TEACHER / name).to(device())
     float32 = inference.predict(teacher, features, pad_token_id)

@@ -12,8 +12,9 @@ from safetensors.numpy import load_file, save_file
 from benchmarks import common
 from pipeline.logits.cache import RowCache
 from pipeline.logits.shards import Identity, Rows
-from pipeline.logits.store import LogitStore, chunks, write_store
-from pipeline.questions.features import Features, key_list, write_features
+from pipeline.logits.store import LogitStore, write_store
+from pipeline.models.batching import cut
+from pipeline.questions.features import Features, write_features
 
 SHARD_SIZE = 4096
 NOTEBOOK_BATCH = 4
@@ -78,7 +79,7 @@ def padded_rows(features: Features, flat: np.ndarray, max_length: int, dtype: st
 
 def write_pickle(features: Features, start_logits, end_logits, max_length: int, out: Path) -> None:
     ends = [padded_rows(features, flat, max_length, "float32") for flat in (start_logits, end_logits)]
-    batches = [[rows.tolist() for rows in chunks(end, NOTEBOOK_BATCH)] for end in ends]
+    batches = [[rows.tolist() for rows in cut(end, NOTEBOOK_BATCH)] for end in ends]
     with open(out / "logits.pkl", "wb") as file:
         pickle.dump(batches, file)
 
@@ -92,7 +93,7 @@ def write_padded(features: Features, start_logits, end_logits, max_length: int, 
 def write_ours(features: Features, start_logits, end_logits, max_length: int, out: Path) -> None:
     """Write like the logits stage: shards to the cache, then the store from the cache; both are flushed to disk."""
     cache = RowCache(out.with_name("cache"), IDENTITY)
-    for chunk in chunks(np.arange(len(features)), SHARD_SIZE):
+    for chunk in cut(np.arange(len(features)), SHARD_SIZE):
         tokens = slice(features.starts[chunk[0]], features.starts[chunk[-1] + 1])
         cache.add(
             Rows(
@@ -103,7 +104,7 @@ def write_ours(features: Features, start_logits, end_logits, max_length: int, ou
                 precision=("float32",),
             )
         )
-    write_store(out, IDENTITY, cache.rows, {"train": key_list(features.keys)}, SHARD_SIZE)
+    write_store(out, IDENTITY, cache.rows, {"train": cut(features.keys, SHARD_SIZE)})
 
 
 WRITERS = {"ours": write_ours, "padded": write_padded, "pickle": write_pickle}
@@ -125,7 +126,7 @@ def load_ours(folder: Path, features: Features) -> object:
 
 def load_aligned(folder: Path, features: Features) -> object:
     """Load what training reads: an array of start and one of end logits, in the order of the features' tokens."""
-    return LogitStore(folder, IDENTITY.tokenizer).aligned(features, [""] * len(features))
+    return LogitStore(folder, IDENTITY.tokenizer).aligned(features, str)
 
 
 def loader(store: str, load):

@@ -40,6 +40,11 @@ def verified(path: Path, stage: str) -> Path:
     return path
 
 
+def checksum(file: Path) -> str:
+    """The checksum that is stored beside a sealed file."""
+    return _read(file.parent)[file.name]
+
+
 def intact(folder: Path) -> Path:
     """A folder that a user names, which may be a copy or a download, after a comparison with its checksums.
 

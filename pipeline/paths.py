@@ -89,6 +89,11 @@ def writable(folder: Path) -> Path:
     return folder
 
 
+def targets_cache() -> Path:
+    """The folder of targets, the teachers' logits over a student's tokens."""
+    return cache() / "targets"
+
+
 def costs() -> Path:
     """The folder of measured costs of students."""
     return cache() / "cost"

@@ -37,7 +37,7 @@ def cache(parser: ArgumentParser) -> None:
     verify.add_argument(
         "folders", nargs="*", metavar="FOLDER", type=Path, help="folder of shards; default: the cache and data/logits"
     )
-    prune = commands.add_parser("prune", help="delete cached logits and checkpoints; data/ does not change")
+    prune = commands.add_parser("prune", help="delete cached logits, targets and checkpoints; data/ does not change")
     choice = prune.add_mutually_exclusive_group(required=True)
     choice.add_argument(
         "--teacher", metavar="NAME", help="one teacher's logits; NAME is the beginning of its name in `list`"

@@ -1,4 +1,4 @@
-"""cache: list, verify and prune cached logits and checkpoints.
+"""cache: list, verify and prune cached logits, targets and checkpoints.
 
 Reads the cache folder, which SPAN_DISTILL_CACHE sets; `verify` also reads data/logits.
 `list` and `verify` change nothing. `prune` deletes from the cache, never from data.
@@ -35,12 +35,17 @@ def main(
     else:
         delete(select_teachers(teacher, unused_days))
         if teacher is None:
-            delete([run for run in checkpoints() if days_unused(run) >= (unused_days or 0)])
+            delete([folder for folder in [*targets(), *checkpoints()] if days_unused(folder) >= (unused_days or 0)])
 
 
 def teachers() -> list[Path]:
     """The folders of cached logits, one per teacher."""
     return folders_in(paths.logits_cache())
+
+
+def targets() -> list[Path]:
+    """The folders of cached targets, one per student's windows and teachers."""
+    return folders_in(paths.targets_cache())
 
 
 def checkpoints() -> list[Path]:
@@ -66,8 +71,14 @@ def print_list(folders: list[Path]) -> None:
             f"{folder.name}  {summary(folder, shards)}, {len(shards)} shards, {size:.1f} MB, "
             f"last used {days_unused(folder):.1f} days ago"
         )
+    print(f"{paths.targets_cache()}: {len(targets())} targets")
+    print_sizes(targets())
     print(f"{paths.training_cache()}: {len(checkpoints())} checkpoints")
-    for folder in checkpoints():
+    print_sizes(checkpoints())
+
+
+def print_sizes(folders: list[Path]) -> None:
+    for folder in folders:
         size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6
         print(f"{folder.name}  {size:.1f} MB, last used {days_unused(folder):.1f} days ago")
 

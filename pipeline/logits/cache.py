@@ -16,6 +16,7 @@ from pipeline.errors import InputError
 from pipeline.files import remove_unfinished
 from pipeline.locks import hold
 from pipeline.log import log
+from pipeline.logits.index import NO_ROW
 from pipeline.logits.manifest import IDENTITY
 from pipeline.logits.shards import (
     FORMAT,
@@ -27,7 +28,7 @@ from pipeline.logits.shards import (
     write_atomically,
     write_shard,
 )
-from pipeline.questions.features import Features, key_list
+from pipeline.logits.stored import StoredRows
 
 
 def locked(folder: Path, identity: Identity) -> AbstractContextManager[None]:
@@ -41,6 +42,9 @@ class RowCache:
     `identity.json` beside the shards names teacher, tokenizer and dtype. Opening the cache repairs it: damaged shards
     are deleted with a warning, so that their rows are recomputed, and so are the unfinished files of killed runs. Hold
     its `lock` while the cache is open for adding.
+
+    Attributes:
+        added: the number of rows added since the cache was opened.
     """
 
     def __init__(self, folder: Path, identity: Identity):
@@ -52,29 +56,25 @@ class RowCache:
         if not path.exists() or path.read_bytes() != description:
             write_atomically(path, description)
         os.utime(self.folder)  # the time of the last use
-        self._shards: list[Rows] = []
-        self._locations: dict[bytes, tuple[int, int]] = {}  # key: shard, row in the shard
-        for path in shard_files(self.folder):
-            try:
-                self._index(read_shard(path, identity))
-            except InputError as error:
-                log.warning("%s; its rows will be recomputed", error)
-                path.unlink()
+        self.added = 0
+        self._load()
 
-    def _index(self, rows: Rows) -> None:
-        self._locations |= {key: (len(self._shards), i) for i, key in enumerate(key_list(rows.keys))}
-        self._shards.append(rows)
+    def _load(self) -> None:
+        self._stored = StoredRows(shard_files(self.folder), self.identity, self.folder, _delete)
+        self._stale = False
 
-    def __len__(self) -> int:
-        return len(self._locations)
-
-    def __contains__(self, key: bytes) -> bool:
-        return key in self._locations
+    @property
+    def stored(self) -> StoredRows:
+        """All rows, also those added since the cache was opened."""
+        if self._stale:
+            self._load()
+        return self._stored
 
     def add(self, rows: Rows) -> None:
-        """Write rows to disk as a shard, then make them available."""
+        """Write rows to disk as a shard."""
         write_shard(self.folder, self.identity, rows)
-        self._index(rows)
+        self._stale = True
+        self.added += len(rows)
 
     def add_all(self, shards: Iterable[Rows]) -> None:
         """Add the rows of each shard. A shard is written while the next one is computed."""
@@ -92,6 +92,7 @@ class RowCache:
 
         Shards that are damaged, or of another teacher, are skipped.
         """
+        known = self.stored
         for path in shard_files(folder):
             if (self.folder / path.name).exists():
                 continue
@@ -99,34 +100,26 @@ class RowCache:
                 rows = read_shard(path, self.identity)
             except InputError:
                 continue
-            if not all(key in self for key in key_list(rows.keys)):
+            if (known.find(rows.keys) == NO_ROW).any():
                 self.add(rows)
 
-    def rows(self, keys: list[bytes]) -> Rows:
-        """The rows of `keys`, in that order.
+    def has(self, keys: np.ndarray) -> np.ndarray:
+        """(n,) bool, whether each of the (n, 16) keys has a row."""
+        return self.stored.find(keys) != NO_ROW
+
+    def rows(self, keys: np.ndarray) -> Rows:
+        """The rows of the (n, 16) keys, in that order.
 
         Raises:
             KeyError: a key is not cached.
         """
-        start_logits, end_logits, precision = [], [], set()
-        for key in keys:
-            shard, row = self._locations[key]
-            precision.update(self._shards[shard].precision)
-            tokens = slice(*self._shards[shard].starts[row : row + 2])
-            start_logits.append(self._shards[shard].start_logits[tokens])
-            end_logits.append(self._shards[shard].end_logits[tokens])
-        return Rows(
-            keys=np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(len(keys), -1),
-            starts=np.concatenate([[0], np.cumsum([len(row) for row in start_logits])]).astype(np.int64),
-            start_logits=np.concatenate(start_logits),
-            end_logits=np.concatenate(end_logits),
-            precision=tuple(sorted(precision)),
-        )
+        rows = self.stored.find(keys)
+        missing = np.flatnonzero(rows == NO_ROW)
+        if len(missing):
+            raise KeyError(keys[missing[0]].tobytes().hex())
+        return self.stored.take(rows, keys)
 
 
-def unique_keys(features: Features) -> dict[bytes, int]:
-    """Unique keys in order, each with the index of the first window that has it."""
-    keys: dict[bytes, int] = {}
-    for i, key in enumerate(key_list(features.keys)):
-        keys.setdefault(key, i)
-    return keys
+def _delete(path: Path, fault: InputError) -> None:
+    log.warning("%s; its rows will be recomputed", fault)
+    path.unlink()

@@ -23,6 +23,7 @@ from safetensors.numpy import save
 from pipeline.errors import InputError
 from pipeline.files import atomic_write
 from pipeline.questions.features import KEY_BYTES
+from pipeline.tensors import map_tensors
 
 FORMAT = 3
 TENSORS = ("keys", "starts", "start_logits", "end_logits")
@@ -94,7 +95,7 @@ class Rows:
         return len(self.keys)
 
 
-def _digest(*parts: bytes) -> str:
+def _digest(*parts: bytes | memoryview) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         digest.update(part)
@@ -138,7 +139,7 @@ def shard_files(folder: Path) -> list[Path]:
 def _checksum(header: dict[str, Any], rows: Rows) -> str:
     """Checksum of a shard's tensors and of its header without the checksum."""
     metadata = json.dumps({key: value for key, value in header.items() if key != "checksum"}, sort_keys=True)
-    return _digest(metadata.encode(), *(np.ascontiguousarray(array).tobytes() for array in rows.tensors.values()))
+    return _digest(metadata.encode(), *(np.ascontiguousarray(array).data for array in rows.tensors.values()))
 
 
 def shard_name(identity: Identity, rows: Rows) -> str:
@@ -155,7 +156,7 @@ def write_shard(folder: Path, identity: Identity, rows: Rows) -> str:
 
 
 def read_shard(path: Path, identity: Identity) -> Rows:
-    """Read and check a shard.
+    """Verify a shard; its rows are mapped from the file.
 
     Raises:
         InputError: it is missing, damaged, of another format, or not of this teacher, tokenizer and dtype.
@@ -175,18 +176,22 @@ def read_shard(path: Path, identity: Identity) -> Rows:
     return rows
 
 
+def map_shard(path: Path) -> Rows:
+    """The rows of a shard that `read_shard` has verified, mapped from the file."""
+    header, tensors = _load(path)
+    return Rows(**tensors, precision=tuple(header.precision))
+
+
 def _load(path: Path) -> tuple[Header, dict[str, np.ndarray]]:
     try:
         path.open("rb").close()  # raises PermissionError, which safetensors reports as a missing file
     except FileNotFoundError:
         raise InputError(f"{path} is missing") from None
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = (file.metadata() or {}).get(METADATA, "")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        metadata, tensors = map_tensors(path)
     except (SafetensorError, TypeError, ValueError) as error:
         raise InputError(f"{path} is not a shard of logits, or is damaged: {error}") from None
-    return parse_description(Header, metadata, path), tensors
+    return parse_description(Header, metadata.get(METADATA, ""), path), tensors
 
 
 def _layout_fault(tensors: dict[str, np.ndarray], header: Header) -> str | None:

@@ -1,26 +1,52 @@
-"""The targets of distillation: stored logits of one or several teachers, over the student's own tokens."""
+"""The targets of distillation: stored logits of one or several teachers, over the student's own tokens.
 
-from collections.abc import Sequence
+They are written once, to the user's cache, and mapped from there: they take no memory, and a second training aligns
+nothing.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.checksums import verified
+from pipeline.checksums import checksum, fault, seal, verified
+from pipeline.files import replacing
 from pipeline.log import log
 from pipeline.logits.alignment import NO_MASS, align
 from pipeline.logits.store import LogitStore
 from pipeline.questions import tokenization
-from pipeline.questions.features import Features, SpanLogits, question_ids, read_features
-from pipeline.questions.question import Question
+from pipeline.questions.features import Features, SpanLogits, equal, read_features
+from pipeline.tensors import map_tensors, mapped_writer
 
-# a teacher's windows and its start and end logits, each (T,), in the order of the windows' tokens
-TeacherOutput = tuple[Features, SpanLogits[np.ndarray]]
+# windows that are aligned at a time; the windows of a record stay together
+CHUNK = 16384
 # the fields that locate each token in the context; token type ids do not matter, and DistilBERT has none
 LAYOUT = ("starts", "record", "context", "offset_mapping")
+FILE = "targets.safetensors"
 
 
-def read_teacher(logits: Path, tokenizer: Path, features: Path, records: Sequence[Question]) -> TeacherOutput:
-    """A teacher's windows and stored logits for the records.
+@dataclass(frozen=True)
+class Teacher:
+    """A teacher's windows of a split and its stored logits.
+
+    Attributes:
+        digest: a hash of the windows and the rows.
+    """
+
+    features: Features
+    store: LogitStore
+    digest: str
+
+    def logits(self, question_id: Callable[[int], str]) -> SpanLogits[np.ndarray]:
+        """Start and end logits of all windows; see `LogitStore.aligned`."""
+        return self.store.aligned(self.features, question_id)
+
+
+def read_teacher(logits: Path, tokenizer: Path, features: Path) -> Teacher:
+    """Open a teacher's stored logits.
 
     Args:
         logits: the teacher's folder in data/logits.
@@ -28,31 +54,100 @@ def read_teacher(logits: Path, tokenizer: Path, features: Path, records: Sequenc
         features: the file with the teacher's windows.
 
     Raises:
-        InputError: a file is missing or damaged, the store cannot be used, or windows have no logits; the error names
-            the first question.
+        InputError: a file is missing or damaged, or the store cannot be used.
     """
     loaded = tokenization.load(verified(tokenizer, "tokenize"))
     store = LogitStore(logits, tokenization.fingerprint(loaded))
     windows = read_features(features)
-    return windows, store.aligned(windows, question_ids(windows, records))
+    return Teacher(windows, store, _digest(checksum(features), store.identity.name, *store.names))
 
 
-def student_targets(outputs: list[TeacherOutput], student: Features) -> SpanLogits[np.ndarray]:
-    """Start and end logits over the student's tokens, each (T,): those of one teacher, or the mean of several.
+@dataclass(frozen=True)
+class Targets:
+    """What a student is trained on.
 
-    Logs the share of each teacher's probability that could not be aligned.
+    Attributes:
+        logits: start and end logits over the student's tokens, each (T,): those of one teacher, or the mean of several.
+        digest: a hash of all that determines them.
     """
-    aligned = [_align(*output, student) for output in outputs]
-    return aligned[0] if len(aligned) == 1 else mean(aligned, student)
+
+    logits: SpanLogits[np.ndarray]
+    digest: str
 
 
-def _align(teacher: Features, logits: SpanLogits[np.ndarray], student: Features) -> SpanLogits[np.ndarray]:
-    """The logits over the student's tokens: unchanged if teacher and student have the same tokens in all windows."""
-    if all(np.array_equal(getattr(teacher, name), getattr(student, name)) for name in LAYOUT):
-        return logits
-    aligned, unaligned = align(teacher, logits, student)
-    log.info("%.3f %% of the teacher's probability could not be aligned with the student's tokens", 100 * unaligned)
-    return aligned
+def student_targets(teachers: list[Teacher], features: Path, question_id: Callable[[int], str], cache: Path) -> Targets:
+    """The targets of a student's windows, read from the cache, or computed and written to it.
+
+    Computing them logs the share of each teacher's probability that could not be aligned.
+
+    Args:
+        features: the file with the student's windows.
+        question_id: returns the id of a record, for the error.
+        cache: the folder of cached targets; each has a folder in it, named by `Targets.digest`.
+
+    Raises:
+        InputError: windows have no logits.
+    """
+    student = read_features(features)
+    digest = _digest(checksum(features), *(teacher.digest for teacher in teachers))
+    folder = cache / digest
+    if not folder.exists() or fault(folder):
+        with replacing(folder) as new:
+            _write(teachers, student, question_id, new / FILE)
+            seal(new)
+    os.utime(folder)  # the time of the last use
+    tensors = map_tensors(folder / FILE)[1]
+    return Targets(SpanLogits(tensors["start_logits"], tensors["end_logits"]), digest)
+
+
+def _write(teachers: list[Teacher], student: Features, question_id: Callable[[int], str], path: Path) -> None:
+    """Write the targets of all windows, chunk by chunk."""
+    same = [_same_tokens(teacher.features, student) for teacher in teachers]
+    unchanged = len(teachers) == 1 and same[0]
+    dtype = teachers[0].store.identity.dtype if unchanged else "float32"
+    layout = dict.fromkeys(("start_logits", "end_logits"), (dtype, student.input_ids.shape))
+    unaligned = np.zeros(len(teachers))
+    with mapped_writer(path, layout) as written:
+        for begin, end in _chunks(student):
+            windows = student.between(begin, end)
+            aligned = []
+            for i, teacher in enumerate(teachers):
+                own = _of_records(teacher.features, windows)
+                logits = teacher.store.aligned(own, question_id)
+                if not same[i]:
+                    logits, share = align(own, logits, windows)
+                    unaligned[i] += share * len(windows) / len(student)
+                aligned.append(logits)
+            start, end_ = aligned[0] if len(aligned) == 1 else mean(aligned, windows)
+            tokens = slice(student.starts[begin], student.starts[end])
+            written["start_logits"][tokens], written["end_logits"][tokens] = start, end_
+    for share in unaligned[~np.array(same)]:
+        log.info("%.3f %% of the teacher's probability could not be aligned with the student's tokens", 100 * share)
+
+
+def _same_tokens(teacher: Features, student: Features) -> bool:
+    """Whether teacher and student have the same tokens in all windows."""
+    return all(equal(getattr(teacher, name), getattr(student, name)) for name in LAYOUT)
+
+
+def _chunks(features: Features) -> Iterator[tuple[int, int]]:
+    """The first window of each chunk, and the window past its last; all windows of a record are in one chunk."""
+    begin = 0
+    while begin < len(features):
+        last = features.record[min(begin + CHUNK, len(features)) - 1]
+        end = int(np.searchsorted(features.record, last, side="right"))
+        yield begin, end
+        begin = end
+
+
+def _of_records(features: Features, others: Features) -> Features:
+    """The windows of the records of other windows, which are consecutive."""
+    begin = np.searchsorted(features.record, others.record[0], side="left")
+    return features.between(int(begin), int(np.searchsorted(features.record, others.record[-1], side="right")))
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
 
 
 def mean(several: list[SpanLogits[np.ndarray]], features: Features) -> SpanLogits[np.ndarray]:

@@ -11,26 +11,28 @@ from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
+from safetensors import SafetensorError
 
 from pipeline.checksums import seal, verified
 from pipeline.errors import InputError, rebuild
 from pipeline.questions.question import Question
-from pipeline.tensor_files import Tensor, map_tensors, write_tensors
+from pipeline.tensors import Layout, map_tensors, mapped_writer
 
 UNLABELLED = (-1, -1)
 KEY_BYTES = 16
 WINDOWS_PER_BLOCK = 65536  # of an array that is read from one end to the other
 # the type of each array in a file, and its size along the second axis
 ARRAYS = {
-    "starts": (np.int64, ()),
-    "input_ids": (np.int32, ()),
-    "token_type_ids": (np.uint8, ()),
-    "offset_mapping": (np.int32, (2,)),
-    "context": (np.int32, (2,)),
-    "labels": (np.int32, (2,)),
-    "record": (np.int32, ()),
-    "keys": (np.uint8, (KEY_BYTES,)),
+    "starts": ("int64", ()),
+    "input_ids": ("int32", ()),
+    "token_type_ids": ("uint8", ()),
+    "offset_mapping": ("int32", (2,)),
+    "context": ("int32", (2,)),
+    "labels": ("int32", (2,)),
+    "record": ("int32", ()),
+    "keys": ("uint8", (KEY_BYTES,)),
 }
+OF_TOKENS = {"input_ids", "token_type_ids", "offset_mapping"}
 Values = TypeVar("Values")
 
 
@@ -110,6 +112,15 @@ class Features:
             **{name: getattr(self, name)[windows] for name in ("context", "labels", "record", "keys")},
         )
 
+    def between(self, begin: int, end: int) -> "Features":
+        """The windows from `begin` up to, but not including, `end`, without a copy of their tokens."""
+        tokens = slice(self.starts[begin], self.starts[end])
+        return Features(
+            starts=self.starts[begin : end + 1] - self.starts[begin],
+            **{name: getattr(self, name)[tokens] for name in ("input_ids", "token_type_ids", "offset_mapping")},
+            **{name: getattr(self, name)[begin:end] for name in ("context", "labels", "record", "keys")},
+        )
+
     def recomputed_keys(self, windows: np.ndarray) -> np.ndarray:
         """(len(windows), 16) uint8, the keys of some windows, hashed from their token ids and segment ids."""
         tokens = map(self.tokens, windows)
@@ -171,11 +182,6 @@ class _QuestionIds(Sequence[str]):
         return self.records[int(self.record[i])]["id"]
 
 
-def key_list(keys: np.ndarray) -> list[bytes]:
-    """(N, 16) uint8 keys as a list of N bytes objects."""
-    return np.ascontiguousarray(keys).view(f"V{KEY_BYTES}").ravel().tolist()
-
-
 def write_features(features: Features, path: Path) -> None:
     """Save features as safetensors with a checksum; equal features give equal bytes."""
     write_parts(lambda: iter([features]), path)
@@ -189,16 +195,14 @@ def write_parts(parts: Callable[[], Iterator[Features]], path: Path) -> None:
         parts: returns the parts; called once for each array.
     """
     windows, tokens = sum(len(part) for part in parts()), sum(len(part.input_ids) for part in parts())
-    counts = {"starts": windows + 1, **dict.fromkeys(("input_ids", "token_type_ids", "offset_mapping"), tokens)}
-
-    def values(name: str) -> Iterator[np.ndarray]:
-        return (getattr(part, name) for part in parts()) if name != "starts" else _starts(parts())
-
-    tensors = {
-        name: Tensor(np.dtype(dtype), (counts.get(name, windows), *row), values(name))
-        for name, (dtype, row) in ARRAYS.items()
-    }
-    write_tensors(tensors, path)
+    counts = {name: tokens if name in OF_TOKENS else windows for name in ARRAYS} | {"starts": windows + 1}
+    layout: Layout = {name: (dtype, (counts[name], *row)) for name, (dtype, row) in ARRAYS.items()}
+    with mapped_writer(path, layout) as written:
+        for name in ARRAYS:
+            done = 0
+            for values in _starts(parts()) if name == "starts" else (getattr(part, name) for part in parts()):
+                written[name][done : done + len(values)] = values
+                done += len(values)
 
 
 def _starts(parts: Iterable[Features]) -> Iterator[np.ndarray]:
@@ -222,16 +226,24 @@ def read_features(path: Path) -> Features:
 def map_features(path: Path) -> Features:
     """Like `read_features`, of a file without a checksum."""
     try:
-        arrays = map_tensors(path)
-        found = {name: (array.dtype, array.shape[1:]) for name, array in arrays.items()}
-        if found != {name: (np.dtype(dtype), row) for name, (dtype, row) in ARRAYS.items()}:
-            raise ValueError(f"it has other tensors: {found}")
+        arrays = map_tensors(path)[1]
+        found = {name: (str(array.dtype), array.shape[1:]) for name, array in arrays.items()}
+        if found != ARRAYS:
+            raise TypeError(f"it has other tensors: {found}")
         features = Features(**arrays)
-        windows, tokens = {len(array) for array in (features.context, features.labels, features.keys)}, features.starts
-        if windows | {len(tokens) - 1} != {len(features)} or tokens[0] != 0:
-            raise ValueError("its tensors have different numbers of windows")
-        if {len(features.token_type_ids), len(features.offset_mapping), int(tokens[-1])} != {len(features.input_ids)}:
-            raise ValueError("its tensors have different numbers of tokens")
-    except ValueError as error:
+        windows, starts = {len(array) for array in (features.context, features.labels, features.keys)}, features.starts
+        if windows | {len(starts) - 1} != {len(features)} or starts[0] != 0:
+            raise TypeError("its tensors have different numbers of windows")
+        if {len(features.token_type_ids), len(features.offset_mapping), int(starts[-1])} != {len(features.input_ids)}:
+            raise TypeError("its tensors have different numbers of tokens")
+    except (SafetensorError, TypeError) as error:
         raise InputError(f"{path} cannot be read: {error}; {rebuild(path, 'tokenize')}") from None
     return features
+
+
+def equal(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two arrays are equal, compared block by block."""
+    if one.shape != other.shape:
+        return False
+    size = WINDOWS_PER_BLOCK
+    return all(np.array_equal(one[i : i + size], other[i : i + size]) for i in range(0, len(one), size))

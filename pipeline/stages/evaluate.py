@@ -50,7 +50,7 @@ def main() -> None:
     longest, metric = params.evaluate.max_answer_length, params.evaluate.metric
     features = read_features(paths.features(paths.STUDENT_NAME, "validation"))
     records = read_records(paths.DATASET / "validation.parquet")
-    teacher = read_targets(params, features, records)
+    teacher = read_targets(params, records)
     student = Student.load(verified(paths.STUDENT, "train"))
 
     logits = predict(student, features)
@@ -78,11 +78,12 @@ def main() -> None:
     warn_if_constant("the student", scores["f1"], records, metric)
 
 
-def read_targets(params: Params, features: Features, records: list[Question]) -> SpanLogits[np.ndarray]:
+def read_targets(params: Params, records: list[Question]) -> SpanLogits[np.ndarray]:
     """The teachers' logits over the student's tokens, each (T,)."""
-    teachers = sorted(params.teacher.models)
-    outputs = [read_teacher(*paths.teacher_paths(name, "validation"), records) for name in teachers]
-    return student_targets(outputs, features)
+    paths.writable(paths.targets_cache())
+    teachers = [read_teacher(*paths.teacher_paths(name, "validation")) for name in sorted(params.teacher.models)]
+    features = paths.features(paths.STUDENT_NAME, "validation")
+    return student_targets(teachers, features, lambda i: records[i]["id"], paths.targets_cache()).logits
 
 
 def predict(student: Student, features: Features) -> SpanLogits[np.ndarray]:

@@ -5,7 +5,7 @@ Computes the logits of windows that are not in the cache, and adds them to it sh
 Writes data/logits, data/teacher_predictions and metrics/teacher.json.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -14,13 +14,15 @@ import numpy as np
 from pipeline import cli, paths
 from pipeline.checksums import verified
 from pipeline.errors import InputError
-from pipeline.logits.cache import RowCache, locked, unique_keys
+from pipeline.logits.cache import RowCache, locked
 from pipeline.logits.extraction import Shard, add_shards
+from pipeline.logits.index import CHUNK, unique
 from pipeline.logits.manifest import read_description, stores
 from pipeline.logits.shards import Identity, shard_files
-from pipeline.logits.store import chunks, write_store
+from pipeline.logits.store import write_store
 from pipeline.logits.targets import read_teacher, student_targets
 from pipeline.models import encoders, hardware, inference
+from pipeline.models.batching import cut
 from pipeline.models.cpu import cpu_bfloat16_speed
 from pipeline.params import Evaluate, load
 from pipeline.params import Logits as Settings
@@ -89,34 +91,52 @@ def extract(name: str, records: Records, settings: Settings) -> None:
             if state.is_main_process:
                 cache.import_shards(paths.LOGITS / name)
         state.wait_for_everyone()  # no process adds rows while another one still lists the missing ones
-        compute(name, cache, splits, records, tokenizer.pad_token_id, settings.shard_size)
+        kept = unique({split: features.keys for split, features in splits.items()}, cache.folder)
+        compute(name, cache, splits, kept, records, tokenizer.pad_token_id, settings.shard_size)
         state.wait_for_everyone()
         if state.is_main_process:
             if state.num_processes > 1:
                 cache = RowCache(paths.logits_cache(), identity)
-            keys = {split: list(unique_keys(features)) for split, features in splits.items()}
-            write_store(paths.empty_folder(paths.LOGITS / name), identity, cache.rows, keys, settings.shard_size)
+            keys = {
+                split: keys_of_shards(features.keys, kept[split], settings.shard_size)
+                for split, features in splits.items()
+            }
+            write_store(paths.empty_folder(paths.LOGITS / name), identity, cache.rows, keys)
+
+
+def keys_of_shards(keys: np.ndarray, indices: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Yield the keys at `indices`, `size` at a time."""
+    for part in cut(indices, size):
+        yield keys[part]
 
 
 def compute(
-    name: str, cache: RowCache, splits: dict[str, Features], records: Records, pad_token_id: int, size: int
+    name: str,
+    cache: RowCache,
+    splits: dict[str, Features],
+    kept: dict[str, np.ndarray],
+    records: Records,
+    pad_token_id: int,
+    size: int,
 ) -> None:
     """Compute every window that is not in the cache, one shard at a time, and add it.
 
     With several processes, process i of n computes every n-th shard, starting with shard i.
+
+    Args:
+        kept: the indices of each split's windows that hold a key first.
     """
     missing_shards: list[Shard] = []
-    known: set[bytes] = set()
     for split, features in splits.items():
-        keys = unique_keys(features)
-        missing = [i for key, i in keys.items() if key not in cache and key not in known]
-        missing_shards += [(features, np.array(chunk), records[split]) for chunk in chunks(missing, size)]
-        known.update(keys)
+        missing = [part[~cache.has(features.keys[part])] for part in cut(kept[split], CHUNK)]
+        shards = cut(np.concatenate(missing), size) if missing else []
+        missing_shards += [(features, indices, records[split]) for indices in shards]
+    windows = sum(map(len, kept.values()))
     new = sum(len(indices) for _, indices, _ in missing_shards)
-    cached, before = len(known) - new, len(cache)
+    cached, before = windows - new, cache.added
     state = processes()
     if state.is_main_process:
-        print(f"{name}: {len(known):,} unique windows: {cached:,} cached, {new:,} to compute", flush=True)
+        print(f"{name}: {windows:,} unique windows: {cached:,} cached, {new:,} to compute", flush=True)
     if state.num_processes > 1 and hardware.device().type == "cpu":
         cpu_bfloat16_speed()  # before the processes without a shard leave the others
     mine = missing_shards[state.process_index :: state.num_processes]
@@ -134,9 +154,9 @@ def compute(
             error.add_note(cli.RESUME_HINT)
             raise
         except KeyboardInterrupt:
-            done = cached + len(cache) - before
+            done = cached + cache.added - before
             raise KeyboardInterrupt(
-                f"{done} of {len(known)} windows are cached, the shard in progress is dropped"
+                f"{done} of {windows} windows are cached, the shard in progress is dropped"
             ) from None
     if state.is_main_process:
         print(f"{name}: {100 * padding:.1f} % of the computed tokens were padding")
@@ -161,11 +181,16 @@ def score_teachers(names: list[str], records: list[Question], settings: Evaluate
 
     With several teachers, `mean` has the scores of their mean on the student's windows.
     """
-    outputs = [read_teacher(*paths.teacher_paths(name, "validation"), records) for name in names]
-    by_name = dict(zip(names, outputs, strict=True))
+    teachers = {name: read_teacher(*paths.teacher_paths(name, "validation")) for name in names}
+
+    def question_id(i: int) -> str:
+        return records[i]["id"]
+
+    by_name = {name: (teacher.features, teacher.logits(question_id)) for name, teacher in teachers.items()}
     if len(names) > 1:
-        students = read_features(paths.features(paths.STUDENT_NAME, "validation"))
-        by_name["mean"] = students, student_targets(outputs, students)
+        path = paths.features(paths.STUDENT_NAME, "validation")
+        targets = student_targets([*teachers.values()], path, question_id, paths.targets_cache())
+        by_name["mean"] = read_features(path), targets.logits
     folder = paths.empty_folder(paths.TEACHER_PREDICTIONS)
     return {
         name: score_teacher(*output, records, settings, paths.question_scores(folder / name))

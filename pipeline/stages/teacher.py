@@ -8,7 +8,7 @@ Writes data/teacher/NAME.
 import numpy as np
 
 from pipeline import cli, paths
-from pipeline.checksums import seal, verified
+from pipeline.checksums import checksum, seal, verified
 from pipeline.errors import InputError
 from pipeline.models import encoders, inference
 from pipeline.models.hardware import on_device, run_environment
@@ -43,7 +43,8 @@ def fine_tune(model: encoders.PreTrainedModel, params: Teacher, name: str, pad_t
     Raises:
         InputError: no training question has an answer.
     """
-    features = read_features(paths.features(name, "train"))
+    path = paths.features(name, "train")
+    features = read_features(path)
     labelled = features.labelled
     if not labelled.any():
         raise InputError(
@@ -57,8 +58,7 @@ def fine_tune(model: encoders.PreTrainedModel, params: Teacher, name: str, pad_t
     config = model.config
     model = with_dropout(model, params.train.dropout, params.train.attention_dropout)
     settings = {"seed": seed, "train": params.train.model_dump(), **run_environment(model, params.train.precision)}
-    arrays = [features.keys, features.context, features.labels, *([] if windows is None else [windows])]
-    key = run_key("teacher", settings, model, *arrays)
+    key = run_key("teacher", settings, model, checksum(path))
     checkpoint = Checkpoint(paths.training_cache(), key)
     with checkpoint.held():
         Trainer(

@@ -16,9 +16,9 @@ from transformers import PreTrainedModel
 from pipeline import cli, paths
 from pipeline.about import About, write_about
 from pipeline.answering.examples import choose_examples, trained_on
-from pipeline.checksums import seal, verified
+from pipeline.checksums import checksum, seal, verified
 from pipeline.errors import InputError
-from pipeline.logits.targets import read_teacher, student_targets
+from pipeline.logits.targets import Targets, read_teacher, student_targets
 from pipeline.models import encoders, inference
 from pipeline.models.batching import Batch, pad_pair, to_device
 from pipeline.models.hardware import on_device, run_environment
@@ -48,14 +48,14 @@ class Data:
 
     Attributes:
         features, records: of `train` and `validation`; the training records are read for errors alone.
-        teacher: the targets of the training windows' tokens, each (T,); None with distill.alpha 0.
+        targets: of the training windows; None with distill.alpha 0.
         windows: indices of the windows to train on; None for all.
     """
 
     tokenizer: tokenization.PreTrainedTokenizerFast
     features: dict[str, Features]
     records: dict[str, Sequence[Question]]
-    teacher: SpanLogits[np.ndarray] | None
+    targets: Targets | None
     windows: np.ndarray | None = None
 
 
@@ -78,7 +78,7 @@ def main() -> None:
             params.train,
             params.seed,
             loss=lambda logits, batch: student_loss(
-                logits, batch, data.features["train"], data.teacher, params.distill
+                logits, batch, data.features["train"], data.targets, params.distill
             ),
             evaluate=lambda model: evaluate(model, data, params),
             after_step=pruning.apply,
@@ -109,9 +109,15 @@ def read(params: Params) -> Data:
     }
     if not params.distill.alpha:
         return Data(tokenizer, features, records, None, with_labels(features["train"]))
-    teachers = sorted(params.teacher.models)
-    outputs = [read_teacher(*paths.teacher_paths(name, "train"), records["train"]) for name in teachers]
-    return Data(tokenizer, features, records, student_targets(outputs, features["train"]))
+    return Data(tokenizer, features, records, read_targets(params, records["train"]))
+
+
+def read_targets(params: Params, records: Sequence[Question]) -> Targets:
+    """The teachers' logits over the student's tokens. The main process writes them to the cache before others read."""
+    teachers = [read_teacher(*paths.teacher_paths(name, "train")) for name in sorted(params.teacher.models)]
+    features = paths.features(paths.STUDENT_NAME, "train")
+    with processes().main_process_first():
+        return student_targets(teachers, features, lambda i: records[i]["id"], paths.targets_cache())
 
 
 def new_student(params: Params, data: Data) -> Student:
@@ -190,10 +196,8 @@ def key(params: Params, student: PreTrainedModel, data: Data) -> str:
     sections = ("seed", "distill", "prune", "train", "evaluate")
     settings = {**params.model_dump(include=set(sections)), **run_environment(student, params.train.precision)}
     settings["references"] = [(record["title"], record["answers"]["text"]) for record in data.records["validation"]]
-    arrays = [array for split in data.features.values() for array in (split.keys, split.context, split.labels)]
-    if data.windows is not None:
-        arrays.append(data.windows)
-    return run_key("train", settings, student, *arrays, *(data.teacher or ()))
+    windows = [checksum(paths.features(paths.STUDENT_NAME, split)) for split in data.features]
+    return run_key("train", settings, student, *windows, *([data.targets.digest] if data.targets else []))
 
 
 def warn_if_the_loss_did_not_fall(result: Run) -> None:
@@ -231,17 +235,17 @@ def student_loss(
     logits: SpanLogits[Tensor],
     batch: Batch,
     features: Features,
-    teacher: SpanLogits[np.ndarray] | None,
+    targets: Targets | None,
     settings: Distill,
 ) -> Losses:
-    """The distillation loss of a batch, given the teacher's logits of all windows."""
-    targets = None
-    if teacher:
-        start, end = pad_pair(teacher, features, batch.indices)
-        targets = SpanLogits(to_device(start, batch.labels.device), to_device(end, batch.labels.device))
+    """The distillation loss of a batch, given the targets of all windows."""
+    soft = None
+    if targets:
+        start, end = pad_pair(targets.logits, features, batch.indices)
+        soft = SpanLogits(to_device(start, batch.labels.device), to_device(end, batch.labels.device))
     return distillation(
         logits,
-        targets,
+        soft,
         batch.labels,
         batch.answer_mask,
         settings.alpha,

@@ -8,7 +8,6 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import transformers
 from safetensors import SafetensorError, safe_open
@@ -27,22 +26,20 @@ METADATA = "span_distill"
 State = dict[str, Tensor]
 
 
-def run_key(stage: str, settings: dict[str, Any], model: PreTrainedModel, *arrays: np.ndarray) -> str:
+def run_key(stage: str, settings: dict[str, Any], model: PreTrainedModel, *digests: str) -> str:
     """32 hexadecimal digits: a hash of all that defines a run, including the stage's code and its libraries.
 
     Args:
         stage: such as `train`; the files that it imports are hashed, which dvc.yaml lists as its deps.
         settings: JSON values.
         model: before its first step; weights and config are hashed, since equal weights may be used differently.
-        arrays: all other data that the run reads.
+        digests: of all other data that the run reads.
     """
     versions = [torch.__version__, transformers.__version__]
-    description = {"settings": settings, "config": model.config.to_dict(), "versions": versions}
+    description = {"settings": settings, "config": model.config.to_dict(), "versions": versions, "data": digests}
     digest = hashlib.blake2b(json.dumps(description, sort_keys=True, default=str).encode(), digest_size=16)
     for part in _parts(model.state_dict()):
         digest.update(part)
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).data)
     digest.update(code_digest(f"pipeline.stages.{stage}"))
     return digest.hexdigest()
 

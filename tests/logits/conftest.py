@@ -12,5 +12,5 @@ def store(tmp_path):
     cache.add(rows("fedcba"))
     folder = tmp_path / "logits"
     folder.mkdir()
-    write_store(folder, IDENTITY, cache.rows, {"train": keys("abcd"), "validation": keys("ef")}, shard_size=3)
+    write_store(folder, IDENTITY, cache.rows, {"train": [keys("abc"), keys("d")], "validation": [keys("ef")]})
     return folder

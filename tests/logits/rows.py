@@ -41,7 +41,7 @@ def one_hot(windows):
 
 
 def keys(names):
-    return [key.tobytes() for key in features(names).keys]
+    return features(names).keys
 
 
 def content(folder):

@@ -11,7 +11,7 @@ from tests.logits.rows import features, rows
 
 @pytest.mark.parametrize("names", ["fac", "abcdef", "aabb", "bcbcde", "fedcba"])
 def test_finds_rows_in_any_order(store, names):
-    start_logits, end_logits = LogitStore(store, "k" * 64).aligned(features(names), list(names))
+    start_logits, end_logits = LogitStore(store, "k" * 64).aligned(features(names), names.__getitem__)
     expected = rows(names)
     assert np.array_equal(start_logits, expected.start_logits)
     assert np.array_equal(end_logits, expected.end_logits)
@@ -19,14 +19,14 @@ def test_finds_rows_in_any_order(store, names):
 
 def test_a_missing_row_names_its_question_and_the_command(store):
     with pytest.raises(InputError, match=r"2 of 3 windows, the first of question q2; `dvc repro logits`"):
-        LogitStore(store, "k" * 64).aligned(features("axy"), ["q1", "q2", "q3"])
+        LogitStore(store, "k" * 64).aligned(features("axy"), ["q1", "q2", "q3"].__getitem__)
 
 
 def test_a_row_of_another_length_counts_as_missing(store):
     windows = features("ab")
     windows.keys[1] = windows.keys[0]
     with pytest.raises(InputError, match="question second"):
-        LogitStore(store, "k" * 64).aligned(windows, ["first", "second"])
+        LogitStore(store, "k" * 64).aligned(windows, ["first", "second"].__getitem__)
 
 
 def test_rejects_another_tokenizer(store):
@@ -46,14 +46,14 @@ def test_detects_one_flipped_bit(store, where):
     damaged[int(where * len(damaged))] ^= 1
     path.write_bytes(damaged)
     with pytest.raises(InputError, match=path.name):
-        LogitStore(store, "k" * 64).aligned(features("abcdef"), list("abcdef"))
+        LogitStore(store, "k" * 64).aligned(features("abcdef"), "abcdef".__getitem__)
 
 
 def test_detects_a_truncated_shard(store):
     path = next(store.glob("*.safetensors"))
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(InputError, match=rf"{path.name} is not a shard of logits, or is damaged.*`dvc repro logits`"):
-        LogitStore(store, "k" * 64).aligned(features("abcdef"), list("abcdef"))
+        LogitStore(store, "k" * 64).aligned(features("abcdef"), "abcdef".__getitem__)
 
 
 def test_rejects_a_shard_of_another_teacher(store, tmp_path):
@@ -62,18 +62,18 @@ def test_rejects_a_shard_of_another_teacher(store, tmp_path):
     name = next(store.glob("*.safetensors"))
     name.write_bytes(next(other.folder.glob("*.safetensors")).read_bytes())
     with pytest.raises(InputError, match="teacher is uuuu"):
-        LogitStore(store, "k" * 64).aligned(features("abcdef"), list("abcdef"))
+        LogitStore(store, "k" * 64).aligned(features("abcdef"), "abcdef".__getitem__)
 
 
 def test_rejects_a_file_that_is_not_a_shard(store):
     path = next(store.glob("*.safetensors"))
     save_file({"keys": np.zeros(3)}, path)
     with pytest.raises(InputError, match=path.name):
-        LogitStore(store, "k" * 64).aligned(features("abcdef"), list("abcdef"))
+        LogitStore(store, "k" * 64).aligned(features("abcdef"), "abcdef".__getitem__)
 
 
 def test_names_a_missing_shard_and_the_first_question(store):
     path = next(path for path in store.glob("*.safetensors") if count_rows(path) == 2)  # ef
     path.unlink()
     with pytest.raises(InputError, match=rf"2 of 6 windows, the first of question e; .*{path.name} is missing"):
-        LogitStore(store, "k" * 64).aligned(features("abcdef"), list("abcdef"))
+        LogitStore(store, "k" * 64).aligned(features("abcdef"), "abcdef".__getitem__)

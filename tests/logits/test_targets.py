@@ -1,13 +1,18 @@
 """The targets from one teacher, and from the mean of several."""
 
 import math
+import shutil
 
 import numpy as np
 import pytest
 
+from pipeline.logits import targets
 from pipeline.logits.alignment import NO_MASS
-from pipeline.logits.targets import mean, student_targets
+from pipeline.logits.shards import Identity, Rows
+from pipeline.logits.store import LogitStore, write_store
+from pipeline.logits.targets import Teacher, mean, student_targets
 from pipeline.models.batching import pad, pad_flat
+from pipeline.questions.features import write_features
 from pipeline.training.losses import span_divergence
 
 
@@ -53,13 +58,60 @@ def test_two_equal_teachers_give_the_targets_of_one(features):
     assert span_divergence(*pairs, batch.answer_mask, temperature=2.0).abs().max() < 1e-6
 
 
-def test_the_logits_of_one_teacher_are_unchanged(features):
-    one = random_logits(features, 0)
-    assert student_targets([(features, one)], features) is one
+@pytest.fixture
+def opened(features, tmp_path):
+    """Returns a function that gives the targets of the features from teachers, each with random logits of a seed."""
+    write_features(features, tmp_path / "windows")
+
+    def targets(*seeds, student=tmp_path / "windows"):
+        teachers = []
+        for seed in seeds:
+            folder = tmp_path / f"teacher{seed}"
+            folder.mkdir(exist_ok=True)
+            identity = Identity(teacher=str(seed), tokenizer="k", dtype="float16")
+            rows = Rows(features.keys, features.starts, *random_logits(features, seed), ("float32",))
+            write_store(folder, identity, lambda keys, rows=rows: rows, {"train": [features.keys]})
+            teachers.append(Teacher(features, LogitStore(folder, "k"), str(seed)))
+        return student_targets(teachers, student, str, tmp_path / "cache")
+
+    return targets
 
 
-def test_the_order_of_teachers_does_not_matter(features):
-    several = [(features, random_logits(features, seed)) for seed in range(2)]
-    forward, backward = student_targets(several, features), student_targets(several[::-1], features)
-    for one, other in zip(forward, backward, strict=True):
+def test_the_logits_of_one_teacher_are_unchanged(features, opened):
+    for one, expected in zip(opened(0).logits, random_logits(features, 0), strict=True):
+        assert one.dtype == np.float16
+        np.testing.assert_array_equal(one, expected)
+
+
+def test_the_order_of_teachers_does_not_matter(opened):
+    forward, backward = opened(0, 1), opened(1, 0)
+    for one, other in zip(forward.logits, backward.logits, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_chunks_give_the_same_targets(features, opened, monkeypatch, tmp_path):
+    """Of the mean of two teachers, and of one teacher whose tokens are others than the student's."""
+    student = features.select(np.arange(len(features)))
+    student.offset_mapping[student.offset_mapping[:, 1] > 0, 1] -= 1
+    write_features(student, tmp_path / "student")
+    whole = [opened(0, 1), opened(0, student=tmp_path / "student")]
+    shutil.rmtree(tmp_path / "cache")
+    monkeypatch.setattr(targets, "CHUNK", 1)
+    parts = [opened(0, 1), opened(0, student=tmp_path / "student")]
+    for one, other in zip(whole, parts, strict=True):
+        assert one.digest == other.digest
+        for expected, found in zip(one.logits, other.logits, strict=True):
+            np.testing.assert_array_equal(expected, found)
+
+
+def test_targets_are_computed_once_and_again_if_they_are_damaged(opened, monkeypatch, tmp_path):
+    digest = opened(0, 1).digest
+    path = tmp_path / "cache" / digest / targets.FILE
+    expected = path.read_bytes()
+    with monkeypatch.context() as context:
+        context.setattr(targets, "_write", None)
+        assert opened(0, 1).digest == digest
+    path.write_bytes(expected[:-1] + bytes([expected[-1] ^ 1]))
+    opened(0, 1)
+    assert path.read_bytes() == expected
+    assert opened(0, 2).digest != digest

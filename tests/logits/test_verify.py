@@ -36,9 +36,10 @@ def flip(path, index):
 
 
 def add_nan(path):
-    damaged = read_shard(path, IDENTITY)
-    damaged.start_logits[damaged.starts[1]] = np.nan
-    write_shard(path.parent, IDENTITY, damaged)
+    intact = read_shard(path, IDENTITY)
+    start_logits = intact.start_logits.copy()
+    start_logits[intact.starts[1]] = np.nan
+    write_shard(path.parent, IDENTITY, replace(intact, start_logits=start_logits))
 
 
 FAULTS = {
@@ -49,7 +50,7 @@ FAULTS = {
         lambda path: path.write_bytes(
             path.read_bytes().replace(b'"start_logits":{"dtype":"F16"', b'"start_logits":{"dtype":"I16"')
         ),
-        ["start_logits is int16"],
+        ["damaged", "I16"],
     ),
     "decreasing starts": (
         lambda path: rewrite(path, starts=lambda rows: rows.starts[::-1]),

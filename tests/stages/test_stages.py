@@ -202,7 +202,7 @@ def test_a_checkpoint_that_does_not_fit_on_the_disk_raises_with_its_path(with_lo
     write_params(train={"checkpoint_minutes": 1e-9})
     with pytest.raises(SystemExit, match=r"error: the checkpoint .*mounted/training/.* cannot be written: .*No space"):
         report_errors(train.main)
-    assert not [path for path in (with_logits / "mounted").rglob("*") if path.is_file()]
+    assert not [path for path in (with_logits / "mounted/training").rglob("*") if path.is_file()]
 
 
 def test_a_read_only_cache_raises_with_its_path(with_logits, mount, monkeypatch):
