@@ -14,6 +14,7 @@ import numpy as np
 from pipeline import cli, paths
 from pipeline.checksums import verified
 from pipeline.errors import InputError
+from pipeline.files import check_space
 from pipeline.logits.cache import RowCache, locked
 from pipeline.logits.extraction import Shard, add_shards
 from pipeline.logits.index import CHUNK, unique
@@ -29,7 +30,7 @@ from pipeline.params import Logits as Settings
 from pipeline.processes import processes
 from pipeline.progress import Progress
 from pipeline.questions import tokenization
-from pipeline.questions.features import Features, SpanLogits, question_ids, read_features
+from pipeline.questions.features import KEY_BYTES, Features, SpanLogits, question_ids, read_features
 from pipeline.questions.question import Question
 from pipeline.questions.records import open_records, read_records
 from pipeline.scores import metrics, null_threshold
@@ -137,6 +138,7 @@ def compute(
     state = processes()
     if state.is_main_process:
         print(f"{name}: {windows:,} unique windows: {cached:,} cached, {new:,} to compute", flush=True)
+        check_disks(cache, splits, kept, missing_shards)
     if state.num_processes > 1 and hardware.device().type == "cpu":
         cpu_bfloat16_speed()  # before the processes without a shard leave the others
     mine = missing_shards[state.process_index :: state.num_processes]
@@ -160,6 +162,26 @@ def compute(
             ) from None
     if state.is_main_process:
         print(f"{name}: {100 * padding:.1f} % of the computed tokens were padding")
+
+
+def check_disks(
+    cache: RowCache, splits: dict[str, Features], kept: dict[str, np.ndarray], missing: list[Shard]
+) -> None:
+    """Print how many bytes the rows will take in the cache and in data/logits, and check that the disks have them.
+
+    Raises:
+        InputError: a disk lacks them.
+    """
+
+    def size(features: Features, indices: np.ndarray) -> int:
+        """The bytes of rows: a start and an end logit for each token, and for each row its key and its first token."""
+        tokens = int(features.lengths_of(indices).sum())
+        return 2 * tokens * np.dtype(cache.identity.dtype).itemsize + len(indices) * (KEY_BYTES + 8)
+
+    if missing:
+        check_space(cache.folder, sum(size(features, indices) for features, indices, _ in missing), "logits")
+    needed = sum(size(splits[split], part) for split, indices in kept.items() for part in cut(indices, CHUNK))
+    check_space(paths.LOGITS if paths.LOGITS.exists() else paths.DATA, needed, "logits")
 
 
 def load_teacher(folder: Path) -> encoders.PreTrainedModel:
