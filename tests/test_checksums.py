@@ -3,8 +3,8 @@ import subprocess
 import pytest
 
 from pipeline.checksums import SUMS, intact, seal, verified
-from pipeline.errors import InputError
 from tests.damage import flip_bit
+from tests.words import refused
 
 
 @pytest.fixture
@@ -33,32 +33,29 @@ def test_a_sealed_folder_and_its_files_are_verified(folder):
 @pytest.mark.parametrize("name", ["a.txt", "inner/c.json"])
 def test_one_flipped_bit_is_found(folder, name):
     flip_bit(folder / name)
-    with pytest.raises(InputError) as raised:
+    with refused(folder / name, "damaged", SUMS, f"delete {folder},", "`dvc repro make`"):
         verified(folder, "make")
-    assert str(raised.value) == (
-        f"{folder / name} is damaged: it does not match its checksum in SHA256SUMS; "
-        f"delete {folder}, then `dvc repro make` rebuilds it"
-    )
     verified(folder / "b", "make")
 
 
 @pytest.mark.parametrize("position", [i / 40 for i in range(40)])
 def test_a_flipped_bit_of_the_checksums_is_found(folder, position):
     flip_bit(folder / SUMS, position)
-    with pytest.raises(InputError, match=r"then `dvc repro make` rebuilds it"):
+    with refused("delete", "`dvc repro make`"):
         verified(folder, "make")
 
 
 @pytest.mark.parametrize("name", ["a.txt", SUMS])
 def test_a_missing_file_is_named(folder, name):
     (folder / name).unlink()
-    with pytest.raises(InputError, match=rf"output/{name} is missing; delete \S+output, then `dvc repro make`"):
+    with refused(folder / name, "missing", f"delete {folder},", "`dvc repro make`"):
         verified(folder, "make")
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"none is missing; `dvc repro make` rebuilds it"):
+    with refused(tmp_path / "none", "missing", "`dvc repro make`") as raised:
         verified(tmp_path / "none", "make")
+    assert "delete" not in str(raised.value)
 
 
 def test_sealing_a_file_keeps_the_checksums_of_the_others(folder):
@@ -66,21 +63,21 @@ def test_sealing_a_file_keeps_the_checksums_of_the_others(folder):
     (folder / "b").write_text("new")
     seal(folder / "b")
     verified(folder / "b", "make")
-    with pytest.raises(InputError, match=r"a\.txt is damaged"):
+    with refused("a.txt", "damaged"):
         verified(folder / "a.txt", "make")
 
 
 def test_a_file_without_a_checksum_is_not_verified(folder):
     (folder / "new").touch()
     verified(folder, "make")
-    with pytest.raises(InputError, match="new is damaged"):
+    with refused("new", "damaged"):
         verified(folder / "new", "make")
 
 
 def test_a_copy_is_compared_if_it_has_checksums(folder):
     assert intact(folder) == folder
     flip_bit(next(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS))
-    with pytest.raises(InputError, match="is damaged"):
+    with refused(folder, "damaged"):
         intact(folder)
     (folder / SUMS).unlink()
     assert intact(folder) == folder

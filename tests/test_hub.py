@@ -10,6 +10,7 @@ from huggingface_hub import constants
 from pipeline.errors import InputError
 from pipeline.hub import download, list_files
 from tests.hub import SMALL, commit, offline, switch
+from tests.words import refused
 
 OLD, NEW = commit(1), commit(2)
 NAME = "owner/name"
@@ -53,12 +54,12 @@ def test_files_are_those_of_the_commit_in_every_state_of_the_hub(hub, monkeypatc
 
 CAUSES = {
     "offline": "HF_HUB_OFFLINE",
-    "down": "connection to http://127.0.0.1:.*refused",
-    "unauthorized": "token.*401.*hf auth login",
-    "gated": "gated.*hf auth login",
+    "down": "http://127.0.0.1: refused",
+    "unauthorized": "token 401 `hf auth login`",
+    "gated": "gated `hf auth login`",
     "limited": "429",
     "error": "500",
-    "page": "login page or a proxy",
+    "page": "page proxy",
 }
 
 
@@ -67,9 +68,8 @@ CAUSES = {
 def test_another_commit_in_the_cache_is_never_used(hub, monkeypatch, state, kind):
     contents(OLD, kind)
     switch(hub, state, monkeypatch)
-    with pytest.raises(InputError, match=f"{NAME}, commit {NEW}: .*{CAUSES[state]}") as raised:
+    with refused(NAME, NEW, *CAUSES[state].split()):
         contents(NEW, kind)
-    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("state", CAUSES)
@@ -77,9 +77,8 @@ def test_a_commit_of_which_the_cache_has_a_part_is_an_error_and_then_completed(h
     contents(NEW, files=["config.json"])
     with monkeypatch.context() as inner:
         switch(hub, state, inner)
-        with pytest.raises(InputError, match=f"{NAME}, commit {NEW}: .*{CAUSES[state]}") as raised:
+        with refused(NAME, NEW, *CAUSES[state].split()):
             contents(NEW)
-        assert "\n" not in str(raised.value)
     hub.fault = None
     if state == "down":
         hub.up()
@@ -90,12 +89,12 @@ def test_a_commit_of_which_the_cache_has_a_part_is_an_error_and_then_completed(h
 
 @pytest.mark.parametrize(
     ("name", "commit_id", "cause"),
-    [("owner/other", OLD, "no such repository, or it is private"), (NAME, commit(3), "has no such commit")],
+    [("owner/other", OLD, "private"), (NAME, commit(3), "no such commit")],
 )
 def test_a_repository_or_commit_that_the_hub_does_not_have_is_an_error(hub, name, commit_id, cause):
     contents(OLD)
     for function in (list_files, lambda *arguments: download(*arguments, ["config.json"])):
-        with pytest.raises(InputError, match=f"{name}, commit {commit_id}: .*{cause}"):
+        with refused(name, commit_id, cause):
             function(name, commit_id, "model")
 
 
@@ -131,7 +130,7 @@ def test_a_download_that_breaks_off_is_continued(hub, monkeypatch):
 
 def test_a_download_that_breaks_off_for_good_leaves_nothing_that_is_used(hub):
     hub.cut = 0
-    with pytest.raises(InputError, match=f"{NAME}, commit {NEW}: the connection to .* failed"):
+    with refused(NAME, NEW, "connection", hub.endpoint):
         contents(NEW)
     hub.cut = None
     assert contents(NEW) == expected(NEW)
@@ -159,7 +158,7 @@ def test_a_damaged_file_is_an_error_with_the_command_that_deletes_it(hub, monkey
     with monkeypatch.context() as inner:
         switch(hub, state, inner)
         for _ in range(2):
-            with pytest.raises(InputError, match=f"{path} is damaged.*`rm [^`]*`") as raised:
+            with refused(path, "damaged", "`rm") as raised:
                 contents(NEW)
         contents(NEW, files=set(FILES[NEW]) - {file})  # the others can be used
     command = shlex.split(str(raised.value).split("`")[1])
@@ -170,7 +169,7 @@ def test_a_damaged_file_is_an_error_with_the_command_that_deletes_it(hub, monkey
 def test_a_truncated_file_is_damaged(hub):
     path = download(NAME, NEW, "model", ["large.bin"]) / "large.bin"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(InputError, match=r"large\.bin is damaged"):
+    with refused("large.bin", "damaged"):
         contents(NEW)
 
 

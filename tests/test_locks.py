@@ -34,7 +34,7 @@ def test_the_second_waits_and_says_for_whom(tmp_path, monkeypatch):
     first = Holder(tmp_path / "folder", holders)
     assert holders.get(timeout=60) is first
     second = Holder(tmp_path / "folder", holders)
-    line = rf"waiting for process {os.getpid()} \(.* in .*, since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d\): it writes here"
+    line = rf".*process {os.getpid()} .* \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d.*it writes here"
     assert re.fullmatch(line, messages.get(timeout=60))
     assert holders.empty()
     first.release.set()

@@ -10,6 +10,7 @@ from pipeline import params
 from pipeline.errors import InputError
 from pipeline.names import HEADS, METRICS
 from pipeline.params import load
+from tests.words import mentions, refused
 
 ROOT = Path(__file__).parents[1]
 FILES = [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]
@@ -65,9 +66,9 @@ def refusal(read):
     """The error that dotted keys with these values give."""
 
     def refusal(**changes):
-        with pytest.raises(InputError) as refused:
+        with pytest.raises(InputError) as raised:
             read(changed(changes))
-        return str(refused.value)
+        return str(raised.value)
 
     return refusal
 
@@ -95,20 +96,19 @@ def test_every_preset_has_all_sections():
 
 @pytest.mark.parametrize("section", [name for name, value in MINIMAL.items() if isinstance(value, dict)])
 def test_an_unknown_key_of_a_section_is_refused(refusal, section):
-    message = refusal(**{f"{section}.sise": 3})
-    assert f"params.yaml: {section}.sise is not a parameter; {section} takes " in message
+    mentions(refusal(**{f"{section}.sise": 3}), "params.yaml", f"{section}.sise", *MINIMAL[section])
 
 
 @pytest.mark.parametrize(
     ("key", "takes"),
     [
-        ("hed", "the file takes head, seed, dataset"),
-        ("teacher.train.epocs", "teacher.train takes epochs, max_steps"),
-        ("teacher.models.large.modl", "teacher.models.large takes model, revision, seed"),
+        ("hed", "head seed dataset"),
+        ("teacher.train.epocs", "teacher.train epochs max_steps"),
+        ("teacher.models.large.modl", "teacher.models.large model revision seed"),
     ],
 )
 def test_an_unknown_key_at_any_level_is_refused(refusal, key, takes):
-    assert f"params.yaml: {key} is not a parameter; {takes}" in refusal(**{key: 3})
+    mentions(refusal(**{key: 3}), "params.yaml", key, *takes.split())
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_missing_key_is_named(read, key):
     values = copy.deepcopy(MINIMAL)
     section, last = parent(values, key)
     del section[last]
-    with pytest.raises(InputError, match=rf"params\.yaml: {re.escape(key)} is missing"):
+    with refused("params.yaml", key, "missing"):
         read(yaml.safe_dump(values))
 
 
@@ -171,7 +171,7 @@ def test_a_missing_key_is_named(read, key):
 )
 def test_a_wrong_type_or_range_is_refused_with_key_and_value(refusal, key, value):
     message = refusal(**{key: value})
-    assert re.search(rf"params\.yaml: {re.escape(key)}: .* \(it is {re.escape(repr(value))}\)$", message)
+    mentions(message, "params.yaml", key, f"{value!r})")
 
 
 def test_an_unknown_head_lists_the_heads(refusal):
@@ -191,7 +191,7 @@ def test_an_unknown_metric_lists_the_metrics(refusal, value):
 
 def test_one_error_lists_all_faults(refusal):
     message = refusal(**{"head": "cnn9", "train.epochs": "3", "distill.alhpa": 1})
-    assert all(key in message for key in ("head: ", "train.epochs: ", "distill.alhpa is not"))
+    assert all(key in message for key in ("head: ", "train.epochs: ", "distill.alhpa"))
 
 
 @pytest.mark.parametrize(("text", "value"), [("2e-5", 2e-5), ("1E3", 1000.0), ("+2.e-5", 2e-5), ("3", 3.0)])
@@ -208,9 +208,7 @@ def test_a_range_includes_its_ends(read, alpha):
 def test_a_stride_that_is_too_large_is_refused_with_the_maximum(refusal, read):
     assert read(changed({"tokenize.stride": 56})).tokenize.stride == 56
     message = refusal(**{"tokenize.stride": 57})
-    assert "tokenize: stride 57" in message
-    assert "max_length 64" in message
-    assert "at most 56" in message
+    mentions(message, "tokenize", "stride 57", "max_length 64", "56")
 
 
 @pytest.mark.parametrize("revision", [None, "main", COMMIT[:7], COMMIT.upper(), COMMIT + "0", f" {COMMIT}"])
@@ -225,7 +223,8 @@ def test_a_hub_id_without_a_commit_is_refused(refusal, section, revision):
         "backbone": {"backbone.model": "some/model", "backbone.revision": revision},
     }
     message = refusal(**changes[section])
-    assert re.search(rf"params\.yaml: {section}\b.*'some/\w+' needs revision: the 40 hexadecimal digits", message)
+    source = "some/questions" if section == "dataset" else "some/model"
+    mentions(message, "params.yaml", section, f"'{source}'", "revision", "40")
     assert ("dataset_info" if section == "dataset" else "model_info") in message
 
 
@@ -237,21 +236,21 @@ def test_a_hub_id_with_its_commit_loads(read):
 @pytest.mark.parametrize("model", ["/models/bert", "../bert", "./bert", "data/bert/x", "data/rawest/bert", "a b", ""])
 def test_a_model_outside_data_raw_that_is_not_a_hub_id_is_refused(refusal, model):
     message = refusal(**{"backbone.model": model})
-    assert f"'{model}' is not one of: 'large', a path that starts with data/raw/, a hub id" in message
+    mentions(message, f"'{model}'", "'large'", "data/raw/", "hub id")
 
 
 def test_a_folder_outside_data_raw_is_not_read_as_a_hub_id(refusal, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("models/bert").mkdir(parents=True)
     message = refusal(**{"backbone.model": "models/bert", "backbone.revision": COMMIT})
-    assert "'models/bert' is not one of" in message
+    mentions(message, "'models/bert'", "'large'", "data/raw/")
 
 
 @pytest.mark.parametrize("path", ["data/raw/../secret", "data/raw/a/../../../b"])
 @pytest.mark.parametrize("key", ["teacher.models.large.model", "backbone.model"])
 def test_a_model_path_outside_data_raw_is_refused(refusal, key, path):
     changes = {"teacher.config": None} if key.startswith("teacher") else {}
-    assert "is not a path in data/raw" in refusal(**{**changes, key: path})
+    mentions(refusal(**{**changes, key: path}), f"'{path}'", "not a path")
 
 
 @pytest.mark.parametrize("key", ["train_file", "validation_file"])
@@ -272,83 +271,84 @@ def test_a_path_as_dataset_source_is_refused_and_the_error_names_source_files(re
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"dataset": {"source": "synthetic"}}, "source 'synthetic' needs train_size and validation_size"),
-        ({"dataset.train_file": "data/raw/x.json"}, "need source 'files', not 'synthetic'"),
-        ({"teacher.config": None}, "config must be set if a model is 'new'"),
+        ({"dataset": {"source": "synthetic"}}, "source 'synthetic' train_size validation_size"),
+        ({"dataset.train_file": "data/raw/x.json"}, "train_file source 'files' 'synthetic'"),
+        ({"teacher.config": None}, "teacher: config 'new' null"),
         (
             {"teacher.models.large.model": "data/raw/teacher"},
-            "config must be set if a model is 'new', and null otherwise",
+            "teacher: config 'new' null",
         ),
-        ({"teacher.train.epochs": 0}, "model 'new' has random weights: train.epochs must be at least 1"),
-        ({"teacher.train.keep": "best"}, "train.keep must be last"),
+        ({"teacher.train.epochs": 0}, "'new' random train.epochs 1"),
+        ({"teacher.train.keep": "best"}, "train.keep last"),
         ({"teacher.train.evaluate_minutes": 4}, "evaluate_minutes null"),
-        ({"teacher.models": {}}, "teacher.models: must be a mapping with at least one key"),
-        ({"teacher.models": None}, "teacher.models: must be a mapping with at least one key (it is None)"),
+        ({"teacher.models": {}}, "teacher.models: mapping"),
+        ({"teacher.models": None}, "teacher.models: mapping None"),
         (
             {"teacher.models": {"large": None}},
-            "teacher.models.large: must be a mapping with at least one key (it is None)",
+            "teacher.models.large: mapping None",
         ),
-        ({"teacher.models": {"-q": {"model": "new", "revision": None}}}, "a teacher's name has lower-case letters"),
-        ({"backbone.model": "larg"}, "backbone.model: 'larg' is not 'large'; hub id 'larg' needs revision"),
-        ({"teacher.models": {"a b": {}}}, "teacher.models.a b: a teacher's name has lower-case letters"),
-        ({"teacher.models": {"student": {}}}, "and is not student or mean (it is 'student')"),
-        ({"train.epochs": 0}, "train.epochs must be at least 1"),
-        ({"backbone.revision": COMMIT}, "backbone.model: 'large' is not a hub id, so its revision must be null"),
-        ({"dataset.revision": COMMIT}, "dataset: 'synthetic' is not a hub id, so its revision must be null"),
-        ({"dataset.config": "en"}, "config needs a hub data set as source, not 'synthetic'"),
-        ({"dataset.validation_split": "test"}, "validation_split needs a hub data set as source, not 'synthetic'"),
-        ({"tokenize.max_length": 600}, "tokenize.max_length 600 is more than teacher.config's max_position_embeddings"),
-        ({"backbone.layers": [2, 0]}, "layers [2, 0] must be in increasing order, without duplicates"),
-        ({"backbone.layers": [1, 1]}, "layers [1, 1] must be in increasing order, without duplicates"),
-        ({"backbone.layers": [-1, 1]}, "layers [-1, 1] are counted from 0"),
-        ({"backbone.layers": [1, 12]}, "backbone.layers [1, 12]: teacher large has layers 0 to 11"),
+        ({"teacher.models": {"-q": {"model": "new", "revision": None}}}, "teacher's name lower-case '-q'"),
+        ({"backbone.model": "larg"}, "backbone.model 'larg' 'large' revision"),
+        ({"teacher.models": {"a b": {}}}, "teacher.models.a b: teacher's name lower-case"),
+        ({"teacher.models": {"student": {}}}, "teacher's name mean 'student'"),
+        ({"train.epochs": 0}, "train.epochs 1"),
+        ({"backbone.revision": COMMIT}, "backbone.model 'large' hub revision null"),
+        ({"dataset.revision": COMMIT}, "dataset 'synthetic' hub revision null"),
+        ({"dataset.config": "en"}, "config hub source 'synthetic'"),
+        ({"dataset.validation_split": "test"}, "validation_split hub source 'synthetic'"),
+        ({"tokenize.max_length": 600}, "tokenize.max_length 600 teacher.config max_position_embeddings"),
+        ({"backbone.layers": [2, 0]}, "layers [2, 0] increasing"),
+        ({"backbone.layers": [1, 1]}, "layers [1, 1] duplicates"),
+        ({"backbone.layers": [-1, 1]}, "layers [-1, 1] counted 0"),
+        ({"backbone.layers": [1, 12]}, "backbone.layers [1, 12] teacher large 0 11"),
     ],
 )
 def test_inconsistent_keys_are_refused(refusal, changes, expected):
-    assert expected in refusal(**changes)
+    mentions(refusal(**changes), *expected.split())
 
 
 @pytest.mark.parametrize("text", ["a: [1", "a: b: c", "a: !!python/object:os.system {}", "a: \x07"])
 def test_broken_yaml_is_refused(read, text):
-    with pytest.raises(InputError, match=r"params\.yaml is not YAML in UTF-8: .*line|position"):
+    with refused("params.yaml", "YAML") as raised:
         read(text)
+    assert re.search("line|position", str(raised.value))
 
 
 @pytest.mark.parametrize("text", ["", "- head", "linear"])
 def test_yaml_that_is_not_a_mapping_is_refused(read, text):
-    with pytest.raises(InputError, match=r"params\.yaml: the file: must be a mapping with at least one key"):
+    with refused("params.yaml", "mapping", "key"):
         read(text)
 
 
 def test_a_file_in_another_encoding_is_refused(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_bytes("# Grün\n".encode("latin-1") + changed({}).encode())
-    with pytest.raises(InputError, match=r"params\.yaml is not"):
+    with refused("params.yaml", "UTF-8"):
         load(path)
 
 
 def test_the_error_for_a_missing_file_names_the_command(tmp_path):
-    with pytest.raises(InputError, match=r"params\.yaml is missing; `cp presets/"):
+    with refused("params.yaml", "missing", "`cp presets/"):
         load(tmp_path / "params.yaml")
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("\nseed: 5\n", r'is not YAML in UTF-8: found duplicate key "seed" with value "5" \(.*\), line 3\d'),
-        ("\nx: " + "[\n " * 1000 + "]" * 1000, "is not YAML in UTF-8: it is nested too deeply"),
-        ("\nx: " + "{a: " * 2000 + "}" * 2000, "is not YAML in UTF-8: it is nested too deeply"),
-        ("\nx: " + "9" * 5000, r"is not YAML in UTF-8: Exceeds the limit \(4300 digits\)"),
-        ("\nx: 2020-99-99", "is not YAML in UTF-8: month must be in"),
-        ("\nx: !!bool perhaps", "is not YAML in UTF-8: 'perhaps'"),
-        ("\n---\nseed: 5", "is not YAML in UTF-8: but found another document, line"),
+        ("\nseed: 5\n", r'duplicate .*"seed" .*"5".* line 3\d'),
+        ("\nx: " + "[\n " * 1000 + "]" * 1000, "nested"),
+        ("\nx: " + "{a: " * 2000 + "}" * 2000, "nested"),
+        ("\nx: " + "9" * 5000, "4300"),
+        ("\nx: 2020-99-99", "month"),
+        ("\nx: !!bool perhaps", "'perhaps'"),
+        ("\n---\nseed: 5", "another document, line"),
     ],
     ids=["duplicate", "lists", "mappings", "digits", "date", "bool", "documents"],
 )  # fmt: skip
 def test_what_yaml_cannot_hold_is_one_line(read, text, expected):
-    with pytest.raises(InputError, match=rf"params\.yaml {expected}") as refused:
+    with pytest.raises(InputError, match=rf"params\.yaml .*YAML.*{expected}") as raised:
         read(changed({}) + text)
-    assert len(str(refused.value)) < 350 and "\n" not in str(refused.value)
+    assert len(str(raised.value)) < 350 and "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("key", ["head", "seed", "train.epochs", "backbone.layers", "teacher.config", "dataset", "x"])
@@ -357,16 +357,14 @@ def test_aliases_of_aliases_are_one_short_line(read, key):
     values = yaml.safe_load(changed({}))
     section, last = parent(values, key)
     section[last] = "BOMB"
-    with pytest.raises(InputError, match=rf"params\.yaml: {key}") as refused:
+    with pytest.raises(InputError, match=rf"params\.yaml: {key}") as raised:
         read(f"a0: &a0 [x, x]{levels}\n" + yaml.safe_dump(values).replace("BOMB", "*a12"))
-    assert max(map(len, str(refused.value).split("; "))) < 400
+    assert max(map(len, str(raised.value).split("; "))) < 400
 
 
 @pytest.mark.parametrize("number", ["0300", "-0300", "+010", "00", "0_3"])
 def test_a_number_that_starts_with_0_is_refused(read, number):
-    with pytest.raises(
-        InputError, match=rf"params\.yaml: seed: Input should be a valid integer \(it is '{re.escape(number)}'\)"
-    ):
+    with refused("params.yaml", "seed", "integer", f"'{number}'"):
         read(changed({"seed": "N"}).replace("N", number))
 
 
@@ -378,7 +376,8 @@ def test_a_number_that_is_too_large_is_refused(refusal, read, key, digits):
         assert read(changed({key: value})).seed == value
         return
     message = refusal(**{key: value})
-    assert f"params.yaml: {key}: Input should be less than " in message and len(message) < 300
+    mentions(message, "params.yaml", key, "less than")
+    assert len(message) < 300
 
 
 @pytest.mark.parametrize(
@@ -395,7 +394,8 @@ def test_values_are_those_that_dvc_reads(text):
 def test_a_path_with_a_control_character_is_refused(refusal, key, path):
     changes = {"teacher.config": None} if key.startswith("teacher") else {"dataset": dict(FROM_FILES)}
     message = refusal(**{**changes, key: path})
-    assert re.search(r"params\.yaml: .*has a control character", message) and "\n" not in message
+    mentions(message, "params.yaml", "control character")
+    assert "\n" not in message
 
 
 def test_the_notebook_trains_without_dropout():

@@ -18,6 +18,7 @@ from pipeline.models.student import Student
 from pipeline.questions import tokenization
 from tests import hub as hubs
 from tests.hub import commit, offline
+from tests.words import mentions, refused
 
 ROOT = Path(__file__).parents[1]
 SIZES = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "num_hidden_layers": 2}
@@ -88,7 +89,7 @@ def test_code_in_a_model_folder_is_never_run(folder, model_type, tmp_path, monke
     load_all(folder)
     assert not canary.exists() and not questions
     if model_type == "of_its_own":  # the canary sings: transformers alone asks, and runs the code
-        with pytest.raises(InputError, match=r"config.json: .*'of_its_own'; code .* is never run"):
+        with refused("config.json", "'of_its_own'", "code", "never"):
             encoders.load_qa_model(folder)
         monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
         AutoConfig.from_pretrained(folder)
@@ -122,7 +123,7 @@ def test_weights_of_another_file_are_not_read(folder, tmp_path):
 def test_an_adapter_is_refused(folder):
     (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "../other"}')
     for load in (tokenization.load, encoders.load_qa_model):
-        with pytest.raises(InputError, match=r"has a PEFT adapter; merge it"):
+        with refused(folder, "PEFT", "merge"):
             load(folder)
 
 
@@ -137,24 +138,24 @@ def test_an_index_names_safetensors_files_of_its_own_folder_only(folder, name):
     encoders.load_qa_model(folder)
     index.write_text(json.dumps({"weight_map": names | {"qa_outputs.bias": name}}))
     for load in (encoders.load_qa_model, encoders.fingerprint):
-        with pytest.raises(InputError, match="only safetensors files in the same folder are read"):
+        with refused(index, repr(name), "safetensors", "same folder"):
             load(folder)
 
 
 @pytest.mark.parametrize(
-    ("content", "problem"),
+    ("content", "words"),
     [
-        ('{"weight_map": {}}', "has no weight_map"),
-        ('{"weight_map": [1]}', "has no weight_map"),
-        ("[]", "is not a JSON object"),
-        ('{"weight_map": {"qa_outputs.bias": "model-2.safetensors"}}', r"model-2\.safetensors is missing"),
-        ('{"weight_map": {"another": "model-1.safetensors"}}', "names weights .*: another"),
+        ('{"weight_map": {}}', "weight_map"),
+        ('{"weight_map": [1]}', "weight_map"),
+        ("[]", "JSON object"),
+        ('{"weight_map": {"qa_outputs.bias": "model-2.safetensors"}}', "model-2.safetensors missing"),
+        ('{"weight_map": {"another": "model-1.safetensors"}}', "another weights"),
     ],
 )
-def test_a_damaged_index_is_an_error(folder, content, problem):
+def test_a_damaged_index_is_an_error(folder, content, words):
     (folder / "model.safetensors").rename(folder / "model-1.safetensors")
     (folder / "model.safetensors.index.json").write_text(content)
-    with pytest.raises(InputError, match=problem):
+    with refused(folder, *words.split()):
         encoders.load_qa_model(folder)
 
 
@@ -162,42 +163,42 @@ def test_a_damaged_index_is_an_error(folder, content, problem):
 def test_a_git_lfs_pointer_is_an_error_that_says_so(folder, name):
     (folder / name).write_text(POINTER)
     errors = load_all(folder)
-    assert any(f"{folder / name} is a Git LFS pointer, not the file itself; `git lfs pull`" in e for e in errors)
+    mentions(next(error for error in errors if str(folder / name) in error), "Git LFS", "`git lfs pull`")
 
 
 @pytest.mark.parametrize(
-    ("content", "problem"),
+    ("content", "words"),
     [
-        ("[]", "is not a JSON object"),
-        ("null", "is not a JSON object"),
-        ("{", "is damaged"),
-        ('{"a":' * 100000 + "1" + "}" * 100000, "is damaged"),
-        ("1" * 5000, "is damaged"),
-        ("{}", "model_type None"),
-        ('{"model_type": ["bert"]}', r"model_type \['bert'\]"),
-        ('{"model_type": "bert", "hidden_size": "wide"}', "config.json: .*hidden_size"),
-        ('{"model_type": "bert", "hidden_size": 10, "num_attention_heads": 3}', "hidden size .* is not a multiple"),
-        ('{"model_type": "vit"}', "no question-answering model for model_type vit"),
-        ('{"model_type": "bert", "quantization_config": {"quant_method": "gptq"}}', "the weights are quantized"),
+        ("[]", "config.json JSON object"),
+        ("null", "config.json JSON object"),
+        ("{", "config.json damaged"),
+        ('{"a":' * 100000 + "1" + "}" * 100000, "config.json damaged"),
+        ("1" * 5000, "config.json damaged"),
+        ("{}", "config.json model_type None"),
+        ('{"model_type": ["bert"]}', "config.json model_type ['bert']"),
+        ('{"model_type": "bert", "hidden_size": "wide"}', "config.json hidden_size"),
+        ('{"model_type": "bert", "hidden_size": 10, "num_attention_heads": 3}', "hidden size 10 heads 3"),
+        ('{"model_type": "vit"}', "question-answering model_type vit"),
+        ('{"model_type": "bert", "quantization_config": {"quant_method": "gptq"}}', "config.json quantized"),
     ],
 )
-def test_a_damaged_config_is_an_error_in_one_line(folder, content, problem):
+def test_a_damaged_config_is_an_error_in_one_line(folder, content, words):
     (folder / "config.json").write_text(content)
-    with pytest.raises(InputError, match=problem) as raised:
+    with refused(*words.split()):
         encoders.load_qa_model(folder)
-    assert not [error for error in [str(raised.value), *load_all(folder)] if "\n" in error]
+    assert not [error for error in load_all(folder) if "\n" in error]
 
 
 @pytest.mark.parametrize("name", ["encoder.embeddings.word_embeddings.weight", "head.output.bias"])
 def test_a_student_without_some_of_its_weights_is_an_error(student, name):
     Student.load(student)
     change_weights(student, lambda weights: weights.pop(name))
-    with pytest.raises(InputError, match=f"{student} has no weights for part of the student: {name}"):
+    with refused(student, "no weights", name):
         Student.load(student)
 
 
 def test_a_folder_of_another_model_is_not_a_student(folder):
-    with pytest.raises(InputError, match="has no student: its model_type is 'bert'"):
+    with refused(folder, "no student", "model_type", "'bert'"):
         Student.load(folder)
 
 
@@ -208,7 +209,7 @@ def test_weights_that_are_not_finite_are_an_error(folder, student, value):
         (student, "head.output.bias", Student.load),
     ):
         change_weights(path, lambda weights, name=name: weights[name].__setitem__(1, value))
-        with pytest.raises(InputError, match=f"{path} has weights that are not finite: {name}"):
+        with refused(path, name, "finite"):
             load(path)
 
 
@@ -217,32 +218,30 @@ def test_weights_of_any_type_are_checked_and_loaded_as_float32(folder):
     assert encoders.load_qa_model(folder).qa_outputs.weight.dtype == torch.float32
     tiny = torch.full((2,), 0x7F, dtype=torch.uint8).view(torch.float8_e4m3fn)  # NaN
     change_weights(folder, lambda weights: weights.update({"qa_outputs.bias": tiny}))
-    with pytest.raises(InputError, match=r"not finite: qa_outputs.bias"):
+    with refused("qa_outputs.bias", "finite"):
         encoders.load_qa_model(folder)
 
 
 def test_weights_of_more_layers_than_the_config_says_are_an_error(folder, student):
     for layers in (1, 0):
         change(folder / "config.json", num_hidden_layers=layers)
-        with pytest.raises(InputError, match=rf"more layers than config.json says: .*\.layer.{layers}\."):
+        with refused(folder, "more layers", "config.json", f"layer.{layers}."):
             encoders.load_qa_model(folder)
     encoder = json.loads((student / "config.json").read_text())["encoder_config"] | {"num_hidden_layers": 1}
     change(student / "config.json", encoder_config=encoder)
-    with pytest.raises(InputError, match=r"more layers than config.json says: encoder.encoder.layer.1\."):
+    with refused(student, "more layers", "config.json", "encoder.encoder.layer.1."):
         Student.load(student)
 
 
 def test_weights_of_another_shape_are_an_error(folder):
     change(folder / "config.json", vocab_size=300)
-    with pytest.raises(
-        InputError, match=r"word_embeddings.weight has shape \(200, 16\), but config.json says \(300, 1"
-    ):
+    with refused("word_embeddings.weight", "(200, 16)", "config.json", "(300, 16)"):
         encoders.load_qa_model(folder)
 
 
 def test_a_damaged_weight_file_is_an_error_with_its_name(folder):
     (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-10])
-    with pytest.raises(InputError, match=f"{folder / 'model.safetensors'} is damaged"):
+    with refused(folder / "model.safetensors", "damaged"):
         encoders.load_qa_model(folder)
 
 
@@ -250,10 +249,8 @@ def test_a_classifier_of_three_labels_can_be_fine_tuned(folder, capsys):
     names = {0: "contradiction", 1: "neutral", 2: "entailment"}
     BertForSequenceClassification(BertConfig(vocab_size=200, id2label=names, **SIZES)).save_pretrained(folder)
     model = encoders.load_qa_model(folder, trained_output=False)
-    assert (
-        "ignores the unexpected weights bert.pooler.dense.bias, bert.pooler.dense.weight, classifier.bias, classifier.w"
-        in capsys.readouterr().out
-    )
+    ignored = [f"{layer}.{name}" for layer in ("bert.pooler.dense", "classifier") for name in ("bias", "weight")]
+    mentions(capsys.readouterr().out, folder, "ignores", *ignored)
     assert model.qa_outputs.out_features == 2 == model.config.num_labels
     model.save_pretrained(folder)
     assert encoders.load_qa_model(folder).config.num_labels == 2
@@ -291,9 +288,8 @@ def test_a_hub_model_of_which_the_tokenizer_alone_is_in_the_cache_is_an_error(on
     bias(1), tokenization.load("owner/name", commit(2))
     hubs.switch(on_hub, state, monkeypatch)
     tokenization.load("owner/name", commit(2))
-    with pytest.raises(InputError, match=f"owner/name, commit {commit(2)}") as raised:
+    with refused("owner/name", commit(2)):
         bias(2)
-    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "config.json", "tokenizer.json"])
@@ -305,7 +301,7 @@ def test_a_damaged_file_of_a_hub_model_is_an_error(on_hub, file):
     content = bytearray(path.read_bytes())
     content[-8] ^= 1  # a byte of the last weight: the file can be loaded
     path.write_bytes(content)
-    with pytest.raises(InputError, match=f"{path} is damaged.*`rm .*{path.resolve()}"):
+    with refused(path, "damaged", "`rm", path.resolve()):
         load("owner/name", commit(1))
     path.resolve().unlink()
     load("owner/name", commit(1))
@@ -313,13 +309,11 @@ def test_a_damaged_file_of_a_hub_model_is_an_error(on_hub, file):
 
 def test_a_hub_model_without_safetensors_is_an_error_that_says_how_to_convert_it(on_hub):
     on_hub.repositories["model", "owner/name"][commit(1)].pop("model.safetensors")
-    with pytest.raises(InputError, match=r"has no model.safetensors.*pytorch_model.bin.*save_pretrained"):
+    with refused("model.safetensors", "pytorch_model.bin", "save_pretrained"):
         bias(1)
 
 
 def test_a_missing_folder_is_an_error(tmp_path):
     for load in (encoders.load_qa_model, tokenization.load):
-        with pytest.raises(
-            InputError, match=r"data/raw/none is missing; a model folder has config.json, model.safetens"
-        ):
+        with refused("data/raw/none", "missing", "config.json", "model.safetensors", "tokenizer.json"):
             load("data/raw/none")

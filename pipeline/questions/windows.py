@@ -159,7 +159,7 @@ def tokenize(texts: list[str], tokenizer: PreTrainedTokenizerFast) -> Tokens:
     ids = chain.from_iterable(encoding.ids for encoding in encodings)
     pairs = chain.from_iterable(chain.from_iterable(encoding.offsets for encoding in encodings))
     count = int(starts[-1])
-    mapping = np.fromiter(pairs, np.int32, 2 * count).reshape(-1, 2)  # a tenth of the time of np.array
+    mapping = np.fromiter(pairs, np.int32, 2 * count).reshape(-1, 2)  # faster than np.array for lists of pairs
     return Tokens(starts, np.fromiter(ids, np.int32, count), mapping)
 
 

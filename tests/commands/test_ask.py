@@ -17,6 +17,7 @@ from pipeline.web.service import served
 from tests.commands.students import write_student
 from tests.conftest import MILL, TEA
 from tests.damage import flip_bit
+from tests.words import refused
 
 OPTIONS = {"context": None, "batch": None, "out": None, "student": str(paths.STUDENT), "n_best": 1, "json": False}
 
@@ -75,7 +76,7 @@ def test_places_are_those_of_the_file_whatever_its_line_ends(student, capsys):
 def test_a_student_that_finds_no_answer_says_so(student, capsys):
     set_threshold(-1e6)
     run("When did it open?", context=student / "tea.txt")
-    assert "no answer in this text" in capsys.readouterr().out
+    assert "no answer" in capsys.readouterr().out
 
 
 def test_a_batch_keeps_order_and_ids(student, monkeypatch):
@@ -94,51 +95,51 @@ def test_a_batch_keeps_order_and_ids(student, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("content", "words"),
     [
-        ('{"question": "Who?", "context": "Me."}\n{"question": "Who?"}', r"line 2: each line must be an object"),
-        ('{"question": " ", "context": "Me."}', "line 1: the question is empty"),
-        ('{"question": "Who\\ud800?", "context": "Me."}', r"line 1: '\\ud800' is half of a surrogate pair"),
-        ('{"question": "Who?", "context": "Me\\ud800."}', r"line 1: '\\ud800' is half of a surrogate pair"),
-        ('{"id": "\\ud800", "question": "Who?", "context": "Me."}', r"line 1: '\\ud800' is half of a surrogate pair"),
-        ('{"id": NaN, "question": "Who?", "context": "Me."}', "line 1 is not JSON"),
-        ('{"id": 1e999, "question": "Who?", "context": "Me."}', "line 1 is not JSON"),
-        ('{"question": "Who?", "context": " "}', "line 1: the context is empty"),
-        ('\n{"question": "' + "Who? " * 40 + '", "context": "Me."}', "line 2: .* 80 tokens.* 16"),
-        ("\n", "has no questions"),
-        ("not json", "line 1 is not JSON"),
+        ('{"question": "Who?", "context": "Me."}\n{"question": "Who?"}', "line 2 `question` `context`"),
+        ('{"question": " ", "context": "Me."}', "line 1 question empty"),
+        ('{"question": "Who\\ud800?", "context": "Me."}', r"line 1 '\ud800' surrogate"),
+        ('{"question": "Who?", "context": "Me\\ud800."}', r"line 1 '\ud800' surrogate"),
+        ('{"id": "\\ud800", "question": "Who?", "context": "Me."}', r"line 1 '\ud800' surrogate"),
+        ('{"id": NaN, "question": "Who?", "context": "Me."}', "line 1 not JSON"),
+        ('{"id": 1e999, "question": "Who?", "context": "Me."}', "line 1 not JSON"),
+        ('{"question": "Who?", "context": " "}', "line 1 context empty"),
+        ('\n{"question": "' + "Who? " * 40 + '", "context": "Me."}', "line 2 80 tokens 16"),
+        ("\n", "no questions"),
+        ("not json", "line 1 not JSON"),
     ],
 )
-def test_a_bad_line_is_named_and_an_earlier_result_stays(student, content, message):
+def test_a_bad_line_is_named_and_an_earlier_result_stays(student, content, words):
     (student / "questions.jsonl").write_text(content)
     (student / "answers.jsonl").write_text("earlier")
-    with pytest.raises(InputError, match=message):
+    with refused("questions.jsonl", *words.split()):
         run(batch=student / "questions.jsonl", out=student / "answers.jsonl")
     assert (student / "answers.jsonl").read_text() == "earlier"
 
 
 @pytest.mark.parametrize(
-    ("questions", "options", "message"),
+    ("questions", "options", "words"),
     [
-        ([], {}, "give questions, --batch"),
-        (["Who?"], {"batch": "x"}, "give questions, --batch"),
-        (["Who?"], {"context": "missing.txt"}, "missing.txt is missing"),
-        (["Who?"], {"context": "empty.txt"}, "empty.txt has no text"),
-        (["Who?"], {"context": "latin.txt"}, "latin.txt is not UTF-8 text"),
-        ([], {"batch": "latin.txt"}, "latin.txt is not UTF-8 text"),
-        ([" "], {"context": "tea.txt"}, "the question is empty"),
-        (["Who?"], {"context": "tea.txt", "n_best": 21}, "--n-best is 21"),
-        (["Who?", "Who? " * 40], {"context": "tea.txt"}, r"question 2: .* 80 tokens.* 16$"),
-        ([], {"example": True}, "has no examples"),
-        (["Who?"], {"example": True}, "give questions, --batch"),
-        (["Who?"], {"context": "tea.txt", "student": "/missing"}, "/missing is missing"),
+        ([], {}, "--batch --example"),
+        (["Who?"], {"batch": "x"}, "--batch --example"),
+        (["Who?"], {"context": "missing.txt"}, "missing.txt missing"),
+        (["Who?"], {"context": "empty.txt"}, "empty.txt no text"),
+        (["Who?"], {"context": "latin.txt"}, "latin.txt not UTF-8"),
+        ([], {"batch": "latin.txt"}, "latin.txt not UTF-8"),
+        ([" "], {"context": "tea.txt"}, "question empty"),
+        (["Who?"], {"context": "tea.txt", "n_best": 21}, "--n-best 21"),
+        (["Who?", "Who? " * 40], {"context": "tea.txt"}, "question 2 80 tokens 16"),
+        ([], {"example": True}, "no examples"),
+        (["Who?"], {"example": True}, "--batch --example"),
+        (["Who?"], {"context": "tea.txt", "student": "/missing"}, "/missing missing"),
     ],
 )
-def test_bad_input_raises(student, questions, options, message):
+def test_bad_input_raises(student, questions, options, words):
     (student / "empty.txt").write_text(" \n")
     (student / "latin.txt").write_bytes("Zoë".encode("latin-1"))
     paths_of = {key: student / value if key in ("context", "batch") else value for key, value in options.items()}
-    with pytest.raises(InputError, match=message):
+    with refused(*words.split()):
         run(*questions, **paths_of)
 
 
@@ -165,18 +166,18 @@ def test_the_text_is_read_from_standard_input(student, monkeypatch, capsys):
 
 def test_a_missing_student_is_an_error(student):
     shutil.rmtree(paths.STUDENT)
-    with pytest.raises(InputError, match="data/student is missing; `dvc repro` trains a student"):
+    with refused("data/student", "missing", "`dvc repro`"):
         run("Who?", context=student / "tea.txt")
 
 
 def test_a_damaged_student_is_not_asked(student):
     seal(paths.STUDENT)
     flip_bit(paths.STUDENT / "model.safetensors")
-    with pytest.raises(InputError, match=r"model.safetensors is damaged"):
+    with refused("model.safetensors", "damaged"):
         run("When?", context=student / "tea.txt")
-    with pytest.raises(InputError, match=r"model.safetensors is damaged"):
+    with refused("model.safetensors", "damaged"):
         Student.from_pretrained(paths.STUDENT)
-    with pytest.raises(InputError, match=r"model.safetensors is damaged"):
+    with refused("model.safetensors", "damaged"):
         served.load([paths.STUDENT], None, None)
 
 

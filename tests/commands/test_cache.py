@@ -7,12 +7,12 @@ import pytest
 
 from pipeline import paths
 from pipeline.commands import cache
-from pipeline.errors import InputError
 from pipeline.locks import hold
 from pipeline.logits.cache import RowCache
 from pipeline.logits.shards import Identity, Rows
 from pipeline.training.checkpoints import Checkpoint
 from tests.commands.command_line import options
+from tests.words import refused
 
 
 def rows(n):
@@ -113,5 +113,5 @@ def test_prune_deletes_unused_teachers_and_checkpoints(folders, command, argumen
 def test_prune_one_teacher_by_the_beginning_of_its_name(folders, command):
     command("prune", "--teacher", folders[0].name[:8])
     assert [folder.exists() for folder in folders] == [False, True, True, True]
-    with pytest.raises(InputError, match="0 cached teachers have a name that begins with 'none'"):
+    with refused("0", "teachers", "'none'"):
         command("prune", "--teacher", "none")

@@ -9,11 +9,11 @@ import pytest
 from pipeline.commands import compare, cost
 from pipeline.commands.compare import group
 from pipeline.comparison import frames
-from pipeline.errors import InputError
 from pipeline.experiments.run import Run
 from pipeline.names import HEADS
 from tests.commands import scored
 from tests.commands.command_line import options
+from tests.words import mentions, refused
 
 COST = {
     "parameters": 1000,
@@ -68,7 +68,8 @@ def test_students_are_named_by_what_tells_them_apart():
 def test_of_runs_with_equal_params_the_first_is_taken_and_other_scores_are_named(capsys):
     (student,) = group([run("a"), run("b"), run("c", sample=9), run("d", seed=1)])
     assert student.runs == ["a", "d"]
-    assert capsys.readouterr().err == "left out: c has the same params as a, but other scores\n"
+    (line,) = capsys.readouterr().err.splitlines()
+    mentions(line, "left out: c", "params as a", "scores")
 
 
 @pytest.mark.parametrize("head", ["linear", "cnn3"])
@@ -79,13 +80,13 @@ def test_a_run_of_other_data_with_the_same_params_of_it_is_named(head, capsys):
     assert capsys.readouterr().err == ""
     group([*runs, other, dataclasses.replace(run("e", head, seed=3), inputs="other")])
     (line,) = capsys.readouterr().err.splitlines()  # for all such runs
-    assert line.startswith("warning: c, e had other questions, logits or another encoder than a, ")
+    mentions(line, "warning", "c, e", "than a", "questions", "logits", "encoder")
     group([*runs, dataclasses.replace(run("d", dataset={"train_size": 5}), inputs="other")])
     assert capsys.readouterr().err == ""
 
 
 def test_the_default_is_head_and_every_experiment(command):
-    with pytest.raises(InputError, match=r"other-questions was scored on other questions, or .* than HEAD"):
+    with refused("other-questions", "other questions", "HEAD"):
         command()
     scored.git("update-ref", "-d", scored.git("for-each-ref", "--format=%(refname)", "refs/exps/*/*/other*").strip())
     out = command()
@@ -150,14 +151,14 @@ def test_csv_and_json_are_read_with_their_types(command, monkeypatch):
 def test_fewer_than_two_paragraphs_are_refused(command):
     one = scored.records(1)
     scored.write_run(scored.params(), one, scored.scores(one, 0.5))
-    with pytest.raises(InputError, match=r"the students cannot be compared: .*two paragraphs"):
+    with refused("compared", "two paragraphs"):
         command("workspace")
 
 
 def test_an_unknown_revision_and_a_run_without_scores_are_refused(command):
-    with pytest.raises(InputError, match="there is no revision or experiment 'nobody'"):
+    with refused("experiment 'nobody'"):
         command("HEAD", "nobody")
-    with pytest.raises(InputError, match="unscored has no scores of its questions"):
+    with refused("unscored", "no scores"):
         command("HEAD", "unscored")
 
 

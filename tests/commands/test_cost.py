@@ -8,11 +8,11 @@ import pytest
 from pipeline import paths
 from pipeline.checksums import seal, verified
 from pipeline.commands import cost
-from pipeline.errors import InputError
 from pipeline.experiments.run import read_run
 from tests import tiny
 from tests.commands import scored
 from tests.commands.command_line import options
+from tests.words import refused
 
 MEASURED = {key: 1 for key in cost.KEYS if not key.endswith("bytes")} | {"device": "cpu"}
 
@@ -95,14 +95,14 @@ def test_one_seed_of_each_setting_is_measured_once(weights, measurements, capsys
 
 def test_a_run_without_a_student_has_no_cost_and_cannot_be_measured(repository, weights):
     assert cost.read(read_run("cnn3-seed0")) is None
-    with pytest.raises(InputError, match=r"cnn3-seed0 has no data/student/model.safetensors; run `dvc repro`"):
+    with refused("cnn3-seed0", "data/student/model.safetensors", "`dvc repro`"):
         cost.main(["cnn3-seed0"], again=False)
 
 
 def test_a_measurement_that_fails_is_an_error_and_stores_nothing(weights, monkeypatch):
     run = read_run("workspace")
     monkeypatch.setattr(cost.subprocess, "run", lambda command, **options: subprocess.CompletedProcess(command, 1))
-    with pytest.raises(InputError, match="the cost of workspace could not be measured, see above"):
+    with refused("workspace", "measured"):
         cost.measure(run)
     assert cost.read(run) is None
 

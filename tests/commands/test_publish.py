@@ -17,6 +17,7 @@ from pipeline.errors import InputError
 from tests.commands import scored
 from tests.commands.students import write_student
 from tests.conftest import TEA
+from tests.words import refused
 
 COST = {"latency_ms_median": 3.21, "latency_ms_p95": 4.0, "device": "cpu", "threads": 2}
 
@@ -153,7 +154,7 @@ def test_an_earlier_folder_is_replaced_and_nothing_else(student, tmp_path):
         (downloaded / name).write_text("{}")
     (tmp_path / "mine/.git").mkdir()
     for folder in (tmp_path / "notes", downloaded, tmp_path / "mine", paths.STUDENT):
-        with pytest.raises(InputError, match="exists and is not a published student"):
+        with refused(folder, "published", "another folder"):
             run(folder)
     assert len(list(downloaded.iterdir())) == 3
 
@@ -164,7 +165,7 @@ def test_a_file_that_was_added_to_the_folder_is_not_deleted(student, tmp_path):
         path = tmp_path / "mine" / name
         path.parent.mkdir(exist_ok=True)
         path.write_text("mine")
-        with pytest.raises(InputError, match=f"did not write .*: {name};"):
+        with refused(tmp_path / "mine", name, "delete"):
             run(tmp_path / "mine")
         assert path.read_text() == "mine"
         path.unlink()
@@ -202,7 +203,7 @@ def test_push_creates_the_model_and_uploads_the_folder(student, tmp_path, monkey
     ("error", "message"),
     [
         (LocalTokenNotFoundError("no token"), "hf auth login"),
-        (RuntimeError("no network"), "cannot push to me/mine: no network; the folder"),
+        (RuntimeError("no network"), "me/mine.* no network.* complete"),
     ],
 )
 def test_a_hub_that_refuses_is_one_line(student, tmp_path, monkeypatch, error, message):
@@ -218,5 +219,5 @@ def test_a_student_can_be_asked_by_the_name_of_its_run(student, tmp_path, capsys
     capsys.readouterr()
     ask.main(["Who?"], student="workspace", **options)
     assert json.loads(capsys.readouterr().out)["answers"][0]["text"] in TEA
-    with pytest.raises(InputError, match="there is no revision or experiment 'nobody'"):
+    with refused("experiment 'nobody'"):
         ask.main(["Who?"], student="nobody", **options)

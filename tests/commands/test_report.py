@@ -14,6 +14,7 @@ from pipeline.errors import InputError
 from pipeline.questions.records import write_records
 from pipeline.scores.question_scores import write_question_scores
 from tests.commands import scored
+from tests.words import refused
 
 pytestmark = pytest.mark.slow
 
@@ -68,9 +69,7 @@ def test_several_teachers_end_with_their_mean(with_teacher):
 
 
 def test_a_run_without_a_teachers_answers_is_refused(repository):
-    with pytest.raises(
-        InputError, match=r"^workspace has no data/teacher_predictions/large/questions.parquet; run `dvc"
-    ):
+    with refused("workspace", "data/teacher_predictions/large/questions.parquet", "`dvc repro`"):
         report.main(["workspace"], None, OUT)
     assert not OUT.exists()
 
@@ -78,7 +77,7 @@ def test_a_run_without_a_teachers_answers_is_refused(repository):
 @pytest.mark.parametrize("name", ["dataset/validation", "teacher_predictions/large/questions"])
 def test_a_damaged_table_is_named(with_teacher, name):
     Path(f"data/{name}.parquet").write_bytes(b"PAR1")
-    with pytest.raises(InputError, match=rf"^workspace is damaged: data/{name}.parquet does not match its checksum"):
+    with refused("workspace", "damaged", f"data/{name}.parquet", "checksum"):
         report.main(["workspace"], None, OUT)
 
 
@@ -86,20 +85,20 @@ def test_a_damaged_table_is_named(with_teacher, name):
 def test_a_damaged_curve_is_named(with_teacher, content):
     paths.CURVES.mkdir()
     (paths.CURVES / "train.tsv").write_text(content)
-    with pytest.raises(InputError, match=r"^data/curves/train.tsv of workspace is damaged"):
+    with refused("data/curves/train.tsv", "workspace", "damaged", "`dvc repro train`", one_line=False):
         report.main(["workspace"], None, OUT)
 
 
 def test_questions_other_than_those_scored_are_refused(with_teacher):
     write_records(scored.records(5), paths.DATASET / "validation.parquet")
-    with pytest.raises(InputError, match=r"^data/dataset/validation.parquet of workspace has other questions than"):
+    with refused("data/dataset/validation.parquet", "workspace", "other questions"):
         report.main(["workspace"], None, OUT)
 
 
 def test_a_teacher_of_other_questions_is_refused(with_teacher):
     table = scored.scores(scored.records(5), 0.9)
     write_question_scores(table, paths.question_scores(paths.TEACHER_PREDICTIONS / "large"))
-    with pytest.raises(InputError, match="the teacher large of workspace was scored on other questions"):
+    with refused("teacher large", "workspace", "other questions"):
         report.main(["workspace"], None, OUT)
 
 

@@ -8,7 +8,6 @@ from starlette.testclient import TestClient
 from pipeline import paths
 from pipeline.answering.answerer import Answerer
 from pipeline.commands import serve
-from pipeline.errors import InputError
 from pipeline.models.encoders import load_qa_model
 from pipeline.questions import tokenization
 from pipeline.questions.records import read_records
@@ -17,6 +16,7 @@ from pipeline.web.service.app import build
 from pipeline.web.service.limits import Limits
 from tests import tiny
 from tests.commands.command_line import options
+from tests.words import mentions, refused
 
 TEACHER = paths.TEACHER / "large"
 
@@ -61,9 +61,7 @@ def test_another_host_than_loopback_is_warned_of(served, monkeypatch, capsys):
     serve.main([Path("student")], None, 0, "127.0.0.1")
     assert capsys.readouterr().err == ""
     serve.main([Path("student")], None, 0, "0.0.0.0")
-    assert capsys.readouterr().err == (
-        "warning: --host 0.0.0.0 lets other machines ask; there is no password and no encryption\n"
-    )
+    mentions(capsys.readouterr().err, "warning", "--host 0.0.0.0", "password", "encryption")
 
 
 def test_each_limit_is_an_option(capsys):
@@ -79,6 +77,5 @@ def test_each_limit_is_an_option(capsys):
 
 
 def test_a_folder_without_a_student_is_one_line(workspace):
-    with pytest.raises(InputError, match=r"nothing/config.json is missing") as error:
+    with refused("nothing/config.json", "missing"):
         serve.main([Path("nothing")], None, 0, "127.0.0.1")
-    assert "\n" not in str(error.value)

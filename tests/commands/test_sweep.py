@@ -12,6 +12,7 @@ from pipeline.errors import InputError
 from pipeline.experiments.run import experiments, read_run
 from tests.commands import scored
 from tests.commands.command_line import options
+from tests.words import mentions, refused
 
 pytestmark = pytest.mark.slow
 
@@ -75,7 +76,7 @@ def test_names_what_failed_and_continues(command, dvc, capsys):
     with pytest.raises(SystemExit) as exited:
         command("--heads", "cnn357", "--seeds", "0", "1", "2", "3")
     failed = "cnn357-seed0 cnn357-seed1 cnn357-seed2"
-    assert exited.value.code == f"failed, see above: {failed}; the same command runs them again"
+    mentions(exited.value.code, "failed", f"{failed};")
     assert dvc.ran[-1] == "cnn357-seed3"
     out = capsys.readouterr().out
     assert re.search(r"^1 of 4: cnn357-seed0: FAILED after \d+\.\d minutes$", out, re.MULTILINE)
@@ -148,29 +149,29 @@ def test_code_that_changes_during_the_sweep_stops_it(command, dvc, repository, m
 
     monkeypatch.setattr(sweep, "run_experiment", run_and_edit)
     monkeypatch.setattr(scored, "git", lambda *arguments: "")
-    with pytest.raises(InputError, match="code or data/raw changed during the sweep"):
+    with refused("code", "data/raw", "changed"):
         command("--heads", "cnn357", "--seeds", "0", "1")
     assert dvc.ran == ["cnn357-seed0"]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "words"),
     [
-        (["-S", "head=cnn357"], "give heads with --heads"),
-        (["-S", "seed=3"], "seeds with --seeds"),
-        (["-S", "train.epoch=3"], r"train\.epoch is not a parameter; train takes epochs"),
-        (["-S", "train.epochs=1,-1"], r"params\.yaml with -S .* -S train\.epochs=-1: train\.epochs"),
-        (["-S", "train.epochs=1,2,"], "-S train.epochs=1,2,: a setting is KEY=VALUE or KEY=VALUE,VALUE"),
-        (["-S", "train.epochs"], "-S train.epochs: a setting is KEY=VALUE or KEY=VALUE,VALUE"),
-        (["-S", "train.epochs=glob(*)"], "a setting is KEY=VALUE or KEY=VALUE,VALUE"),
-        (["-S", "train.epochs=interval(0,1)"], "a setting is KEY=VALUE or KEY=VALUE,VALUE"),
-        (["-S", "train.epochs=${x}"], "a setting is KEY=VALUE"),
-        (["-S", "train.epochs=-1"], r"params\.yaml with -S head=linear -S seed=0 -S train\.epochs=-1: train\.epochs"),
-        (["--seeds", "-1"], "seed: Input should be greater than or equal to 0"),
+        (["-S", "head=cnn357"], "head=cnn357 --heads"),
+        (["-S", "seed=3"], "seed=3 --seeds"),
+        (["-S", "train.epoch=3"], "train.epoch epochs"),
+        (["-S", "train.epochs=1,-1"], "params.yaml -S train.epochs=-1: train.epochs"),
+        (["-S", "train.epochs=1,2,"], "-S train.epochs=1,2,: KEY=VALUE KEY=VALUE,VALUE"),
+        (["-S", "train.epochs"], "-S train.epochs: KEY=VALUE KEY=VALUE,VALUE"),
+        (["-S", "train.epochs=glob(*)"], "train.epochs=glob(*) KEY=VALUE"),
+        (["-S", "train.epochs=interval(0,1)"], "train.epochs=interval(0,1) KEY=VALUE"),
+        (["-S", "train.epochs=${x}"], "-S KEY=VALUE"),
+        (["-S", "train.epochs=-1"], "params.yaml -S head=linear seed=0 train.epochs=-1: train.epochs"),
+        (["--seeds", "-1"], "seed: greater 0"),
     ],
 )
-def test_a_wrong_setting_is_refused_before_anything_runs(command, dvc, arguments, message):
-    with pytest.raises(InputError, match=message):
+def test_a_wrong_setting_is_refused_before_anything_runs(command, dvc, arguments, words):
+    with refused(*words.split()):
         command(*arguments)
     assert dvc.ran == []
 
@@ -183,7 +184,7 @@ def test_an_unknown_head_is_refused(command, capsys):
 
 
 def test_a_repository_without_a_commit_is_refused(workspace):
-    with pytest.raises(InputError, match="git rev-parse --verify HEAD failed: "):
+    with refused("git rev-parse --verify HEAD"):
         sweep.main(["linear"], [0], [])
 
 

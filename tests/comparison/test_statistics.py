@@ -366,9 +366,9 @@ def test_an_interval_ends_where_scores_do():
         (1.0, [0], "shape"),
         ([1, math.nan], [0, 1], "NaN"),
         ([1, math.inf], [0, 1], "infinity"),
-        ([1, 0, 1], ["a", "a", "a"], "two paragraphs or more"),
-        ([1, 0], ["a", None], "label is missing"),
-        ([1, 0], [1.0, math.nan], "label is missing"),
+        ([1, 0, 1], ["a", "a", "a"], "two paragraphs"),
+        ([1, 0], ["a", None], "label .*missing"),
+        ([1, 0], [1.0, math.nan], "label .*missing"),
     ],
 )
 def test_bad_scores(scores, paragraphs, message):

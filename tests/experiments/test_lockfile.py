@@ -4,6 +4,7 @@ import pytest
 
 from pipeline.experiments.lockfile import stale, training_inputs
 from tests.commands import scored
+from tests.words import mentions
 
 
 @pytest.mark.parametrize(
@@ -27,9 +28,9 @@ def test_a_key_that_is_gone_is_a_difference_unless_it_was_a_teachers():
             "teacher@gone": {"params": {"params.yaml": {"teacher.models.gone": {}, "teacher.config": {"a": 1}}}},
         }
     }
-    assert stale({"prune": {}}, lock) == "there is no prune.amount, and train ran with 0.5"
+    mentions(stale({"prune": {}}, lock), "no prune.amount", "train", "0.5")
     assert stale({"prune": {"amount": 0.5}}, lock) == ""
-    assert stale({"prune": None}, lock).startswith("there is no prune.amount")
+    mentions(stale({"prune": None}, lock), "no prune.amount")
 
 
 def test_what_a_training_reads_is_in_its_inputs():
@@ -43,5 +44,5 @@ def test_what_a_training_reads_is_in_its_inputs():
 def test_a_run_that_was_interrupted_between_two_stages_is_stale():
     lock = json.loads(json.dumps(scored.LOCK))
     lock["stages"]["train"]["outs"][0]["md5"] = "3"
-    assert stale(scored.params(), lock) == "data/student changed after evaluate ran"
+    mentions(stale(scored.params(), lock), "data/student", "changed", "evaluate")
     assert stale(scored.params(), {}) == ""

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.errors import InputError
 from pipeline.models import hardware
 from pipeline.models.hardware import (
     BATCH_TOKENS_VARIABLE,
@@ -16,6 +15,7 @@ from pipeline.models.hardware import (
     training_precision,
     training_threads,
 )
+from tests.words import refused
 
 
 def test_a_wide_model_gets_smaller_batches_on_a_cpu(monkeypatch):
@@ -27,7 +27,7 @@ def test_a_wide_model_gets_smaller_batches_on_a_cpu(monkeypatch):
 @pytest.mark.parametrize("value", ["many", "-5", "1e4", "0"])
 def test_batch_tokens_must_be_a_whole_number(model, monkeypatch, value):
     monkeypatch.setenv(BATCH_TOKENS_VARIABLE, value)
-    with pytest.raises(InputError, match=f"SPAN_DISTILL_BATCH_TOKENS is '{value}'; it must be a whole number"):
+    with refused("SPAN_DISTILL_BATCH_TOKENS", f"'{value}'", "whole number"):
         batch_tokens(model)
 
 
@@ -62,7 +62,7 @@ def test_the_environment_decides_the_precision(model, monkeypatch):
         monkeypatch.setenv(PRECISION_VARIABLE, precision)
         assert teacher_precision(model)[0] == precision
     monkeypatch.setenv(PRECISION_VARIABLE, "half")
-    with pytest.raises(InputError, match="SPAN_DISTILL_PRECISION is 'half'; it must be float32 or bfloat16"):
+    with refused("SPAN_DISTILL_PRECISION", "'half'", "float32", "bfloat16"):
         teacher_precision(model)
 
 

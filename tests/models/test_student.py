@@ -18,6 +18,7 @@ from pipeline.models import encoders
 from pipeline.models.architectures import uses_segments
 from pipeline.models.heads import HEADS
 from pipeline.models.student import Student
+from tests.words import refused
 
 IDS = torch.tensor([[2, 7, 3, 9, 8, 3], [2, 11, 3, 5, 3, 0]])
 MASK = torch.tensor([[1] * 6, [1] * 5 + [0]])
@@ -105,7 +106,7 @@ torch.testing.assert_close(output.end_logits, expected["end_logits"], atol=1e-6,
 
 def test_a_model_that_is_no_student_is_refused(tmp_path):
     bert().save_pretrained(tmp_path)
-    with pytest.raises(InputError, match="has no student: its model_type is 'bert', and its config has no `answering`"):
+    with refused("no student", "model_type", "'bert'", "`answering`"):
         Student.load(tmp_path)
 
 
@@ -142,7 +143,7 @@ def test_keep_layers_selects_layers_in_order():
 
 
 def test_a_layer_out_of_range_raises():
-    with pytest.raises(InputError, match="has layers 0 to 2"):
+    with refused("backbone.layers [0, 3]", "0 to 2"):
         encoders.keep_layers(bert().base_model, [0, 3])
 
 
@@ -170,7 +171,7 @@ def test_the_fingerprint_depends_on_weights_and_config_but_not_on_files(tmp_path
 
 def test_a_teacher_without_a_trained_output_layer_raises(tmp_path):
     bert().base_model.save_pretrained(tmp_path)
-    with pytest.raises(InputError, match="no trained question-answering output"):
+    with refused(tmp_path, "no trained", "qa_outputs.weight", "teacher.train.epochs"):
         encoders.load_qa_model(tmp_path)
     assert encoders.load_qa_model(tmp_path, trained_output=False).qa_outputs.out_features == 2
 
@@ -184,7 +185,7 @@ def test_pickled_weights_raise(tmp_path):
 
 
 def test_an_empty_folder_raises(tmp_path):
-    with pytest.raises(InputError, match=f"{tmp_path / 'config.json'} is missing"):
+    with refused(tmp_path / "config.json", "missing"):
         encoders.load_qa_model(tmp_path)
 
 

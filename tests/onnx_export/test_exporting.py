@@ -4,12 +4,12 @@ import onnxruntime
 import pytest
 import torch
 
-from pipeline.errors import InputError
 from pipeline.models.heads import HEADS
 from pipeline.onnx_export import exporting
 from pipeline.onnx_export.lstm import exportable
 from pipeline.onnx_export.session import OUTPUTS, OnnxStudent
 from tests.onnx_export import students
+from tests.words import refused
 
 
 def batch(size, length, segments):
@@ -69,14 +69,14 @@ def test_what_the_exporter_cannot_trace_is_one_line(monkeypatch):
         raise TypeError("it is\nnot traced" + 1000 * ".")
 
     monkeypatch.setattr(exporting.OnnxExporter, "export", fail)
-    with pytest.raises(InputError, match="a student of type bert cannot be exported: it is not traced") as error:
+    with refused("bert", "exported", "it is not traced") as error:
         exporting.export(students.student("linear"))
     assert len(str(error.value)) < 400
 
 
 def test_a_student_larger_than_an_onnx_file_is_refused(monkeypatch):
     monkeypatch.setattr(exporting, "LARGEST", 1000)
-    with pytest.raises(InputError, match=r"weights of 0.0 GB; an ONNX file holds at most 2.1"):
+    with refused("0.0 GB", "2.1"):
         exporting.export(students.student("linear"))
 
 

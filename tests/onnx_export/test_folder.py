@@ -30,6 +30,7 @@ from pipeline.scores.spans import answers
 from tests.commands.command_line import options
 from tests.onnx_export import students
 from tests.tiny import content
+from tests.words import refused
 
 FILES = {
     *("config.json", "tokenizer.json", "tokenizer_config.json", "about.json", "SHA256SUMS"),
@@ -169,12 +170,12 @@ def test_an_earlier_export_is_replaced_and_nothing_else(exported, fast, tmp_path
     run(exported.student, "--out", out)
     assert {path.name for path in out.rglob("*.onnx")} == {"model.onnx"}
     (out / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match=r"out is .* it has notes.txt"):
+    with refused(out, "notes.txt", "--out"):
         run(exported.student, "--out", out)
-    with pytest.raises(InputError, match=r"student is .* it has model.safetensors"):
+    with refused(exported.student, "model.safetensors", "--out"):
         run(exported.student, "--out", exported.student)
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="file is a file; --out must be a folder"):
+    with refused(tmp_path / "file", "--out", "folder"):
         run(exported.student, "--out", tmp_path / "file")
 
 
@@ -203,7 +204,7 @@ def test_logits_that_differ_are_an_error_and_nothing_is_written(exported, fast, 
     other = students.student("lstm64x2")
     other.head.output.bias.data += 0.01
     monkeypatch.setattr(folder, "load", lambda *_: other)
-    with pytest.raises(InputError, match=r"logits differ from the student's by \d.*nothing was written"):
+    with pytest.raises(InputError, match=r"logits .* \d.*nothing .*written"):
         run(exported.student, "--out", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
@@ -218,10 +219,10 @@ def test_the_range_is_reduced_as_asked_for(option, expected, exported, fast, tmp
 
 
 def test_a_folder_without_a_student_is_an_error(tmp_path):
-    with pytest.raises(InputError, match=r"config.json is missing"):
+    with refused(tmp_path / "missing/config.json", "missing"):
         run(tmp_path / "missing")
     (tmp_path / pretrained.CONFIG).write_text('{"model_type": "bert"}')
-    with pytest.raises(InputError, match="has no student"):
+    with refused(tmp_path, "no student"):
         run(tmp_path)
 
 
@@ -325,7 +326,7 @@ def test_a_damaged_file_is_an_error(written, tmp_path, name):
     content = bytearray((out / name).read_bytes())
     content[len(content) // 2] ^= 1
     (out / name).write_bytes(content)
-    with pytest.raises(InputError, match=rf"{name} is damaged.*span-distill export"):
+    with refused(name, "damaged", "`span-distill export`"):
         folder.load(out)
 
 
@@ -333,15 +334,15 @@ def test_a_damaged_file_is_an_error(written, tmp_path, name):
 def test_a_missing_file_or_checksum_is_an_error(written, tmp_path):
     out = shutil.copytree(written.out, tmp_path / "out")
     (out / folder.INT8).unlink()
-    with pytest.raises(InputError, match=r"model_quantized.onnx is missing"):
+    with refused("model_quantized.onnx", "missing"):
         folder.load(out)
     seal(out)
     folder.load(out)
-    with pytest.raises(InputError, match=r"model_quantized.onnx is missing"):
+    with refused("model_quantized.onnx", "missing"):
         folder.load(out, folder.INT8)
     shutil.copy(out / folder.FLOAT32, out / folder.INT8)
-    with pytest.raises(InputError, match=r"SHA256SUMS .*model_quantized.onnx"):
+    with refused(SUMS, "model_quantized.onnx"):
         folder.load(out, folder.INT8)
     (out / SUMS).unlink()
-    with pytest.raises(InputError, match=r"SHA256SUMS is missing"):
+    with refused(SUMS, "missing"):
         folder.load(out)

@@ -4,6 +4,7 @@ from pipeline.errors import InputError
 from pipeline.questions import squad
 from pipeline.questions.checks import checked
 from tests.questions.farm import BEES, CONTEXT, COWS, HENS, all_of, numbered
+from tests.words import mentions, refused
 
 
 def read_and_check(path):
@@ -14,92 +15,92 @@ def one_problem(path):
     with pytest.raises(InputError) as raised:
         read_and_check(path)
     head, problem = str(raised.value).split("\n")
-    assert head.startswith("1 of 1 questions are invalid; `dataset.faulty: drop`")
+    mentions(head, "1 of 1", "invalid", "`dataset.faulty: drop`")
     return problem
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"id": None}, "question number 0 (no id): id is missing"),
-        ({"id": 7.5}, "id is missing or not a string"),
-        ({"id": True}, "id is missing or not a string"),
-        ({"id": ""}, "question number 0 (no id): id is empty"),
-        ({"question": None}, "question q1: question is missing"),
-        ({"question": ["why"]}, "question is missing or not a string"),
-        ({"question": " \n"}, "question is empty"),
-        ({"answers": "bees"}, "answers are missing, or not a list"),
-        ({"answers": ["bees", 5]}, "answers are missing, or not a list"),
-        ({"answers": ["bees", "cows"]}, "the context does not contain the answer 'cows'"),
-        ({"answers": [{"answer_start": 10}]}, "text is missing"),
-        ({"answers": [{"text": " ", "answer_start": 3}]}, "text is missing, empty or invisible"),
-        ({"answers": [{"text": "\u200f\u00ad", "answer_start": 3}]}, "text is missing, empty or invisible"),
-        ({"answers": [""]}, "text is missing, empty or invisible"),
-        ({"answers": [{"text": ["bees"], "answer_start": 10}]}, "text is missing"),
-        ({"answers": [{"text": "bees"}]}, "answer_start of 'bees' is missing"),
-        ({"answers": [{"text": "bees", "answer_start": "10"}]}, "not an integer"),
-        ({"answers": [{"text": "bees", "answer_start": 10.0}]}, "not an integer"),
-        ({"answers": [{"text": "nn", "answer_start": True}]}, "not an integer"),
+        ({"id": None}, ("number 0", "id", "missing")),
+        ({"id": 7.5}, ("id", "string")),
+        ({"id": True}, ("id", "string")),
+        ({"id": ""}, ("number 0", "id", "empty")),
+        ({"question": None}, ("q1: question", "missing")),
+        ({"question": ["why"]}, ("q1: question", "string")),
+        ({"question": " \n"}, ("q1: question", "empty")),
+        ({"answers": "bees"}, ("q1: answers", "list")),
+        ({"answers": ["bees", 5]}, ("q1: answers", "list")),
+        ({"answers": ["bees", "cows"]}, ("context", "'cows'")),
+        ({"answers": [{"answer_start": 10}]}, ("text", "missing")),
+        ({"answers": [{"text": " ", "answer_start": 3}]}, ("text", "empty", "invisible")),
+        ({"answers": [{"text": "\u200f\u00ad", "answer_start": 3}]}, ("text", "empty", "invisible")),
+        ({"answers": [""]}, ("text", "empty", "invisible")),
+        ({"answers": [{"text": ["bees"], "answer_start": 10}]}, ("text", "missing")),
+        ({"answers": [{"text": "bees"}]}, ("answer_start", "'bees'", "missing")),
+        ({"answers": [{"text": "bees", "answer_start": "10"}]}, ("answer_start", "integer")),
+        ({"answers": [{"text": "bees", "answer_start": 10.0}]}, ("answer_start", "integer")),
+        ({"answers": [{"text": "nn", "answer_start": True}]}, ("answer_start", "integer")),
         (
             {"answers": [{"text": "bees", "answer_start": 9}]},
-            "answer_start 9 points to ' bee', but the answer is 'bees'",
+            ("answer_start 9", "' bee'", "'bees'"),
         ),
-        ({"answers": [{"text": "Bees", "answer_start": 10}]}, "points to 'bees', but the answer is 'Bees'"),
-        ({"answers": [{"text": "bees", "answer_start": 99}]}, "answer_start 99 points to ''"),
-        ({"answers": [{"text": "s.", "answer_start": -2}]}, "answer_start -2 points to ''"),
-        ({"answers": [*BEES["answers"], {"text": "hens", "answer_start": 0}]}, "points to 'Ann '"),
-        ({"answers": {"text": ["bees"], "answer_start": []}}, "q1: answers"),
-        ({"answers": {"text": ["bees"], "answer_start": [10, 11]}}, "q1: answers"),
-        ({"answers": {"text": "bees", "answer_start": 10}}, "q1: answers"),
-        ({"answers": {"text": "bees", "answer_start": [10, 10, 10, 10]}}, "q1: answers"),
+        ({"answers": [{"text": "Bees", "answer_start": 10}]}, ("answer_start 10", "'bees'", "'Bees'")),
+        ({"answers": [{"text": "bees", "answer_start": 99}]}, ("answer_start 99", "''")),
+        ({"answers": [{"text": "s.", "answer_start": -2}]}, ("answer_start -2", "''")),
+        ({"answers": [*BEES["answers"], {"text": "hens", "answer_start": 0}]}, ("answer_start 0", "'Ann '")),
+        ({"answers": {"text": ["bees"], "answer_start": []}}, ("q1: answers",)),
+        ({"answers": {"text": ["bees"], "answer_start": [10, 11]}}, ("q1: answers",)),
+        ({"answers": {"text": "bees", "answer_start": 10}}, ("q1: answers",)),
+        ({"answers": {"text": "bees", "answer_start": [10, 10, 10, 10]}}, ("q1: answers",)),
         (
             {"question": "half a pair \ud800 of two"},
-            r"q1: question has an unpaired surrogate, which UTF-8 cannot encode: 'half a pair \ud800'",
+            ("q1: question", "surrogate", r"'half a pair \ud800'"),
         ),
-        ({"id": "\udc80"}, r"id has an unpaired surrogate, which UTF-8 cannot encode: '\udc80'"),
+        ({"id": "\udc80"}, ("id", "surrogate", r"'\udc80'")),
     ],
 )
 def test_an_invalid_question_raises_with_its_problem(write, change, expected):
     problem = one_problem(write({**BEES, **change}))
     assert problem.startswith("  questions.json: question ")
-    assert expected in problem
+    mentions(problem, *expected)
 
 
 @pytest.mark.parametrize(
     ("place", "expected"),
     [
-        ({"context": None}, "q1: context is missing or not a string"),
-        ({"context": 5}, "q1: context is missing or not a string"),
-        ({"context": "  "}, "q1: context is empty"),
+        ({"context": None}, ("q1: context", "string")),
+        ({"context": 5}, ("q1: context", "string")),
+        ({"context": "  "}, ("q1: context", "empty")),
         (
             {"context": CONTEXT + "\ud800"},
-            r"context has an unpaired surrogate, which UTF-8 cannot encode: ' Zo\xeb keeps two hens.\ud800'",
+            ("context", "surrogate", r"' Zo\xeb keeps two hens.\ud800'"),
         ),
     ],
 )
 def test_an_invalid_paragraph_or_article_raises_with_its_question(write, place, expected):
-    assert expected in one_problem(write(BEES, **place))
+    mentions(one_problem(write(BEES, **place)), *expected)
 
 
 @pytest.mark.parametrize(
     ("context", "text", "expected"),
     [
-        ("two\xa0hens", "two hens", r"points to 'two\xa0hens', but the answer is 'two hens'; character 3 is U+00A0 "
-         "NO-BREAK SPACE in the context and U+0020 SPACE in the answer"),
-        ("cafe\u0301", "caf\xe9", "character 3 is U+0065 LATIN SMALL LETTER E in the context and U+00E9 LATIN SMALL "
-         "LETTER E WITH ACUTE in the answer"),
-        ("\u0430bc", "abc", "character 0 is U+0430 CYRILLIC SMALL LETTER A in the context and U+0061 LATIN"),
-        ("\u200babc", "abc", r"points to '\u200bab', but the answer is 'abc'; character 0 is U+200B ZERO WIDTH SPACE"),
-        ("two\nhens", "two hens", r"points to 'two\nhens', but the answer is 'two hens'"),
+        ("two\xa0hens", "two hens", (r"'two\xa0hens'", "'two hens'", "character 3",
+         "U+00A0 NO-BREAK SPACE in the context", "U+0020 SPACE in the answer")),
+        ("cafe\u0301", "caf\xe9", ("character 3", "U+0065 LATIN SMALL LETTER E",
+         "U+00E9 LATIN SMALL LETTER E WITH ACUTE")),
+        ("\u0430bc", "abc", ("character 0", "U+0430 CYRILLIC SMALL LETTER A", "U+0061 LATIN")),
+        ("\u200babc", "abc", (r"'\u200bab'", "'abc'", "character 0", "U+200B ZERO WIDTH SPACE")),
+        ("two\nhens", "two hens", (r"'two\nhens'", "'two hens'")),
     ],
 )  # fmt: skip
 def test_strings_that_look_the_same_are_told_apart(write, context, text, expected):
     answers = [{"text": text, "answer_start": 0}]
-    assert expected in one_problem(write({**BEES, "answers": answers}, context=context))
+    mentions(one_problem(write({**BEES, "answers": answers}, context=context)), *expected)
 
 
 def test_a_duplicate_id_raises(write):
-    with pytest.raises(InputError, match=r"1 of 2 questions .*\n  questions\.json: question q1: duplicate id"):
+    with refused("1 of 2", "questions.json: question q1", "duplicate id", one_line=False):
         read_and_check(write(BEES, {**HENS, "id": "q1"}))
 
 
@@ -108,7 +109,7 @@ def test_all_invalid_questions_are_listed_in_order(write):
     with pytest.raises(InputError) as raised:
         read_and_check(write(bad[2], {**BEES, "id": "good"}, bad[0], bad[1]))
     lines = str(raised.value).split("\n")
-    assert lines[0].startswith("3 of 4 questions are invalid")
+    assert lines[0].startswith("3 of 4 ")
     assert [line.split()[2] for line in lines[1:]] == ["q2:", "q0:", "q1:"]
 
 
@@ -137,7 +138,7 @@ NOWHERE = {**BEES, "id": "q4", "answers": [{"text": "cows", "answer_start": 3}]}
 
 
 def test_the_error_names_the_option_and_what_it_would_do(write):
-    with pytest.raises(InputError, match=r"2 of 3 questions .*`dataset\.faulty: drop` .*`repair` .* 1 of them:\n"):
+    with refused("2 of 3", "`dataset.faulty: drop`", "`repair`", "1 of", one_line=False):
         read_and_check(write(BEES, WRONG_START, NOWHERE))
 
 
@@ -194,7 +195,7 @@ def test_the_size_counts_the_questions_that_are_kept(write, faulty):
 
 @pytest.mark.parametrize("faulty", ["drop", "repair"])
 def test_no_valid_question_is_an_error_that_lists_them(write, faulty):
-    with pytest.raises(InputError, match=r"1 of 1 questions (.|\n)*question q4: answer_start 3"):
+    with refused("1 of 1", "question q4: answer_start 3", one_line=False):
         all_of(checked(squad.read_json(write(NOWHERE)), "file", None, faulty))
 
 

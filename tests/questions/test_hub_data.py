@@ -11,6 +11,7 @@ from pipeline.questions.checks import checked
 from pipeline.questions.hub_data import configs_of, read_hub
 from tests.hub import commit, offline, switch
 from tests.questions.farm import BEES, CONTEXT, all_of, flat
+from tests.words import refused
 
 OLD, NEW = commit(1), commit(2)
 NAME = "owner/farm"
@@ -120,7 +121,7 @@ def test_invalid_rows_can_be_dropped_or_repaired(hub, faulty):
 
 def test_a_data_set_with_other_columns_is_an_error(hub):
     hub.add("dataset", NAME, OLD, {"train.parquet": parquet({"id": "a", "text": "x", "label": 1})})
-    with pytest.raises(InputError, match=r"train.parquet has no column 'context'"):
+    with refused("train.parquet", "column 'context'"):
         ids()
 
 
@@ -161,15 +162,15 @@ def test_a_config_and_a_split_can_be_chosen(languages):
 
 
 @pytest.mark.parametrize(
-    ("chosen", "split", "message"),
+    ("chosen", "split", "words"),
     [
-        (None, "dev", r"several configs; dataset.config can be xquad.ar, xquad.de"),
-        ("en", "dev", r"no config 'en'; dataset.config can be xquad.ar, xquad.de"),
-        ("xquad.de", "train", r"'xquad.de' has no split 'train'; dataset.train_split .* can be dev"),
+        (None, "dev", "several dataset.config xquad.ar, xquad.de"),
+        ("en", "dev", "'en' dataset.config xquad.ar, xquad.de"),
+        ("xquad.de", "train", "'xquad.de' 'train' dataset.train_split dev"),
     ],
 )
-def test_a_config_or_split_that_is_not_there_is_an_error_that_lists_them(languages, chosen, split, message):
-    with pytest.raises(InputError, match=f"{NAME}, commit {OLD}.*{message}"):
+def test_a_config_or_split_that_is_not_there_is_an_error_that_lists_them(languages, chosen, split, words):
+    with refused(NAME, OLD, *words.split()):
         ids(split, chosen=chosen)
 
 
@@ -185,38 +186,37 @@ def test_the_default_config_is_used(hub, marked):
 def test_a_loading_script_is_refused_with_the_commit_to_use_instead(hub):
     files = {"farm.py": b"raise SystemExit", "dataset_infos.json": b"{}", "README.md": b"# Farm", "dummy/a.zip": b"z"}
     hub.add("dataset", NAME, OLD, files)
-    with pytest.raises(InputError, match=rf"{OLD} has only a loading script.*dataset_info\('{NAME}'.*convert/parquet"):
+    with refused(OLD, "loading script", f"dataset_info('{NAME}'", "convert/parquet"):
         ids()
     # that branch
     names = [(name, split) for name in "ab" for split in ("train", "test")]
     files = {f"{name}/{split}/0000.parquet": parquet(row(f"{name} {split}", ["bees"], [10])) for name, split in names}
     hub.add("dataset", NAME, NEW, files)
     assert ids("test", NEW, "b") == ["b test"]
-    with pytest.raises(InputError, match=r"several configs; dataset.config can be a, b"):
+    with refused("several", "dataset.config", "a, b"):
         ids("test", NEW)
 
 
 @pytest.mark.parametrize(
-    ("files", "message"),
+    ("files", "words"),
     [
-        ({"README.md": b"# Farm", "train.txt": b"x"}, "has no file of the formats .* are README.md, train.txt"),
-        ({"README.md": card(config("a", "https://a.b/train.json"))}, "names https://a.b/train.json; files outside"),
-        ({"README.md": card(config("a", "*")), "a.json": b"[]", "b.csv": b""}, "'train'.* is in a.json, b.csv; files"),
-        ({"README.md": card(config("a", "a.json.gz")), "a.json.gz": b""}, "'train'.* is in a.json.gz; files"),
-        ({"README.md": b"---\nconfigs: [\n---\n"}, "README.md: the metadata is not YAML"),
-        ({"README.md": card({"data_files": "a.json"}), "a.json": b"[]"}, "configs is malformed.*config_name"),
-        ({"README.md": card("a"), "a.json": b"[]"}, "README.md: configs is malformed"),
-        ({"README.md": card(config("a", [{"split": "train"}])), "a.json": b"[]"}, "configs is malformed.*path"),
-        ({"README.md": card(config("a", "**.json")), "a.json": b"[]"}, "configs is malformed.*Invalid pattern"),
-        ({"README.md": card(config("a", 5)), "a.json": b"[]"}, "configs is malformed"),
-        ({"README.md": card(config("a", [{"split": "train", "path": 5}])), "a.json": b"[]"}, "configs is malformed"),
+        ({"README.md": b"# Farm", "train.txt": b"x"}, "formats README.md, train.txt"),
+        ({"README.md": card(config("a", "https://a.b/train.json"))}, "https://a.b/train.json outside"),
+        ({"README.md": card(config("a", "*")), "a.json": b"[]", "b.csv": b""}, "'train' a.json, b.csv formats"),
+        ({"README.md": card(config("a", "a.json.gz")), "a.json.gz": b""}, "'train' a.json.gz formats"),
+        ({"README.md": b"---\nconfigs: [\n---\n"}, "README.md YAML"),
+        ({"README.md": card({"data_files": "a.json"}), "a.json": b"[]"}, "README.md configs malformed config_name"),
+        ({"README.md": card("a"), "a.json": b"[]"}, "README.md configs malformed"),
+        ({"README.md": card(config("a", [{"split": "train"}])), "a.json": b"[]"}, "configs malformed path"),
+        ({"README.md": card(config("a", "**.json")), "a.json": b"[]"}, "configs malformed pattern"),
+        ({"README.md": card(config("a", 5)), "a.json": b"[]"}, "configs malformed"),
+        ({"README.md": card(config("a", [{"split": "train", "path": 5}])), "a.json": b"[]"}, "configs malformed"),
     ],
 )
-def test_files_that_cannot_be_read_are_an_error_in_one_line(hub, files, message):
+def test_files_that_cannot_be_read_are_an_error_in_one_line(hub, files, words):
     hub.add("dataset", NAME, OLD, files)
-    with pytest.raises(InputError, match=message) as raised:
+    with refused(*words.split()):
         ids()
-    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pipeline.errors import InputError
 from pipeline.questions import squad
 from pipeline.questions.checks import checked
 from tests.questions.farm import BEES, CONTEXT, COWS, HENS, flat
+from tests.words import mentions, refused
 
 
 def read_and_check(path):
@@ -63,7 +64,7 @@ def test_any_title_is_accepted(write, title, expected):
 
 def test_an_integer_is_accepted_as_an_id(write):
     assert [record["id"] for record in read_and_check(write({**BEES, "id": 7}, {**HENS, "id": -1}))] == ["7", "-1"]
-    with pytest.raises(InputError, match="question 7: duplicate id"):
+    with refused("question 7", "duplicate id", one_line=False):
         read_and_check(write({**BEES, "id": 7}, {**HENS, "id": "7"}))
 
 
@@ -101,32 +102,30 @@ def test_an_impossible_question_may_be_written_in_several_ways(write, value):
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"is_impossible": "maybe"}, "is_impossible is 'maybe'; it must be true or false"),
-        ({"is_impossible": 2}, "is_impossible is 2; it must be true or false"),
-        ({"is_impossible": []}, r"is_impossible is \[\]; it must be true or false"),
-        ({"is_impossible": True}, "is_impossible is True, but the question has answers"),
+        ({"is_impossible": "maybe"}, "is_impossible 'maybe' true false"),
+        ({"is_impossible": 2}, "is_impossible 2 true false"),
+        ({"is_impossible": []}, "is_impossible [] true false"),
+        ({"is_impossible": True}, "is_impossible True answers"),
         (
             {"is_impossible": "true", "answers": {"text": ["a"]}},
-            "is_impossible is 'true', but the question has answers",
+            "is_impossible 'true' answers",
         ),
         (
             {"isImpossible": True},
-            "has the key 'isImpossible' and no 'is_impossible'; rename it, or add 'is_impossible'",
+            "'isImpossible' 'is_impossible' rename",
         ),
-        ({"impossible": True}, "has the key 'impossible' and no 'is_impossible'"),
+        ({"impossible": True}, "'impossible' 'is_impossible' rename"),
     ],
 )
 def test_an_unclear_is_impossible_raises(write, change, expected):
-    with pytest.raises(InputError, match=rf"questions\.json: question q1:? {expected}"):
+    with refused("questions.json: question q1", *expected.split()):
         list(squad.read_json(write({**BEES, **change})))
 
 
 @pytest.mark.parametrize("key", ["answer", "Answers", "anwsers", "answer_text", "answer_start", "expected_answer"])
 def test_a_misspelt_answers_raises(write, key):
     question = {"id": "q1", "question": BEES["question"], key: BEES["answers"]}
-    with pytest.raises(
-        InputError, match=rf"question q1 has the key '{key}' and no 'answers'; rename it, or add 'answers'"
-    ):
+    with refused("question q1", f"'{key}'", "'answers'", "rename"):
         list(squad.read_json(write(question)))
     (record,) = squad.read_json(write({**BEES, key: 1}))
     assert record["answers"]["text"] == ["bees"]
@@ -160,9 +159,9 @@ def test_empty_lists_of_answers_are_unanswerable_as_on_the_hub(write):
 
 
 def test_a_line_that_is_not_json_is_named(write):
-    with pytest.raises(InputError, match=r"questions\.json is not JSON: line 3: Expecting"):
+    with refused("questions.json", "not JSON", "line 3"):
         list(squad.read_json(write(text=f"{json.dumps(flat(BEES))}\n\n{{'id'")))
-    with pytest.raises(InputError, match=r"questions\.json is not JSON: Extra data: line 4 column 1"):
+    with refused("questions.json", "not JSON", "line 4 column 1"):
         list(squad.read_json(write(text='{\n"data": []\n}\n{}')))
 
 
@@ -178,8 +177,8 @@ def test_the_layout_of_mrqa_is_named(write, header):
     with pytest.raises(InputError) as raised:
         list(squad.read_json(write(text="\n".join(map(json.dumps, lines + lines[-1:])))))
     message = str(raised.value)
-    assert "questions.json: [0] is in the layout of MRQA, which is not read; the layouts are SQuAD JSON" in message
-    assert "answer_start of a detected answer is char_spans[0][0]" in message and "\n" not in message
+    mentions(message, "questions.json: [0]", "MRQA", "SQuAD JSON", "answer_start", "char_spans[0][0]")
+    assert "\n" not in message
 
 
 PARAGRAPH = {"title": "Farm", "context": CONTEXT, "qas": [BEES, HENS]}
@@ -210,34 +209,32 @@ def test_the_layout_of_cmrc_is_read(write):
 
 def test_the_layout_of_multispanqa_is_named(write):
     question = {"id": "q", "question": ["When", "?"], "context": ["In", "1820"], "label": ["O", "B"]}
-    with pytest.raises(
-        InputError, match=r"questions\.json: data\[0\] is in the layout of MultiSpanQA.*the layouts are"
-    ):
+    with refused("questions.json: data[0]", "MultiSpanQA", "SQuAD JSON"):
         list(squad.read_json(write(text=json.dumps({"data": [question]}))))
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("{", "is not JSON"),
-        ("", "is not JSON"),
-        ("[]", "has no usable questions"),
-        ("3", "the file has no list 'data'; the layouts are SQuAD JSON"),
-        ("[[]]", r"\[0\] has no list 'paragraphs'"),
-        ("[" * 100_000, "is not JSON: .*recursion"),
-        ('{"data": ' + "9" * 5000 + "}", "is not JSON: .*digits"),
-        ('{"data": [], "data": [1]}', "is not JSON: an object has the key 'data' twice"),
-        ('{"data": [{"id": "q1", "answers": [], "answers": [1]}]}', "the key 'answers' twice; its id is q1"),
-        ('{"data": {}}', "the file has no list 'data'"),
-        ('{"data": [1]}', r"data\[0\] has no list 'paragraphs'"),
-        ('{"data": [{"paragraphs": []}, {}]}', r"data\[1\] has no list 'paragraphs'"),
-        ('{"data": [{"paragraphs": [{"context": "x"}]}]}', r"data\[0\]\.paragraphs\[0\] has no list 'qas'"),
-        ('{"data": [{"paragraphs": [{"qas": [1]}]}]}', r"data\[0\]\.paragraphs\[0\]\.qas\[0\] is not an object"),
-        ('{"data": []}', "has no usable questions"),
+        ("{", "not JSON"),
+        ("", "not JSON"),
+        ("[]", "no usable questions"),
+        ("3", "'data' SQuAD JSON"),
+        ("[[]]", "[0] 'paragraphs'"),
+        ("[" * 100_000, "not JSON recursion"),
+        ('{"data": ' + "9" * 5000 + "}", "not JSON digits"),
+        ('{"data": [], "data": [1]}', "not JSON 'data' twice"),
+        ('{"data": [{"id": "q1", "answers": [], "answers": [1]}]}', "'answers' twice q1"),
+        ('{"data": {}}', "list 'data'"),
+        ('{"data": [1]}', "data[0] 'paragraphs'"),
+        ('{"data": [{"paragraphs": []}, {}]}', "data[1] 'paragraphs'"),
+        ('{"data": [{"paragraphs": [{"context": "x"}]}]}', "data[0].paragraphs[0] 'qas'"),
+        ('{"data": [{"paragraphs": [{"qas": [1]}]}]}', "data[0].paragraphs[0].qas[0] object"),
+        ('{"data": []}', "no usable questions"),
     ],
 )
 def test_a_file_with_another_structure_raises(write, text, expected):
-    with pytest.raises(InputError, match=rf"questions\.json.*{expected}"):
+    with refused("questions.json", *expected.split()):
         read_and_check(write(text=text))
 
 
@@ -253,12 +250,12 @@ def test_a_question_without_answers_is_unlabelled(write, answers):
 def test_a_file_in_another_encoding_raises(tmp_path):
     path = tmp_path / "questions.json"
     path.write_bytes('{"data": "Zoë"}'.encode("latin-1"))
-    with pytest.raises(InputError, match=r"questions\.json is not JSON"):
+    with refused("questions.json", "not JSON"):
         list(squad.read_json(path))
 
 
 def test_a_missing_file_raises_with_the_command_to_run(tmp_path):
-    with pytest.raises(InputError, match=r"none\.json is missing; put it there and run `dvc add \S*none\.json`"):
+    with refused("none.json", "missing", f"`dvc add {tmp_path / 'none.json'}`"):
         list(squad.read_json(tmp_path / "none.json"))
 
 

@@ -9,6 +9,7 @@ from pipeline.questions import squad
 from pipeline.questions.checks import checked
 from pipeline.questions.tables import read_table
 from tests.questions.farm import BEES, CONTEXT, COWS, HENS, all_of, flat
+from tests.words import refused
 
 NESTED = {"text": ["two hens"], "answer_start": [26]}
 
@@ -83,7 +84,7 @@ def test_several_answers_are_json_in_csv(table):
             (CONTEXT, "What?", nested, "")]  # fmt: skip
     found = read(table("a.csv", csv(("context", "question", "answers", "answer_start"), *rows))).records
     assert [record["answers"] for record in found] == [{"text": ["bees", "Ann"], "answer_start": [10, 0]}] * 3
-    with pytest.raises(InputError, match=r"a\.csv: line 2: answers .* not JSON: .*'bees'.*column named answer"):
+    with refused("a.csv: line 2", "answers", "not JSON", "'bees'", "named answer"):
         read(table("a.csv", csv(("context", "question", "answers"), (CONTEXT, "What?", "['bees', 'Ann']"))))
     (plain,) = read(table("a.csv", csv(("context", "question", "answer"), ("It is [1].", "What?", "[1]")))).records
     assert plain["answers"] == {"text": ["[1]"], "answer_start": [6]}
@@ -99,7 +100,7 @@ def test_a_text_that_occurs_several_times_is_taken_at_its_first_place_and_counte
 
 def test_a_text_that_occurs_nowhere_is_faulty(table):
     path = table("a.tsv", csv(HEADER[:-1], ROWS[0][:-1], ("q2", "", CONTEXT, "What?", "cows"), separator="\t"))
-    with pytest.raises(InputError, match=r"a\.tsv: question q2: line 3: .*'cows'"):
+    with refused("a.tsv: question q2", "line 3", "'cows'", one_line=False):
         read(path)
     found = read(path, "drop")
     assert [record["id"] for record in found.records] == ["q1"]
@@ -127,7 +128,7 @@ def test_a_row_without_an_answer_is_unlabelled_or_unanswerable(table):
 @pytest.mark.parametrize("start", ["x", "-3", "99", "9", "10.5"])
 def test_a_wrong_start_is_faulty_and_can_be_repaired(table, start):
     path = table("a.csv", csv(HEADER, (*ROWS[0][:-1], start)))
-    with pytest.raises(InputError, match=r"a\.csv: question q1: line 2: answer_start"):
+    with refused("a.csv: question q1", "line 2", "answer_start", one_line=False):
         read(path)
     assert read(path, "repair").records[0]["answers"] == {"text": ["bees"], "answer_start": [10]}
 
@@ -141,21 +142,21 @@ def test_a_byte_order_mark_is_accepted(table, encoding):
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("a.csv", "", r"a\.csv is empty"),
-        ("a.csv", "context,answer\n1,2", r"no column 'question'.*\['context', 'answer'\].*commas"),
-        ("a.csv", "context;question;answer\n1;2;3", r"no column 'context'.*commas"),
-        ("a.tsv", "context,question,answer\n1,2,3", r"no column 'context'.*tabs"),
-        ("a.csv", "context,question,question\n1,2,3", r"the column 'question' twice"),
-        ("a.csv", "context,question,answer\n1,2,3\n1,2", r"a\.csv: line 3 has 2 fields, the header has 3"),
-        ("a.csv", "context,question,answer\n1,2,3,4", r"a\.csv: line 2 has 4 fields, the header has 3"),
+        ("a.csv", "", r"a\.csv .*empty"),
+        ("a.csv", "context,answer\n1,2", r"'question'.*\['context', 'answer'\].*commas"),
+        ("a.csv", "context;question;answer\n1;2;3", r"'context'.*commas"),
+        ("a.tsv", "context,question,answer\n1,2,3", r"'context'.*tabs"),
+        ("a.csv", "context,question,question\n1,2,3", r"'question' .*twice"),
+        ("a.csv", "context,question,answer\n1,2,3\n1,2", r"a\.csv: line 3 .*2 fields.* 3"),
+        ("a.csv", "context,question,answer\n1,2,3,4", r"a\.csv: line 2 .*4 fields.* 3"),
         ("a.csv", 'context,question,answer\n1,2,3\n"1,2,3\n1,2,3\n', r"a\.csv: .*line 3 .*quotes"),
         ("a.csv", 'context,question,answer\n"1" or 2,2,3\n', r"a\.csv: .*line 2 .*quotes"),
-        ("a.csv", "context,question,answer\n1,2,3\nZoë,2,3".encode("latin-1"), r"a\.csv: line 3 is not UTF-8"),
-        ("a.csv", "context,question,expected_answer\n1,2,3", r"question line 2 .*'expected_answer' and no 'answers'"),
-        ("a.csv", "context,question,answer_start\n1,2,3", r"question line 2 .*'answer_start' and no 'answers'"),
+        ("a.csv", "context,question,answer\n1,2,3\nZoë,2,3".encode("latin-1"), r"a\.csv: line 3 .*UTF-8"),
+        ("a.csv", "context,question,expected_answer\n1,2,3", r"line 2 .*'expected_answer' .*'answers'"),
+        ("a.csv", "context,question,answer_start\n1,2,3", r"line 2 .*'answer_start' .*'answers'"),
         ("a.csv", "id,context,question,is_impossible\nq,1,2,maybe", r"line 2: question q: is_impossible.*maybe"),
-        ("a.parquet", b"PAR1", r"a\.parquet is not Parquet"),
-        ("a.parquet", [{"context": "1", "answer": "2"}], r"no column 'question'"),
+        ("a.parquet", b"PAR1", r"a\.parquet .*Parquet"),
+        ("a.parquet", [{"context": "1", "answer": "2"}], r"column 'question'"),
     ],
 )  # fmt: skip
 def test_a_table_that_cannot_be_read_is_an_error_with_its_line(table, name, content, expected):
@@ -166,7 +167,7 @@ def test_a_table_that_cannot_be_read_is_an_error_with_its_line(table, name, cont
 
 def test_a_missing_table_is_an_error_like_a_missing_json_file(tmp_path):
     for name in ("none.csv", "none.parquet"):
-        with pytest.raises(InputError, match=rf"{name} is missing; put it there and run `dvc add"):
+        with refused(name, "missing", f"`dvc add {tmp_path / name}`"):
             list(read_table(tmp_path / name))
 
 

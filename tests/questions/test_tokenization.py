@@ -8,6 +8,7 @@ from pipeline.errors import InputError
 from pipeline.questions import tokenization
 from pipeline.questions.windows import encode
 from tests.tiny import byte_level
+from tests.words import refused
 
 TEXTS = ["The café opened in 1899.", "Zoë sold tea; the café sold cakes."]
 
@@ -140,7 +141,7 @@ def test_tokens_that_the_file_does_not_have_are_not_added(folder):
 def test_a_folder_without_a_tokenizer_raises_with_its_name(folder):
     for name in ("tokenizer.json", "config.json"):
         (folder / name).unlink()
-        with pytest.raises(InputError, match=f"{folder} has no tokenizer.json"):
+        with refused(folder, "no tokenizer.json"):
             tokenization.load(folder)
 
 
@@ -148,35 +149,34 @@ def test_vocabulary_files_need_a_tokenizer_config(folder):
     expected = tokenization.train(TEXTS, vocab_size=100)
     (folder / "tokenizer.json").unlink()
     (folder / "vocab.txt").write_text("\n".join(sorted(expected.get_vocab(), key=expected.get_vocab().get)))
-    with pytest.raises(InputError, match=r"has no tokenizer.json; `AutoTokenizer"):
+    with refused(folder, "no tokenizer.json", "`AutoTokenizer"):
         tokenization.load(folder)
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer", "do_lower_case": true}')
     assert tokenization.fingerprint(tokenization.load(folder)) == tokenization.fingerprint(expected)
     (folder / "vocab.txt").unlink()
-    with pytest.raises(InputError, match=r"has no tokenizer.json, and no vocab.txt to make a tokenizer of"):
+    with refused(folder, "no tokenizer.json", "no vocab.txt"):
         tokenization.load(folder)
 
 
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
-        ({"cls_token": "[START]"}, r"does not put \[CLS\] first"),
-        ({"pad_token": "[NEW]"}, "has no padding token; pad_token in tokenizer_config.json must name one"),
-        ({"cls_token": None}, r"does not put \[CLS\] first"),
-        ({"cls_token": "[MASK]"}, r"does not put \[CLS\] first"),
-        ({"pad_token": None}, "has no padding token; pad_token in tokenizer_config.json must name one"),
-        ({"tokenizer_class": "CanineTokenizer"}, "has no fast version"),
-        ({"tokenizer_class": "LayoutLMv2Tokenizer"}, "cannot tokenize a question and a context"),
-        ({"added_tokens_decoder": [1]}, "cannot load a tokenizer from"),
+        ({"cls_token": "[START]"}, "[CLS] first"),
+        ({"pad_token": "[NEW]"}, "padding pad_token tokenizer_config.json"),
+        ({"cls_token": None}, "[CLS] first"),
+        ({"cls_token": "[MASK]"}, "[CLS] first"),
+        ({"pad_token": None}, "padding pad_token tokenizer_config.json"),
+        ({"tokenizer_class": "CanineTokenizer"}, "fast"),
+        ({"tokenizer_class": "LayoutLMv2Tokenizer"}, "tokenize question context"),
+        ({"added_tokens_decoder": [1]}, "cannot load tokenizer"),
     ],
 )
 def test_a_tokenizer_that_windows_cannot_use_is_an_error_in_one_line(folder, values, problem):
     (folder / "tokenizer_config.json").write_text(
         json.dumps({"tokenizer_class": "TokenizersBackend", "pad_token": "[PAD]"} | values)
     )
-    with pytest.raises(InputError, match=problem) as raised:
+    with refused(folder, *problem.split()):
         tokenization.load(folder)
-    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"a":' * 100000 + "1" + "}" * 100000])
@@ -199,13 +199,13 @@ def test_a_chat_template_is_not_saved_with_the_tokenizer(folder):
 
 @pytest.mark.parametrize(
     ("unk_token", "problem"),
-    [(None, r"drops characters that it does not know; it needs an unk_token"), ("<u>", "cannot tokenize a question")],
+    [(None, "characters unk_token"), ("<u>", "tokenize question")],
 )
 def test_a_tokenizer_without_an_unknown_token_is_an_error(folder, unk_token, problem):
     vocabulary = {piece: i for i, piece in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b"])}
     model = {"type": "BPE" if unk_token is None else "WordLevel", "vocab": vocabulary, "merges": []}
     change_tokenizer(folder, model=model | {"unk_token": unk_token})
-    with pytest.raises(InputError, match=problem):
+    with refused(folder, *problem.split()):
         tokenization.load(folder)
 
 
@@ -226,7 +226,7 @@ def test_questions_with_too_many_unknown_words_are_an_error_with_examples():
     tokenizer = tokenization.train(TEXTS, vocab_size=100)
     known = ["the cafe sold tea"] * 20
     check_words(tokenizer, [*known, "the cafe sold 四杯 x"])
-    with pytest.raises(InputError, match=r"does not know 6 % of the words of the questions, such as '四', 'X'; it bel"):
+    with refused("6 %", "the questions", "'四', 'X'"):
         check_words(tokenizer, [*known, "the X cafe sold 四四四 X"])
 
 

@@ -14,6 +14,7 @@ from pipeline.stages import dataset
 from pipeline.stages.dataset import Split, warn_of_shared, write_split
 from tests.hub import commit
 from tests.tiny import content, write_params
+from tests.words import mentions, refused
 
 
 def records(split, count):
@@ -40,9 +41,7 @@ def test_validation_questions_that_are_training_questions_are_named(capsys):
     assert capsys.readouterr().err == ""
     again = {**train[5], "id": "again", "question": f" {train[5]['question']}"}
     warned(train, [*validation, again])
-    assert capsys.readouterr().err.startswith(
-        "warning: 1 of 25 validation questions are training questions too, the first is again; "
-    )
+    mentions(capsys.readouterr().err, "warning", "1 of 25 validation", "training", "again")
 
 
 def test_a_question_about_another_context_is_another(capsys):
@@ -82,7 +81,7 @@ def test_a_file_is_read_by_its_suffix(tmp_path, monkeypatch, capsys, name):
     files = {"train_file": f"data/raw/{name}", "validation_file": f"data/raw/{name}"}
     (record,) = written(Dataset(source="files", **files), "train")
     assert (record["id"], record["answers"]) == ("line 2", {"text": ["keeps"], "answer_start": [4]})
-    assert "; 1 answers without answer_start occur more than once" in capsys.readouterr().out
+    mentions(capsys.readouterr().out, "1 answers", "answer_start", "once")
 
 
 def test_a_hub_data_set_is_read_by_config_and_split(hub, capsys):
@@ -96,8 +95,8 @@ def test_a_hub_data_set_is_read_by_config_and_split(hub, capsys):
     params = Dataset(**source, train_split="validation", validation_split="test")
     for split, name in (("train", "de/dev"), ("validation", "de/test")):
         assert written(params, split) == questions[name]
-    assert "validation: 1 questions from hub data set owner/name, split test" in capsys.readouterr().out
-    with pytest.raises(InputError, match=r"config 'de' has no split 'train'.*can be validation, test"):
+    mentions(capsys.readouterr().out, "validation: 1 questions", "owner/name", "split test")
+    with refused("config 'de'", "split 'train'", "validation, test"):
         written(Dataset(**source), "train")
 
 
@@ -151,6 +150,6 @@ def test_repaired_questions_are_counted_and_the_rest_dropped(faulty_files, capsy
 
 
 def test_invalid_questions_stop_the_stage_by_default(faulty_files):
-    with pytest.raises(InputError, match=r"3 of 12 questions .*dataset\.faulty.* 2 of them"):
+    with pytest.raises(InputError, match=r"3 of 12 .*dataset\.faulty.* 2 of "):
         faulty_files("error")
     assert not paths.DATASET.exists()

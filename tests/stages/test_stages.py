@@ -16,7 +16,6 @@ from transformers import RobertaConfig, RobertaForQuestionAnswering
 from pipeline import paths
 from pipeline.checksums import seal
 from pipeline.cli import report_errors
-from pipeline.errors import InputError
 from pipeline.logits.shards import count_rows
 from pipeline.logits.verify import problems
 from pipeline.models import encoders
@@ -25,6 +24,7 @@ from pipeline.questions.records import read_records, write_records
 from pipeline.scores import baseline
 from pipeline.stages import backbone, dataset, evaluate, logits, tokenize, train
 from tests.tiny import ALL_STAGES, byte_level, content, run_all, write_params
+from tests.words import mentions, refused
 
 pytestmark = pytest.mark.slow
 
@@ -184,7 +184,7 @@ def test_a_full_disk_loses_no_finished_shard(with_logits, mount, monkeypatch, ca
     expected = content(paths.LOGITS)
     shutil.rmtree(paths.LOGITS)
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(mount("size=96k")))
-    with pytest.raises(SystemExit, match=r"error: .*No space left on device.*; what was finished is cached"):
+    with refused("error", "No space left on device", "cached", error=SystemExit):
         report_errors(logits.main)
     finished = {path for path, _ in cached_shards()}
     assert len(finished) > 3
@@ -200,17 +200,16 @@ def test_a_full_disk_loses_no_finished_shard(with_logits, mount, monkeypatch, ca
 def test_a_checkpoint_that_does_not_fit_on_the_disk_raises_with_its_path(with_logits, mount, monkeypatch):
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(mount("size=64k")))
     write_params(train={"checkpoint_minutes": 1e-9})
-    with pytest.raises(SystemExit, match=r"error: the checkpoint .*mounted/training/.* cannot be written: .*No space"):
+    with refused("error", "checkpoint", "mounted/training/", "No space", error=SystemExit):
         report_errors(train.main)
     assert not [path for path in (with_logits / "mounted/training").rglob("*") if path.is_file()]
 
 
 def test_a_read_only_cache_raises_with_its_path(with_logits, mount, monkeypatch):
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(mount("ro")))
-    message = r"error: the cache folder .*mounted/{} cannot be written \(Read-only file system\)"
     for stage, folder in ((logits, "logits"), (train, "training")):
         monkeypatch.setattr(stage, "read_records", None)  # it is known before any work
-        with pytest.raises(SystemExit, match=message.format(folder)):
+        with refused("error", "cache", f"mounted/{folder}", "Read-only file system", error=SystemExit):
             report_errors(stage.main)
 
 
@@ -221,9 +220,9 @@ def test_a_teacher_and_a_student_that_have_learnt_nothing_are_warned_about(with_
     run_all(logits, train, evaluate)
     warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
     expected = [
-        r"warning: teacher large has F1 \d+\.\d\d and is no better than a constant answer, which has 100\.00: ",
-        r"warning: the student's loss was (\d\.\d\d)\d at the first step and is \1\d at the end: ",
-        r"warning: the student has F1 \d+\.\d\d and is no better than a constant answer, which has 100\.00: ",
+        r"warning: .*teacher large .*F1 \d+\.\d\d .*constant .*100\.00",
+        r"warning: .*student's loss .*(\d\.\d\d)\d .*\1\d",
+        r"warning: .*student .*F1 \d+\.\d\d .*constant .*100\.00",
     ]
     assert [bool(re.match(*pair)) for pair in zip(expected, warnings, strict=True)] == [True] * 3
 
@@ -234,7 +233,7 @@ def test_validation_windows_without_an_answer_raise_before_training(with_logits)
         record["context"] *= 20
         record["answers"] = {"text": [record["context"]], "answer_start": [0]}
     write_records(records, paths.DATASET / "validation.parquet")
-    with pytest.raises(InputError, match="no validation window contains a whole answer"):
+    with refused("validation", "answer", "tokenize.max_length"):
         tokenize.main()
 
 
@@ -273,13 +272,13 @@ def test_logits_that_are_not_finite_raise_with_the_question(with_logits, monkeyp
     model.qa_outputs.bias.data[0] = 1e6  # more than a float16 can hold
     model.save_pretrained(paths.TEACHER / "large")
     seal(paths.TEACHER / "large")
-    with pytest.raises(InputError, match=r"question synthetic-train-\S+ are not finite"):
+    with refused("synthetic-train-", "finite", "float16"):
         logits.main()
 
 
 def test_training_without_distillation_does_not_read_the_logits(with_logits):
     shutil.rmtree(paths.LOGITS)
-    with pytest.raises(InputError, match="data/logits/large has no logits; `dvc repro logits` rebuilds it"):
+    with refused("data/logits/large", "no logits", "`dvc repro logits`"):
         train.main()
     write_params(distill={"alpha": 0.0})
     train.main()
@@ -302,7 +301,7 @@ def test_logits_are_aligned_to_a_student_with_another_tokenizer(with_logits, cap
     out = capsys.readouterr().out
     assert "student, train: 24 questions" in out
     assert ", 0 to compute" in out
-    assert out.count("0.000 % of the teacher's probability could not be aligned with the student's tokens") == 2
+    assert len(re.findall(r"0\.000 % .*aligned", out)) == 2
     assert content(paths.LOGITS) == before
     assert json.loads(paths.EVAL_METRICS.read_text())["questions"] == 8
     saved = tokenization.load(str(paths.STUDENT))
@@ -311,12 +310,12 @@ def test_logits_are_aligned_to_a_student_with_another_tokenizer(with_logits, cap
     write_params()
     run_all(tokenize, backbone, train, evaluate)
     out = capsys.readouterr().out
-    assert "could not be aligned" not in out and "student has the tokenizer of large" in out
+    assert "aligned" not in out and re.search("student .*tokenizer of large", out)
 
 
 def test_an_unknown_parameter_stops_the_first_stage(workspace):
     write_params(train={"epocs": 3})
     with pytest.raises(SystemExit) as stopped:
         report_errors(dataset.main)
-    assert str(stopped.value).startswith("error: params.yaml: train.epocs is not a parameter; train takes epochs, ")
+    mentions(str(stopped.value), "error", "params.yaml", "train.epocs", "epochs")
     assert not paths.DATASET.exists()

@@ -28,7 +28,7 @@ def test_a_sweep_runs_what_is_missing_and_leaves_the_workspace_alone(repository)
 
     out = repository(*SWEEP)
     assert ran(out) == ["train", "evaluate"]
-    assert "linear-seed0: finished before" in out and "2 of 2 experiments are finished" in out
+    assert "linear-seed0: finished before" in out and "2 of 2 experiments" in out
     assert repository("dvc", "exp", "list", "--name-only").split() == ["cnn3-seed0"]
     assert repository("git", "status", "--short") == ""
     assert ran(repository(*SWEEP)) == []

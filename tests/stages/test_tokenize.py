@@ -25,6 +25,7 @@ from pipeline.questions.windows import pack, windows
 from pipeline.stages import dataset, tokenize
 from pipeline.stages.tokenize import load_tokenizer, write_windows
 from tests.tiny import ALL_STAGES, byte_level, run_all, write_params
+from tests.words import mentions
 
 SPECIAL = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "unk_token": "[UNK]"}
 # classes that transformers 5 loads as one without `token_type_ids`
@@ -168,7 +169,7 @@ def test_a_question_too_long_for_one_model_is_left_out_for_all_and_scored_0(long
     ]
     assert all("student" in row["reason"] for row in rows)
     out = capsys.readouterr().out
-    assert "train: 1 questions are too long" in out and "validation: 1 questions are too long" in out
+    mentions(out, "train: 1 questions", "validation: 1 questions", "too long")
     for model in ("large", "student"):
         for split, size in (("train", 24), ("validation", 8)):
             assert set(read_features(paths.features(model, split)).record) == set(range(size)) - {5}

@@ -9,7 +9,6 @@ import pytest
 
 from pipeline import paths
 from pipeline.commands import show
-from pipeline.errors import InputError
 from pipeline.models.student import Student
 from pipeline.questions import synthetic
 from pipeline.questions.features import read_features
@@ -18,6 +17,7 @@ from pipeline.scores.null_threshold import SHRINKAGE
 from pipeline.stages import dataset, tokenize, train
 from tests.scores.squad2_oracle import oracle
 from tests.tiny import ALL_STAGES, content, run_all, write_params
+from tests.words import mentions, refused
 
 pytestmark = pytest.mark.slow
 
@@ -155,7 +155,7 @@ def test_dropped_they_leave_what_a_file_without_them_gives(workspace, capsys):
     write_questions()
     write_params(dataset={**FILES, "unanswerable": "drop"})
     run_all(dataset, tokenize)
-    assert "train: 12 questions from data/raw/train.json; 12 unanswerable, left out" in capsys.readouterr().out
+    mentions(capsys.readouterr().out, "train: 12 questions", "data/raw/train.json", "12 unanswerable, left out")
     dropped = content(paths.DATASET, paths.FEATURES)
     for split in SIZES:
         path = paths.RAW / f"{split}.json"
@@ -170,21 +170,19 @@ def test_dropped_they_leave_what_a_file_without_them_gives(workspace, capsys):
 @pytest.mark.parametrize(
     ("impossible", "expected"),
     [
-        ({"validation": lambda i: True}, "all 24 validation questions are unanswerable; add questions with an answer"),
-        ({"train": lambda i: True}, "all 24 train questions are unanswerable"),
+        ({"validation": lambda i: True}, "all 24 validation unanswerable"),
+        ({"train": lambda i: True}, "all 24 train unanswerable"),
         (
             {"validation": lambda i: False},
-            "12 training questions are unanswerable and no validation question is, so no threshold can be chosen .*; "
-            "add some to the validation questions, or set dataset.unanswerable to drop",
+            "12 training no validation threshold dataset.unanswerable drop",
         ),
     ],
 )
 def test_a_split_that_cannot_be_scored_is_refused(workspace, impossible, expected):
     write_questions(impossible)
     write_params(dataset=FILES)
-    with pytest.raises(InputError, match=expected) as refused:
+    with refused(*expected.split()):
         dataset.main()
-    assert "\n" not in str(refused.value)
 
 
 def test_a_weight_for_windows_without_the_answer_changes_the_student_and_1_does_not(trained, workspace):

@@ -4,6 +4,7 @@ import torch
 from pipeline.training import cpu_dropout as module
 from pipeline.training.cpu_dropout import cpu_dropout
 from tests.training import small
+from tests.words import refused
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -43,7 +44,7 @@ def test_dropout_of_none_or_all_values_is_that_of_torch():
     assert torch.equal(cpu_dropout(values, 0.0), values) and not cpu_dropout(values, 1.0).any()
     assert cpu_dropout(torch.ones(0, 3), 0.5).shape == (0, 3)
     assert cpu_dropout(values, 0.5, inplace=True) is values
-    with pytest.raises(ValueError, match="has to be between 0 and 1"):
+    with refused("1.5", "0", "1", error=ValueError):
         cpu_dropout(values, 1.5)
 
 

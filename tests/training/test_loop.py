@@ -15,6 +15,7 @@ from pipeline.training.checkpoints import Checkpoint
 from pipeline.training.loop import Trainer
 from pipeline.training.pruning import Pruning
 from tests.training.small import SETTINGS, losses, model, run, weights, without_dropout
+from tests.words import mentions, refused
 
 
 @pytest.mark.slow
@@ -66,7 +67,7 @@ def test_a_linear_schedule_that_the_time_limit_cut_off_is_warned_about(features,
     settings = SETTINGS.model_copy(update={"time_limit_minutes": 0.1, "schedule": schedule})
     _, result = run(features, settings, after_step=lambda: clock.__setitem__(0, clock[0] + 6.0))
     assert (result.stopped_by, result.steps) == ("time_limit", 1)
-    warning = r"warning: train\.time_limit_minutes ended the training at step 1 of the schedule's \d+, at \d+% of "
+    warning = r"warning: .*train\.time_limit_minutes .*step 1 .*\d+.* \d+%"
     assert bool(re.search(warning, capsys.readouterr().err)) == (schedule == "linear")
 
 
@@ -147,7 +148,7 @@ def test_out_of_memory_names_the_setting_to_lower(features):
     def exhausted(logits, batch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    with pytest.raises(InputError, match=r"out of memory on cpu at step 1; set train\.micro_batch_size"):
+    with refused("memory", "cpu", "step 1", "train.micro_batch_size"):
         Trainer(model(), features, 0, SETTINGS, 0, exhausted).train()
 
 
@@ -159,7 +160,7 @@ def test_out_of_memory_in_evaluation_names_the_variable_to_lower(features):
         network.forward = exhausted
         return predict(network, features, 0)
 
-    with pytest.raises(InputError, match=rf"out of memory on cpu; set {BATCH_TOKENS_VARIABLE} below \d+"):
+    with pytest.raises(InputError, match=rf"memory .*cpu.* {BATCH_TOKENS_VARIABLE} .*\d+"):
         run(features, evaluate=evaluate)
 
 
@@ -170,12 +171,12 @@ def test_a_run_succeeds_if_its_last_checkpoint_cannot_be_saved(features, tmp_pat
 
     _, result = run(features, checkpoint=Full(tmp_path, "run"))
     assert (result.stopped_by, result.steps) == ("epochs", 32)
-    assert "warning: no space left; no newer checkpoint was saved" in capsys.readouterr().err
+    mentions(capsys.readouterr().err, "warning", "no space left", "checkpoint")
 
 
 def test_weights_that_are_not_finite_raise(features):
     settings = SETTINGS.model_copy(update={"max_steps": 1, "learning_rate": 1e38})
-    with pytest.raises(InputError, match=r"is not finite after step 1; lower learning_rate"):
+    with refused("finite", "step 1", "learning_rate"):
         run(features, settings, evaluate=lambda _: {"f1": 1.0})
 
 
@@ -216,11 +217,11 @@ def test_auto_trains_in_the_faster_precision_and_says_why(features, monkeypatch,
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         environment = run_environment(model(), "auto")
         ran[environment["precision"]] = weights(run(features, settings)[0]), capsys.readouterr().out
-    for precision, reason in (("float32", "multiplies bfloat16 1.0 times"), ("bfloat16", "it 2.0 times")):
+    for precision, reason in (("float32", "1.0 times"), ("bfloat16", "2.0 times")):
         found, said = ran[precision]
         expected, _ = run(features, settings.model_copy(update={"precision": precision}))
         assert torch.equal(found, weights(expected))
-        assert said.startswith("training on cpu, ") and f"{precision} (this CPU multiplies" in said and reason in said
+        mentions(said, "training on cpu", f"{precision} (", reason)
     assert not torch.equal(ran["float32"][0], ran["bfloat16"][0])
 
 
@@ -238,9 +239,8 @@ def test_lost_processes_raise_and_a_checkpoint_is_saved(features, tmp_path, monk
     def lost(logits, batch):
         raise RuntimeError("[gloo/pair.cc] Connection closed by peer\nand a long traceback")
 
-    expected = r"lost each other at step 1 \(.*Connection closed by peer\); saved a checkpoint of step 0"
     try:
-        with pytest.raises(InputError, match=expected):
+        with refused("processes", "step 1", "Connection closed by peer", "checkpoint", "step 0"):
             Trainer(model(), features, 0, SETTINGS, 0, lost, checkpoint=Checkpoint(tmp_path, "run")).train()
     finally:
         signal.signal(signal.SIGTERM, before)

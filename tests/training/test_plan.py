@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.errors import InputError
 from pipeline.params import Train
 from pipeline.training.plan import Plan
 from tests.training.small import SETTINGS, run, weights
+from tests.words import refused
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_plan_of_many_epochs_does_not_order_the_windows_of_each(features, monk
 
 
 def test_warm_up_over_all_steps_raises(features):
-    with pytest.raises(InputError, match=r"warmup_ratio 0\.9 makes 4 of 4 steps warm-up"):
+    with refused("train.warmup_ratio", "0.9", "4 of 4"):
         run(features, SETTINGS.model_copy(update={"schedule": "linear", "warmup_ratio": 0.9, "max_steps": 4}))
 
 

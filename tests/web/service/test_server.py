@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from pipeline.errors import InputError
 from pipeline.web.service import server
 from pipeline.web.service.protocol import CONTINUE
 from tests.conftest import TEA
+from tests.words import mentions, refused
 
 BODY = json.dumps({"contexts": [TEA], "questions": [{"question": "Who?"}]}).encode()
 HEAD = b"POST /answer HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -70,7 +70,7 @@ def test_a_half_sent_body_is_given_up(serve, answerer):
     with send(address, whole()[:-5]) as half:
         status, headers, body = answer(half)
         assert (status, headers["connection"]) == (408, "close")
-        assert body == {"error": "the body was not complete after 0.1 s"}
+        mentions(body["error"], "body", "0.1 s")
         assert closed(half)
     with send(address, whole()) as connection:  # its place in the queue is free
         assert answer(connection)[0] == 200
@@ -114,7 +114,8 @@ def test_a_body_over_the_limit_is_answered_though_the_client_still_sends(serve, 
         data = HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"%x\r\n%b\r\n" % (len(body), body) + b"0\r\n\r\n"
     with send(address, data) as connection:
         status, headers, error = answer(connection)
-        assert (status, error) == (413, {"error": "the body has more than 1,000 bytes"})
+        assert status == 413
+        mentions(error["error"], "body", "1,000 bytes")
         assert headers["connection"] == "close" and closed(connection)
     assert answerer.calls == []
 
@@ -194,11 +195,11 @@ def test_a_port_in_use_and_an_address_of_another_machine():
     with server.listen(server.LOOPBACK, 0) as listening:
         port = listening.getsockname()[1]
         assert server.url(listening) == f"http://127.0.0.1:{port}"
-        with pytest.raises(InputError, match=rf"cannot listen on port {port} of 127.0.0.1 .*choose another --port"):
+        with refused(f"port {port}", "127.0.0.1", "--port"):
             server.listen(server.LOOPBACK, port)
-    with pytest.raises(InputError, match="cannot listen"):
+    with refused("192.0.2.1", "--host"):
         server.listen("192.0.2.1", 0)
-    with pytest.raises(InputError, match="ports are 0 to 65535"):
+    with refused("--port 70000", "65535"):
         server.listen(server.LOOPBACK, 70_000)
 
 
