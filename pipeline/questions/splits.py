@@ -23,7 +23,7 @@ from pipeline.questions.question import Question
 from pipeline.questions.records import RECORD, Records
 from pipeline.questions.windows import RECORDS_PER_BATCH, feature_batches
 
-RECORDS_PER_CHUNK = 16384  # about 40 MB of windows with SQuAD's lengths
+RECORDS_PER_CHUNK = 8192  # about 20 MB of windows with SQuAD's lengths
 
 
 class Chunk(NamedTuple):

@@ -214,42 +214,34 @@ def _features(
         first_record: number of the batch's first record.
     """
     contexts = tokenize(texts, tokenizer)
-    bases = np.cumsum([0, *(len(text) + len(SEPARATOR) for text in texts[:-1])])  # of each text in the joined text
-    base = np.repeat(bases, contexts.counts)
-    past = base + np.repeat([len(text) for text in texts], contexts.counts)
-    joined = offsets.complete(contexts.offsets + base[:, None], SEPARATOR.join(texts), base, past)
-
+    bases, joined = _joined(texts, contexts)
     specials = sum(part.sequence is None for part in parts)
-    room = max_length - specials - questions.counts  # of each record's windows, for tokens of the context
-    tokens = contexts.counts[text_of]
-    counts = np.maximum(1, -((stride - tokens) // (room - stride)))
-    of = np.repeat(np.arange(len(records)), counts)  # the record of each window
-    begin = (np.arange(len(of)) - np.repeat(np.cumsum(counts) - counts, counts)) * (room - stride)[of]
-    size = np.minimum(room[of], tokens[of] - begin)
+    room = max_length - specials - questions.counts
+    of, begin, size = _cuts(contexts.counts[text_of], room, stride)
     source = contexts.starts[text_of[of]] + begin
 
     starts = np.concatenate([[0], np.cumsum(specials + questions.counts[of] + size)])
     input_ids = np.empty(starts[-1], dtype=np.int32)
     token_type_ids = np.empty(starts[-1], dtype=np.uint8)
     offset_mapping = np.full((starts[-1], 2), NO_OFFSET, dtype=np.int32)
-    place, first = starts[:-1], np.zeros(len(of), dtype=np.int64)
+    place, first = starts[:-1], np.zeros_like(size)  # where the next part begins, and where the context does
     for sequence, token, segment in parts:
         if sequence is None:
-            input_ids[place] = token
-            token_type_ids[place] = segment
-            place = place + 1
-            continue
-        lengths = questions.counts[of] if sequence == 0 else size
-        target = ranges(place, lengths)
-        token_type_ids[target] = segment
-        if sequence == 0:
+            target, lengths = place, np.ones_like(size)
+            input_ids[target] = token
+        elif sequence == 0:
+            lengths = questions.counts[of]
+            target = ranges(place, lengths)
             input_ids[target] = questions.ids[ranges(questions.starts[of], lengths)]
         else:
-            where = ranges(source, lengths)
-            input_ids[target] = contexts.ids[where]
-            offset_mapping[target] = joined[where] - base[where, None]
+            target, lengths = ranges(place, size), size
+            tokens = ranges(source, size)
+            input_ids[target] = contexts.ids[tokens]
+            offset_mapping[target] = joined[tokens] - np.repeat(bases[text_of[of]], size)[:, None]
             first = np.where(size > 0, place - starts[:-1], 0)
+        token_type_ids[target] = segment
         place = place + lengths
+
     answered, spans = _answers(records, joined, contexts.starts, text_of, bases)
     labels = _labels(joined, spans[of], source, size)
     labels = np.where(answered[of, None] & (labels >= 0), first[:, None] + labels, 0).astype(np.int32)
@@ -265,6 +257,28 @@ def _features(
         record=(first_record + of).astype(np.int32),
         keys=window_keys(starts, input_ids, token_type_ids),
     )
+
+
+def _joined(texts: list[str], tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
+    """The first character of each text in the joined text, and the complete offsets of all tokens in it."""
+    lengths = np.array([len(text) for text in texts])
+    bases = np.cumsum(lengths + len(SEPARATOR)) - lengths - len(SEPARATOR)
+    base, length = np.repeat(bases, tokens.counts), np.repeat(lengths, tokens.counts)
+    return bases, offsets.complete(tokens.offsets + base[:, None], SEPARATOR.join(texts), base, base + length)
+
+
+def _cuts(tokens: np.ndarray, room: np.ndarray, stride: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The windows of contexts: each window's record, its first token of the context, and how many it has.
+
+    Args:
+        tokens: (records,) in the context of each record.
+        room: (records,) for tokens of the context in a window.
+    """
+    counts = np.maximum(1, -((stride - tokens) // (room - stride)))
+    of = np.repeat(np.arange(len(counts)), counts)
+    number = np.arange(len(of)) - np.repeat(np.cumsum(counts) - counts, counts)
+    begin = number * (room - stride)[of]
+    return of, begin, np.minimum(room[of], tokens[of] - begin)
 
 
 def _answers(

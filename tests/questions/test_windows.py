@@ -11,7 +11,7 @@ from tokenizers import processors
 from pipeline.questions import squad
 from pipeline.questions.checks import checked
 from pipeline.questions.tokenization import train
-from pipeline.questions.windows import _labels, feature_batches, pack, windows
+from pipeline.questions.windows import _cuts, _labels, feature_batches, pack, windows
 from tests.tiny import byte_level
 from tests.words import refused
 
@@ -88,6 +88,22 @@ def test_a_label_is_relative_to_the_start_of_the_window():
     spans = np.array([[25, 30], [19, 24], [25, 30], [25, 30]])
     found = _labels(tokens, spans, first=np.array([1, 1, 2, 3]), size=np.array([2, 2, 2, 0]))
     assert found.tolist() == [[1, 1], [-1, -1], [0, 0], [-1, -1]]
+
+
+@pytest.mark.parametrize("stride", [0, 3])
+def test_a_context_is_cut_as_the_tokenizers_library_does(stride):
+    """It takes `room` tokens from every (room - stride)th on, until a window reaches the end."""
+    for room in (stride + 1, stride + 4):
+        for tokens in range(20):
+            expected, begin = [], 0
+            while True:
+                expected.append((begin, min(room, tokens - begin)))
+                if begin + room >= tokens:
+                    break
+                begin += room - stride
+            of, begins, sizes = _cuts(np.array([tokens, tokens]), np.array([room, room]), stride)
+            assert list(zip(begins.tolist(), sizes.tolist(), strict=True)) == expected * 2
+            assert of.tolist() == [0] * len(expected) + [1] * len(expected)
 
 
 @pytest.fixture(params=["WordPiece", "bytes", "bytes with spaces"])
