@@ -25,7 +25,8 @@ def main() -> None:
     params = load(paths.PARAMS)
     records = read_records(paths.DATASET / "validation.parquet")
     longest = params.evaluate.max_answer_length
-    print(json.dumps({name: report(name, records, longest) for name in sorted(params.teacher.models)}, indent=2))
+    names = sorted(name for name, teacher in params.teacher.models.items() if teacher.model)
+    print(json.dumps({name: report(name, records, longest) for name in names}, indent=2))
 
 
 def report(name: str, records: list[dict], longest: int) -> dict:

@@ -14,7 +14,7 @@ from pipeline import cli
 from pipeline.commands import arguments
 
 GROUPS = {
-    "Train and compare students": ("sweep", "show", "compare", "cost", "report"),
+    "Train and compare students": ("sweep", "show", "compare", "cost", "report", "answers"),
     "Use a student": ("ask", "serve", "export", "page", "publish"),
     "Maintain the cache": ("cache",),
 }

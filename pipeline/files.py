@@ -3,9 +3,11 @@
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 from uuid import uuid4
 
 from pipeline.errors import InputError
@@ -33,6 +35,16 @@ def atomic_write(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def opened(path: Path | None) -> Iterator[TextIO]:
+    """A text file to write to, which is there when all is written; without a path standard output."""
+    if path is None:
+        yield sys.stdout
+        return
+    with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        yield file
 
 
 @contextmanager

@@ -249,13 +249,33 @@ class Train(Section):
 
 
 class TeacherModel(Section):
-    model: str = Field(description="`new` (untrained, from teacher.config), a model folder in data/raw, or a hub id")
-    revision: str | None = Field(description="commit of the hub model, 40 hexadecimal digits; else null")
+    model: str | None = Field(
+        description="`new` (untrained, from teacher.config), a model folder in data/raw, or a hub id; null or left "
+        "out with `answers`"
+    )
+    revision: str | None = Field(
+        description="commit of the hub model, 40 hexadecimal digits; else null; may be left out with `answers`"
+    )
     seed: int = Field(0, ge=0, lt=2**63, description="seed of new weights and of the fine-tuning")
+    answers: str | None = Field(None, description="a file of answers in data/raw, in place of a model")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_model(cls, values: Any) -> Any:
+        """A file of answers needs no other key."""
+        is_file = isinstance(values, dict) and values.get("answers") is not None
+        return {"model": None, "revision": None, **values} if is_file else values
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        check_source(self.model, self.revision, "model", "new")
+        if (self.model is None) == (self.answers is None):
+            raise ValueError("exactly one of model and answers must be set, and the other null")
+        if self.model is not None:
+            check_source(self.model, self.revision, "model", "new")
+        if self.answers is not None:
+            check_path(self.answers)
+            if self.revision is not None:
+                raise ValueError("answers are a file, not a hub id, so revision must be null")
         return self
 
 
@@ -283,6 +303,13 @@ class Logits(Section):
         "float16", description="dtype of the stored logits: `float16` or `float32`"
     )
     shard_size: int = Field(4096, ge=1, description="windows per shard; a killed run loses at most one shard")
+    max_unfound: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="with a file of answers: largest share of its answers, 0 to 1, whose text is nowhere in the "
+        "context; with more, `logits` stops",
+    )
 
 
 class Backbone(Section):
@@ -348,6 +375,11 @@ class Params(Section):
             check_source(self.backbone.model, self.backbone.revision, "model", *self.teacher.models)
         except ValueError as error:
             raise ValueError(f"backbone.model: {error}") from None
+        if self.backbone.model in self.teacher.models and self.teacher.models[self.backbone.model].answers:
+            raise ValueError(
+                f"backbone.model: the teacher '{self.backbone.model}' is a file of answers and has no encoder; give a "
+                "teacher with a model, a model folder in data/raw, or a hub id"
+            )
         model, layers = self.teacher.models.get(self.backbone.model), self.backbone.layers
         count = (self.teacher.config or {}).get("num_hidden_layers", BERT_LAYERS)
         if model and model.model == "new" and layers and isinstance(count, int) and layers[-1] >= count:

@@ -109,6 +109,11 @@ def model_sources(model: str) -> Path:
     return SOURCES / "models" / f"{model}.json"
 
 
+def answers(teacher: str) -> Path:
+    """The copy of a teacher's file of answers."""
+    return TEACHER / teacher / "answers"
+
+
 def features(model: str, split: str) -> Path:
     """The tokenized windows of a split for a model: a teacher's name, or `STUDENT_NAME`."""
     return FEATURES / model / f"{split}.safetensors"

@@ -262,6 +262,45 @@ def test_a_question_file_outside_data_raw_is_refused(refusal, key, path):
     assert (path or key) in message
 
 
+def test_a_file_of_answers_needs_no_other_key(read):
+    answers = {
+        "llm": {"answers": "data/raw/a.jsonl"},
+        "other": {"answers": "data/raw/b.json", "model": None, "seed": 1},
+    }
+    changes = {"teacher.models": answers, "teacher.config": None, "backbone.model": "data/raw/bert"}
+    models = read(changed({**changes, "teacher.train.epochs": 0})).teacher.models
+    assert (models["llm"].model, models["llm"].revision, models["llm"].answers) == (None, None, "data/raw/a.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("teacher", "words"),
+    [
+        ({"model": "data/raw/bert", "revision": None, "answers": "data/raw/a.jsonl"}, "one of model and answers"),
+        ({"model": None, "revision": None}, "one of model and answers"),
+        ({"model": None, "revision": None, "answers": None}, "one of model and answers"),
+        ({}, "teacher.models.llm"),
+        ({"answers": "answers.jsonl"}, "'answers.jsonl' is not a path in data/raw"),
+        ({"answers": "data/raw/../a.jsonl"}, "is not a path in data/raw"),
+        ({"answers": "data/raw/a.jsonl", "revision": COMMIT}, "revision must be null"),
+        ({"answers": 3}, "teacher.models.llm.answers"),
+    ],
+)
+def test_a_teacher_is_a_model_or_a_file_of_answers(refusal, teacher, words):
+    message = refusal(**{"teacher.models": {"llm": teacher}, "teacher.config": None, "backbone.model": "data/raw/bert"})
+    assert "params.yaml: teacher.models.llm" in message and words in message
+
+
+def test_a_file_of_answers_has_no_encoder(refusal):
+    models = {"large": MINIMAL["teacher"]["models"]["large"], "llm": {"answers": "data/raw/a.jsonl"}}
+    message = refusal(**{"teacher.models": models, "backbone.model": "llm"})
+    assert "backbone.model" in message and "'llm'" in message
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, "5 %"])
+def test_the_limit_of_unfound_answers_is_a_share(refusal, share):
+    assert "logits.max_unfound" in refusal(**{"logits.max_unfound": share})
+
+
 def test_a_path_as_dataset_source_is_refused_and_the_error_names_source_files(refusal):
     message = refusal(dataset={"source": "data/raw/train.json"})
     assert "data/raw/train.json" in message

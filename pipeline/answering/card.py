@@ -62,7 +62,7 @@ class Facts:
         scores: `exact_match` and `f1`, 0-100; `exact_match_low` and others, the ends of their 95 % intervals, if known.
         intervals: what these are, in words.
         metrics: of metrics/eval.json.
-        teachers: of metrics/teacher.json, F1 and exact match by teacher.
+        teachers: of metrics/teacher.json, F1 and exact match by teacher; None without any.
         calibration: of data/predictions/calibration.json.
         answering: of the student's config.
         cost: of `span-distill cost`; None if it was not measured.
@@ -79,7 +79,7 @@ class Facts:
     scores: dict[str, float]
     intervals: str
     metrics: dict[str, Any]
-    teachers: dict[str, dict[str, Any]]
+    teachers: dict[str, dict[str, Any] | None]
     calibration: dict[str, float]
     answering: dict[str, Any]
     cost: dict[str, Any] | None
@@ -170,6 +170,8 @@ def _summary(facts: Facts) -> str:
 
 
 def _model(values: dict[str, Any]) -> str:
+    if values.get("answers"):
+        return "a file of answers"
     name = values["model"]
     known = f"`{name}`" if name != "new" else "a small BERT trained from scratch"
     return f"{known} at {values['revision']}" if values.get("revision") else known
@@ -228,7 +230,8 @@ def _scores(facts: Facts) -> str:
         "| student | " + " | ".join(_score(facts.scores, name) for name in NAMES) + " |",
     ]
     for name, values in facts.teachers.items():
-        rows.append(f"| teacher {name} | {values['exact_match']:.2f} | {values['f1']:.2f} |")
+        if values:  # None for a file of answers that has none to validation questions
+            rows.append(f"| teacher {name} | {values['exact_match']:.2f} | {values['f1']:.2f} |")
     text = "\n".join(rows) + "\n\n" + f"{facts.metrics['questions']} validation questions of {_scored(facts.params)}"
     if "f1_low" in facts.scores:
         text += f". {facts.intervals}"
@@ -237,10 +240,9 @@ def _scores(facts: Facts) -> str:
             f". F1 of questions with an answer {facts.metrics['HasAns_f1']:.2f}, without one "
             f"{facts.metrics['NoAns_f1']:.2f}"
         )
-    return text + (
-        f". The student gives the teacher's answer to {facts.metrics['agreement']:.1f} % of them.\n\n"
-        f"Expected calibration error of its confidence: {_calibration(facts.calibration)}."
-    )
+    if "agreement" in facts.metrics:
+        text += f". The student gives the teacher's answer to {facts.metrics['agreement']:.1f} % of them"
+    return text + (f".\n\nExpected calibration error of its confidence: {_calibration(facts.calibration)}.")
 
 
 def _calibration(errors: dict[str, float]) -> str:

@@ -19,6 +19,12 @@ DEFAULT = "by default %(default)s"
 RUNS = "a revision, a DVC experiment, or `workspace`; by default HEAD, the workspace and every experiment"
 
 
+def answers(parser: ArgumentParser) -> None:
+    parser.add_argument("teacher", metavar="NAME", help="a key of teacher.models in params.yaml")
+    parser.add_argument("--n-best", type=int, default=20, metavar="N", help="answers to each question, 1 to 20")
+    parser.add_argument("--out", type=output_file, metavar="FILE", help="write there, not to standard output")
+
+
 def ask(parser: ArgumentParser) -> None:
     parser.add_argument("questions", nargs="*", metavar="QUESTION")
     parser.add_argument("--context", type=Path, metavar="FILE", help="the text; by default, or with -, standard input")

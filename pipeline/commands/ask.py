@@ -23,7 +23,7 @@ from pipeline import cli, paths
 from pipeline.about import Example, read_about
 from pipeline.answering.answerer import Answerer, Reply, sentence
 from pipeline.errors import InputError
-from pipeline.files import atomic_write
+from pipeline.files import opened
 from pipeline.progress import Progress
 from pipeline.questions.long_texts import is_long
 from pipeline.questions.squad import SURROGATE
@@ -77,16 +77,6 @@ def found(student: str) -> Iterator[Path]:
 
     with TemporaryDirectory() as folder:
         yield fetch(read_run(student), paths.STUDENT, Path(folder))
-
-
-@contextmanager
-def opened(path: Path | None) -> Iterator[TextIO]:
-    """A file to write to, which is there when all is written; without a path standard output."""
-    if path is None:
-        yield sys.stdout
-        return
-    with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        yield file
 
 
 def answer(answerer: Answerer, questions: list[str], context: str, file: TextIO, n_best: int, as_json: bool) -> None:

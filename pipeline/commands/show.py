@@ -34,10 +34,16 @@ def main() -> None:
     width = max(map(len, rows))
     print(" " * width + "".join(f"{title:>{len(title) + 2}}" for title in columns.values()))
     for name, row in rows.items():
-        cells = (f"{row[key]:{len(title) + 2}{'d' if key == 'questions' else '.2f'}}" for key, title in columns.items())
-        print(f"{name:{width}}" + "".join(cells))
+        print(f"{name:{width}}" + "".join(cell(row, key, len(title) + 2) for key, title in columns.items()))
     if paths.LOCK.exists() and (difference := stale(read_yaml(paths.PARAMS), read_yaml(paths.LOCK) or {})):
         print(f"these are scores of an earlier run: {difference}; `dvc repro` updates them", file=sys.stderr)
+
+
+def cell(row: dict[str, Any] | None, key: str, width: int) -> str:
+    """A score in a column; a dash where a teacher has none, since it answers no such question."""
+    if row is None or key not in row:
+        return f"{'-':>{width}}"
+    return f"{row[key]:{width}{'d' if key == 'questions' else '.2f'}}"
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def _scores(candidate: Candidate, clusters: np.ndarray) -> dict[str, Any]:
         **with_interval("f1", f1, clusters),
         "question_error": clustered_error(f1, clusters),
         "seed_deviation": float(f1.mean(axis=1).std(ddof=1)) if len(f1) > 1 else math.nan,
-        "agreement": float(candidate.by_run("agreement").mean()),
+        "agreement": float(pd.Series(candidate.by_run("agreement").ravel()).mean()),  # without missing ones
         "parameters": candidate.parameters,
         "nonzero_parameters": candidate.nonzero_parameters,
         "zeros": 1 - candidate.nonzero_parameters / candidate.parameters,

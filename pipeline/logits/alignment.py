@@ -59,16 +59,16 @@ def align(source: Features, logits: SpanLogits[np.ndarray], target: Features) ->
     for record, windows in _by_record(target).items():
         if record not in sources:
             raise ValueError(f"record {record} has windows in the target and none in the source")
-        source_offsets = [_context_offsets(source, i) for i in sources[record]]
+        source_offsets = [context_offsets(source, i) for i in sources[record]]
         probabilities = [_probabilities(source, logits, i) for i in sources[record]]
-        target_offsets = [_context_offsets(target, i) for i in windows]
+        target_offsets = [context_offsets(target, i) for i in windows]
         source_tokens, target_tokens = all_tokens(source_offsets), all_tokens(target_offsets)
         characters = [nearest_covered(offsets, target_tokens) for offsets in source_offsets]
         for i, offsets in zip(windows, target_offsets, strict=True):
             mass = np.zeros((2, len(offsets) + 2))  # [CLS], the context's tokens, unaligned
             remaining = np.ones((2, 1))
             for j in _source_order(offsets, source_offsets, source_tokens):
-                positions = _target_positions(offsets, source_offsets[j], characters[j])
+                positions = target_positions(offsets, source_offsets[j], characters[j])
                 mass += remaining * _sum_by_position(positions, probabilities[j], len(offsets))
                 remaining *= probabilities[j][:, :1]
             mass[:, :1] += remaining
@@ -84,7 +84,7 @@ def _by_record(features: Features) -> dict[int, list[int]]:
     return windows
 
 
-def _context_offsets(features: Features, i: int) -> np.ndarray:
+def context_offsets(features: Features, i: int) -> np.ndarray:
     """(n, 2) character offsets, begin and exclusive end, of each context token of window i."""
     first, end = features.context[i]
     return features.offset_mapping[features.tokens(i)][first:end]
@@ -131,7 +131,7 @@ def _source_order(offsets: np.ndarray, sources: list[np.ndarray], tokens: np.nda
     return order
 
 
-def _target_positions(offsets: np.ndarray, source: np.ndarray, characters: np.ndarray) -> np.ndarray:
+def target_positions(offsets: np.ndarray, source: np.ndarray, characters: np.ndarray) -> np.ndarray:
     """(2, k) positions in a target window for the start and end mass of a source window's k context tokens.
 
     0 is [CLS], 1 to n are the target's context tokens, n + 1 is unaligned.

@@ -1,13 +1,13 @@
 """The targets of distillation: stored logits of one or several teachers, over the student's own tokens.
 
 They are written once, to the user's cache, and mapped from there: they take no memory, and a second training aligns
-nothing.
+nothing. The logits of a window without a target are all minus infinity, from which no loss and no softmax is finite.
 """
 
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,8 @@ from pipeline.checksums import checksum, fault, seal, verified
 from pipeline.files import replacing
 from pipeline.log import log
 from pipeline.logits.alignment import NO_MASS, align
+from pipeline.logits.gaps import read_gaps
+from pipeline.logits.index import NO_ROW, Index
 from pipeline.logits.store import LogitStore
 from pipeline.questions import tokenization
 from pipeline.questions.features import Features, SpanLogits, equal, read_features
@@ -34,15 +36,29 @@ class Teacher:
 
     Attributes:
         digest: a hash of the windows and the rows.
+        gaps: the keys of windows without a target.
     """
 
     features: Features
     store: LogitStore
     digest: str
+    gaps: Index | None = None
 
     def logits(self, question_id: Callable[[int], str]) -> SpanLogits[np.ndarray]:
-        """Start and end logits of all windows; see `LogitStore.aligned`."""
-        return self.store.aligned(self.features, question_id)
+        """Start and end logits of all windows; see `aligned`."""
+        return self.aligned(self.features, question_id)
+
+    def aligned(self, windows: Features, question_id: Callable[[int], str]) -> SpanLogits[np.ndarray]:
+        """`LogitStore.aligned` of some of the windows; minus infinity in those without a target."""
+        known = self.gaps.find(windows.keys) == NO_ROW if self.gaps else np.ones(len(windows), dtype=bool)
+        if known.all():
+            return self.store.aligned(windows, question_id)
+        kept = np.flatnonzero(known)
+        start, end = np.full((2, len(windows.input_ids)), -np.inf, dtype=self.store.identity.dtype)
+        if len(kept):
+            tokens = windows.token_indices(kept)
+            start[tokens], end[tokens] = self.store.aligned(windows.select(kept), question_id)
+        return SpanLogits(start, end)
 
 
 def read_teacher(logits: Path, tokenizer: Path, features: Path) -> Teacher:
@@ -59,7 +75,35 @@ def read_teacher(logits: Path, tokenizer: Path, features: Path) -> Teacher:
     loaded = tokenization.load(verified(tokenizer, "tokenize"))
     store = LogitStore(logits, tokenization.fingerprint(loaded))
     windows = read_features(features)
-    return Teacher(windows, store, _digest(checksum(features), store.identity.name, *store.names))
+    digest = _digest(checksum(features), store.identity.name, *store.names)
+    return Teacher(windows, store, digest, read_gaps(logits))
+
+
+def has_target(features: Features, logits: SpanLogits[np.ndarray]) -> np.ndarray:
+    """(N,) bool, whether each window has a target."""
+    return np.isfinite(logits[0][features.starts[:-1]])
+
+
+def answered(features: Features, logits: SpanLogits[np.ndarray], count: int) -> np.ndarray:
+    """Indices of the questions, of `count`, of which every window has a target; none if no window has one."""
+    known = has_target(features, logits)
+    return np.setdiff1d(np.arange(count), features.record[~known]) if known.any() else np.arange(0)
+
+
+def of_windows(
+    features: Features, logits: SpanLogits[np.ndarray], windows: np.ndarray
+) -> tuple[Features, SpanLogits[np.ndarray]]:
+    """Some windows, and their logits."""
+    tokens = features.token_indices(windows)
+    return features.select(windows), SpanLogits(logits[0][tokens], logits[1][tokens])
+
+
+def of_questions(
+    features: Features, logits: SpanLogits[np.ndarray], questions: np.ndarray
+) -> tuple[Features, SpanLogits[np.ndarray]]:
+    """The windows and logits of some questions, whose numbers are then their indices in `questions`, ascending."""
+    selected, of_selected = of_windows(features, logits, np.flatnonzero(np.isin(features.record, questions)))
+    return replace(selected, record=np.searchsorted(questions, selected.record).astype(np.int32)), of_selected
 
 
 @dataclass(frozen=True)
@@ -67,7 +111,8 @@ class Targets:
     """What a student is trained on.
 
     Attributes:
-        logits: start and end logits over the student's tokens, each (T,): those of one teacher, or the mean of several.
+        logits: start and end logits over the student's tokens, each (T,): those of one teacher, or the mean of those
+            that have a target for a window.
         digest: a hash of all that determines them.
     """
 
@@ -113,7 +158,7 @@ def _write(teachers: list[Teacher], student: Features, question_id: Callable[[in
             aligned = []
             for i, teacher in enumerate(teachers):
                 own = _of_records(teacher.features, windows)
-                logits = teacher.store.aligned(own, question_id)
+                logits = teacher.aligned(own, question_id)
                 if not same[i]:
                     logits, share = align(own, logits, windows)
                     unaligned[i] += share * len(windows) / len(student)
@@ -157,15 +202,20 @@ def mean(several: list[SpanLogits[np.ndarray]], features: Features) -> SpanLogit
     temperature in the loss is applied to the mean.
 
     Args:
-        several: pairs of start and end logits, each (T,).
+        several: pairs of start and end logits, each (T,). In a window without a target of a pair, the others count.
 
     Returns:
         Start and end, each (T,) float32; `NO_MASS` at positions that cannot be an answer.
     """
-    mask = features.answer_mask
-    total = sum(np.stack([_probabilities(end, features, mask) for end in pair]) for pair in several)
-    start, end = np.log(total / len(several), out=np.full_like(total, NO_MASS), where=total > 0).astype(np.float32)
-    return SpanLogits(start, end)
+    mask, count = features.answer_mask, np.zeros(len(features.input_ids))
+    total = np.zeros((2, len(count)))
+    for pair in several:
+        known = np.repeat(has_target(features, pair), features.lengths)
+        total += known * np.stack([_probabilities(np.where(known, end, 0), features, mask) for end in pair])
+        count += known
+    logs = np.log(total / np.maximum(count, 1), out=np.full_like(total, NO_MASS), where=total > 0).astype(np.float32)
+    logs[:, count == 0] = -np.inf
+    return SpanLogits(logs[0], logs[1])
 
 
 def _probabilities(logits: np.ndarray, features: Features, mask: np.ndarray) -> np.ndarray:

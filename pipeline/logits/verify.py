@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.checksums import fault
 from pipeline.errors import InputError
+from pipeline.logits.gaps import GAPS
 from pipeline.logits.manifest import MANIFEST, Manifest, read_description
 from pipeline.logits.shards import Identity, Rows, read_shard, shard_files, shard_name
 
@@ -14,7 +16,7 @@ def problems(folder: Path, progress: Callable[[], None] = lambda: None) -> Itera
     """Read every row of a folder of shards, in data/logits or in the cache, and yield one line per problem.
 
     Problems are shards that are damaged, missing, not in the manifest, of another teacher or misnamed; keys that are
-    missing or duplicated; and logits that are not finite.
+    missing or duplicated; logits that are not finite; and a damaged file of windows without a target.
 
     Args:
         progress: called after each shard.
@@ -24,6 +26,8 @@ def problems(folder: Path, progress: Callable[[], None] = lambda: None) -> Itera
     except (InputError, OSError) as error:
         yield str(error)
         return
+    if (folder / GAPS).exists() and (damage := fault(folder, GAPS)):
+        yield damage
     found = {path.name for path in shard_files(folder)}
     listed: dict[str, int] = {}
     if isinstance(description, Manifest):

@@ -39,21 +39,21 @@ def question_scores(
     features: Features,
     records: Sequence[Question],
     answers: Sequence[list[Answer]],
-    teacher_answers: Sequence[list[Answer]] | None = None,
+    teacher_answers: Sequence[list[Answer] | None] | None = None,
     metric: str = "squad",
 ) -> pa.Table:
     """A row for each record, in the records' order.
 
     Columns: `id`; `paragraph`, a hash of the context; `article`, the title, "" if there is none; `windows`, how many
     the question has; `answerable`; `exact_match` and `f1`, 0-100; `agreement`, 100 where the answer is the teacher's
-    and 0 elsewhere, null without a teacher; `prediction`, "" for no answer, null if there is none; `start`, its first
-    character in the context, null for no answer; `score`, the sum of its two logits; `null_odds`, the score of no
-    answer less that of the best span, null if all questions are answerable.
+    and 0 elsewhere, null without an answer of the teacher; `prediction`, "" for no answer, null if there is none;
+    `start`, its first character in the context, null for no answer; `score`, the sum of its two logits; `null_odds`,
+    the score of no answer less that of the best span, null if all questions are answerable.
 
     Args:
         features: the windows of the records.
         answers: of each record, best first.
-        teacher_answers: the same of the teacher.
+        teacher_answers: the same of the teacher; None for a question that it does not answer.
         metric: the name of exact match and F1 in `metrics.METRICS`.
     """
     best = [found[0] if found else None for found in answers]
@@ -88,10 +88,12 @@ def null_odds(answers: Sequence[Answer]) -> float | None:
     return null[0] - spans[0] if null and spans else None
 
 
-def agreement(answers: Sequence[list[Answer]], others: Sequence[list[Answer]]) -> list[float]:
-    """100 for each question whose two best answers have the same text, else 0."""
-    pairs = zip(answers, others, strict=True)
-    return [100.0 * ([answer.text for answer in a[:1]] == [answer.text for answer in b[:1]]) for a, b in pairs]
+def agreement(answers: Sequence[list[Answer]], others: Sequence[list[Answer] | None]) -> list[float | None]:
+    """100 for each question whose two best answers have the same text, else 0; None without the other's."""
+    return [
+        None if b is None else 100.0 * ([answer.text for answer in a[:1]] == [answer.text for answer in b[:1]])
+        for a, b in zip(answers, others, strict=True)
+    ]
 
 
 def fingerprint(records: Sequence[Question], metric: str) -> str:

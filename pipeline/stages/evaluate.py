@@ -15,7 +15,8 @@ from torch import nn
 
 from pipeline import cli, paths
 from pipeline.checksums import seal, verified
-from pipeline.logits.targets import read_teacher, student_targets
+from pipeline.logits.targets import has_target, read_teacher, student_targets
+from pipeline.logits.teacher_scores import scores_of_answered
 from pipeline.models import inference
 from pipeline.models.batching import pad, pad_pair, token_budget_batches
 from pipeline.models.student import Student
@@ -38,7 +39,7 @@ class Losses(NamedTuple):
 
     Attributes:
         label: cross-entropy with the label.
-        teacher: KL(teacher || student) at temperature 1.
+        teacher: KL(teacher || student) at temperature 1; NaN for windows without a target.
     """
 
     label: np.ndarray
@@ -56,17 +57,19 @@ def main() -> None:
     logits = predict(student, features)
     candidates = max(params.evaluate.n_best, confidence.CANDIDATES)
     scores, answers = metrics.scores(features, records, logits, longest, metric, candidates)
-    teacher_scores, teacher_answers = metrics.scores(features, records, teacher, longest, metric)
+    teacher_scores, teacher_answers = scores_of_answered(features, records, teacher, longest, metric)
     table = question_scores(features, records, answers, teacher_answers, metric)
     losses = window_losses(features, logits, teacher)
     settings = student.config.answering
     if "null_threshold" in scores:
         scores["null_threshold"] = settings["null_threshold"]
-        scores["teacher_no_answer_rate"] = teacher_scores["no_answer_rate"]
+        if "no_answer_rate" in teacher_scores:
+            scores["teacher_no_answer_rate"] = teacher_scores["no_answer_rate"]
         scores |= null_shares(features, losses)
     scores = with_errors(scores, table)
-    scores["agreement"] = float(np.mean(table["agreement"]))
-    scores["teacher_kl"] = float(losses.teacher.mean())
+    if teacher_scores:
+        scores["agreement"] = float(np.mean(table["agreement"].drop_null()))
+        scores["teacher_kl"] = float(np.nanmean(losses.teacher))
     scores["loss"] = float(losses.label.mean())
 
     metrics.write_json({**scores, **sizes(student, paths.STUDENT)}, paths.EVAL_METRICS)
@@ -101,13 +104,16 @@ def window_losses(features: Features, logits: SpanLogits[np.ndarray], teacher: S
         student_logits, teacher_logits = (pad_pair(pair, features, indices) for pair in (logits, teacher))
         losses.label[indices] = span_cross_entropy(student_logits, batch.labels, batch.answer_mask)
         losses.teacher[indices] = span_divergence(student_logits, teacher_logits, batch.answer_mask, temperature=1.0)
+    losses.teacher[~has_target(features, teacher)] = np.nan
     return losses
 
 
 def null_shares(features: Features, losses: Losses) -> dict[str, float]:
     """Shares, 0-100, of windows without the answer, whose label is [CLS]: in the windows, and in both losses."""
     null = features.labels[:, 1] == 0
-    parts = {"null_windows": np.ones(len(features)), "null_loss": losses.label, "null_kl": losses.teacher}
+    parts = {"null_windows": np.ones(len(features)), "null_loss": losses.label}
+    if np.isfinite(losses.teacher).any():
+        parts["null_kl"] = np.nan_to_num(losses.teacher)
     return {name: 100 * float(each[null].sum() / each.sum()) for name, each in parts.items()}
 
 

@@ -2,10 +2,11 @@
 
 Reads data/teacher, data/features, data/tokenizer, data/dataset, and the user's logits cache.
 Computes the logits of windows that are not in the cache, and adds them to it shard by shard.
+A teacher that is a file of answers is not run: its answers become logits of the student's windows.
 Writes data/logits, data/teacher_predictions and metrics/teacher.json.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -15,21 +16,27 @@ from pipeline import cli, paths
 from pipeline.checksums import verified
 from pipeline.errors import InputError
 from pipeline.files import check_space
+from pipeline.logits import answer_targets
+from pipeline.logits.answer_labels import agreement
+from pipeline.logits.answer_targets import AnswerTargets
 from pipeline.logits.cache import RowCache, locked
 from pipeline.logits.extraction import Shard, add_shards
+from pipeline.logits.gaps import write_gaps
 from pipeline.logits.index import CHUNK, unique
 from pipeline.logits.manifest import read_description, stores
 from pipeline.logits.shards import Identity, shard_files
 from pipeline.logits.store import write_store
 from pipeline.logits.targets import read_teacher, student_targets
+from pipeline.logits.teacher_scores import scores_of_answered
 from pipeline.models import encoders, hardware, inference
 from pipeline.models.batching import cut
 from pipeline.models.cpu import cpu_bfloat16_speed
-from pipeline.params import Evaluate, load
+from pipeline.params import Evaluate, Params, load
 from pipeline.params import Logits as Settings
 from pipeline.processes import processes
 from pipeline.progress import Progress
 from pipeline.questions import tokenization
+from pipeline.questions.answer_files import read_answers
 from pipeline.questions.features import KEY_BYTES, Features, SpanLogits, question_ids, read_features
 from pipeline.questions.question import Question
 from pipeline.questions.records import open_records, read_records
@@ -50,24 +57,37 @@ def main() -> None:
         "validation": read_records(paths.DATASET / "validation.parquet"),
     }
     teachers = sorted(params.teacher.models)
+    files = {name: answers for name in teachers if (answers := params.teacher.models[name].answers)}
     if processes().is_main_process:
-        cache_pulled(paths.LOGITS)
+        cache_pulled(paths.LOGITS, files)
+        for name, file in files.items():  # before the models, which can take hours
+            write_targets(name, file, {split: list(questions) for split, questions in records.items()}, params)
     for name in teachers:
-        extract(name, records, params.logits)
+        if name not in files:
+            extract(name, records, params.logits)
     if processes().is_main_process:
         paths.remove_others(paths.LOGITS, teachers)
         validation = list(records["validation"])
-        scores = score_teachers(teachers, validation, params.evaluate)
+        scores = score_teachers(teachers, files, validation, params.evaluate)
         metrics.write_json(scores, paths.TEACHER_METRICS)
         if not all(record["answers"]["text"] for record in validation):
             print(null_threshold.folds(validation).note, flush=True)
         for name, score in scores.items():
+            if score is None:
+                print(f"{name} answers no validation question, so it has no scores", flush=True)
+                continue
             warn_if_constant(f"teacher {name}", score["f1"], validation, params.evaluate.metric)
 
 
-def cache_pulled(folder: Path) -> None:
-    """Import the rows of all teachers in `folder`, for example from `dvc pull`, into the cache."""
+def cache_pulled(folder: Path, files: Collection[str]) -> None:
+    """Import the rows of all teachers in `folder`, for example from `dvc pull`, into the cache.
+
+    Args:
+        files: the names of teachers that are files of answers, whose rows are not cached.
+    """
     for store in stores(folder):
+        if store.name in files:
+            continue
         try:
             identity = read_description(store).identity
         except InputError:
@@ -109,6 +129,41 @@ def keys_of_shards(keys: np.ndarray, indices: np.ndarray, size: int) -> Iterator
     """Yield the keys at `indices`, `size` at a time."""
     for part in cut(indices, size):
         yield keys[part]
+
+
+def write_targets(name: str, file: str, records: dict[str, list[Question]], params: Params) -> None:
+    """Write data/logits/NAME from a file of answers, and print what is in it.
+
+    Raises:
+        InputError: see `read_answers`; or too many of the answers are nowhere in their context.
+    """
+    tokenizer = tokenization.load(verified(paths.tokenizer(name), "tokenize"))
+    verified(paths.TEACHER / name, f"teacher@{name}")
+    answers = read_answers(paths.answers(name), file, records)
+    if answers.counts.unfound > params.logits.max_unfound * answers.counts.answers:
+        raise InputError(
+            f"{file}: {answers.counts.description}; more than logits.max_unfound, {params.logits.max_unfound:g}: ask "
+            "for verbatim quotations, check that the file belongs to these contexts, or raise the limit"
+        )
+    print(f"{name}: {answers.counts.description}")
+    splits = {split: read_features(paths.features(name, split)) for split in records}
+    folder = paths.empty_folder(paths.LOGITS / name)
+    targets = AnswerTargets(answers, splits, records, params.logits.dtype, folder)
+    print(f"{name}: {targets.description}", flush=True)
+    every = [record for questions in records.values() for record in questions]
+    if labels := agreement(answers, every, params.evaluate.metric):
+        print(f"{name}: {labels.description}", flush=True)
+    identity = Identity(
+        answer_targets.fingerprint(paths.answers(name), splits, records),
+        tokenization.fingerprint(tokenizer),
+        params.logits.dtype,
+    )
+    write_gaps(folder, targets.without)
+    keys = {
+        split: keys_of_shards(features.keys, targets.kept[split], params.logits.shard_size)
+        for split, features in splits.items()
+    }
+    write_store(folder, identity, targets.rows, keys)
 
 
 def compute(
@@ -198,10 +253,16 @@ def load_teacher(folder: Path) -> encoders.PreTrainedModel:
     return teacher
 
 
-def score_teachers(names: list[str], records: list[Question], settings: Evaluate) -> dict[str, dict[str, float]]:
+def score_teachers(
+    names: list[str], files: Collection[str], records: list[Question], settings: Evaluate
+) -> dict[str, dict[str, float] | None]:
     """Score each teacher on its own windows, by name, and write the scores of each question.
 
     With several teachers, `mean` has the scores of their mean on the student's windows.
+
+    Args:
+        files: of the names, those of files of answers. Their scores, and those of the mean, have `answered`, the share
+            of the questions that they answer and are scored on, 0-100; they are None if they answer none.
     """
     teachers = {name: read_teacher(*paths.teacher_paths(name, "validation")) for name in names}
 
@@ -214,20 +275,28 @@ def score_teachers(names: list[str], records: list[Question], settings: Evaluate
         targets = student_targets([*teachers.values()], path, question_id, paths.targets_cache())
         by_name["mean"] = read_features(path), targets.logits
     folder = paths.empty_folder(paths.TEACHER_PREDICTIONS)
-    return {
+    scores = {
         name: score_teacher(*output, records, settings, paths.question_scores(folder / name))
         for name, output in by_name.items()
     }
+    for name, score in scores.items():
+        if score and (name in files or (files and name not in names)):
+            score["answered"] = 100 * score["questions"] / len(records)
+    return scores
 
 
 def score_teacher(
     features: Features, logits: SpanLogits[np.ndarray], records: list[Question], settings: Evaluate, path: Path
-) -> dict[str, float]:
-    """Return the scores of a model's logits, and write those of each question to `path`."""
-    scores, answers = metrics.scores(features, records, logits, settings.max_answer_length, settings.metric)
-    table = question_scores(features, records, answers, metric=settings.metric)
+) -> dict[str, float] | None:
+    """Return the scores of a teacher on the questions that it answers, and write those of each question to `path`.
+
+    None if it answers none that has an answer. In the file, questions that it does not answer have no prediction.
+    """
+    scores, answers = scores_of_answered(features, records, logits, settings.max_answer_length, settings.metric)
+    table = question_scores(features, records, [best or [] for best in answers], metric=settings.metric)
     write_question_scores(table, path)
-    return with_errors(scores, table)
+    known = [i for i, best in enumerate(answers) if best is not None]
+    return with_errors(scores, table.take(known)) if scores else None
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pipeline.params import load
 
 def main() -> None:
     params = load(paths.PARAMS)
-    models = {name: teacher.model for name, teacher in params.teacher.models.items()}
+    models = {name: teacher.answers or teacher.model for name, teacher in params.teacher.models.items()}
     models[paths.STUDENT_NAME] = params.backbone.model
     paths.empty_folder(paths.SOURCES)
     write(paths.QUESTION_SOURCES, params.dataset.train_file, params.dataset.validation_file)

@@ -1,9 +1,12 @@
 """teacher: load or create a teacher, and fine-tune it on the labels if teacher.train.epochs is 1 or more.
 
 Reads a hub model or a model folder in data/raw, or initializes new weights; reads data/tokenizer, and data/features to
-fine-tune. Resumes from its checkpoint if it was interrupted.
+fine-tune. Resumes from its checkpoint if it was interrupted. Copies a teacher that is a file of answers.
 Writes data/teacher/NAME.
 """
+
+import shutil
+from pathlib import Path
 
 import numpy as np
 
@@ -27,6 +30,10 @@ def main(name: str) -> None:
     params = load(paths.PARAMS).teacher
     if name not in params.models:
         raise InputError(f"there is no teacher '{name}'; teacher.models has {', '.join(params.models)}")
+    if answers := params.models[name].answers:
+        if processes().is_main_process:
+            copy_answers(Path(answers), name)
+        return
     paths.writable(paths.training_cache())
     tokenizer = tokenization.load(verified(paths.tokenizer(name), "tokenize"))
     if params.train.epochs:
@@ -35,6 +42,20 @@ def main(name: str) -> None:
         model = initial_model(params, name, len(tokenizer))
         model.save_pretrained(paths.empty_folder(paths.TEACHER / name))
         seal(paths.TEACHER / name)
+
+
+def copy_answers(file: Path, name: str) -> None:
+    """Copy a file of answers to data/teacher/NAME.
+
+    Raises:
+        InputError: it is missing, or a folder.
+    """
+    if not file.is_file():
+        problem = "is not a file" if file.exists() else "is missing"
+        raise InputError(f"{file}, teacher.models.{name}.answers, {problem}; put it there and run `dvc add {file}`")
+    paths.empty_folder(paths.TEACHER / name)
+    shutil.copyfile(file, paths.answers(name))
+    seal(paths.TEACHER / name)
 
 
 def fine_tune(model: encoders.PreTrainedModel, params: Teacher, name: str, pad_token_id: int) -> None:
@@ -82,6 +103,7 @@ def fine_tune(model: encoders.PreTrainedModel, params: Teacher, name: str, pad_t
 def initial_model(params: Teacher, name: str, vocab_size: int) -> encoders.PreTrainedModel:
     """Return the teacher before fine-tuning: new weights, or a loaded model."""
     teacher = params.models[name]
+    assert teacher.model is not None
     if teacher.model == "new":
         return encoders.new_qa_model(params.config or {}, vocab_size, teacher.seed)
     return encoders.load_qa_model(

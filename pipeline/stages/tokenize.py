@@ -14,7 +14,7 @@ from pipeline.checksums import seal
 from pipeline.errors import InputError
 from pipeline.files import check_space
 from pipeline.parallel import process_count
-from pipeline.params import Backbone, Params, TeacherModel, Tokenize, load
+from pipeline.params import Params, Tokenize, load
 from pipeline.progress import Progress
 from pipeline.questions import splits, tokenization
 from pipeline.questions.faults import FAULTS, Fault, listing, write_faults
@@ -54,20 +54,22 @@ def tokenizers(params: Params, records: Records) -> dict[str, tokenization.PreTr
     """Return the tokenizers of the teachers, in alphabetical order, and of the student, by name.
 
     A new teacher's tokenizer is trained on the first tokenize.vocab_records records. The student has the tokenizer of
-    its backbone.
+    its backbone, and so have teachers that are files of answers, which come last.
     """
     found = {}
     for name, teacher in sorted(params.teacher.models.items()):
+        if teacher.model is None:
+            continue
         if teacher.model == "new":
             first = islice(records, params.tokenize.vocab_records)
             texts = (text for record in first for text in (record["context"], record["question"]))
             found[name] = tokenization.train(texts, params.tokenize.vocab_size)
         else:
-            found[name] = load_tokenizer(name, teacher)
+            found[name] = load_tokenizer(name, teacher.model, teacher.revision)
     backbone = params.backbone
-    is_teacher = backbone.model in found
-    found[paths.STUDENT_NAME] = found[backbone.model] if is_teacher else load_tokenizer(paths.STUDENT_NAME, backbone)
-    return found
+    student = found.get(backbone.model) or load_tokenizer(paths.STUDENT_NAME, backbone.model, backbone.revision)
+    files = sorted(name for name, teacher in params.teacher.models.items() if teacher.answers)
+    return found | dict.fromkeys([paths.STUDENT_NAME, *files], student)
 
 
 def same_tokenizers(models: Mapping[str, tokenization.PreTrainedTokenizerFast]) -> dict[str, str]:
@@ -76,13 +78,13 @@ def same_tokenizers(models: Mapping[str, tokenization.PreTrainedTokenizerFast]) 
     return {name: first.setdefault(tokenization.fingerprint(tokenizer), name) for name, tokenizer in models.items()}
 
 
-def load_tokenizer(name: str, source: TeacherModel | Backbone) -> tokenization.PreTrainedTokenizerFast:
+def load_tokenizer(name: str, model: str, revision: str | None) -> tokenization.PreTrainedTokenizerFast:
     """Load a model's tokenizer. It gives segment ids if the model has embeddings for them and its template allows it.
 
     Args:
         name: the model's name, for the line that is printed if it does not allow it.
     """
-    folder = pretrained.fetch(source.model, source.revision, pretrained.TOKENIZER_FILES)
+    folder = pretrained.fetch(model, revision, pretrained.TOKENIZER_FILES)
     tokenizer, count = tokenization.load(folder), pretrained.segment_embeddings(folder)
     tokenization.use_segments(tokenizer, count)
     segments = sorted(tokenization.template_segments(tokenizer))

@@ -18,7 +18,7 @@ from pipeline.about import About, write_about
 from pipeline.answering.examples import choose_examples, trained_on
 from pipeline.checksums import checksum, seal, verified
 from pipeline.errors import InputError
-from pipeline.logits.targets import Targets, read_teacher, student_targets
+from pipeline.logits.targets import Targets, has_target, read_teacher, student_targets
 from pipeline.models import encoders, inference
 from pipeline.models.batching import Batch, pad_pair, to_device
 from pipeline.models.hardware import on_device, run_environment
@@ -48,7 +48,7 @@ class Data:
 
     Attributes:
         features, records: of `train` and `validation`; the training records are read for errors alone.
-        targets: of the training windows; None with distill.alpha 0.
+        targets: of the training windows; None with distill.alpha 0. Windows without a target have a label.
         windows: indices of the windows to train on; None for all.
     """
 
@@ -109,7 +109,8 @@ def read(params: Params) -> Data:
     }
     if not params.distill.alpha:
         return Data(tokenizer, features, records, None, with_labels(features["train"]))
-    return Data(tokenizer, features, records, read_targets(params, records["train"]))
+    targets = read_targets(params, records["train"])
+    return Data(tokenizer, features, records, targets, learnable(features["train"], targets))
 
 
 def read_targets(params: Params, records: Sequence[Question]) -> Targets:
@@ -186,9 +187,35 @@ def with_labels(features: Features) -> np.ndarray | None:
         return None
     if not labelled.any():
         raise InputError("no training question has an answer: there is nothing to learn from with distill.alpha 0")
-    without = len(np.unique(features.record[~labelled]))
+    without = count_questions(features, ~labelled)
     print(f"{without} unlabelled questions are left out because distill.alpha is 0")
     return np.flatnonzero(labelled)
+
+
+def learnable(features: Features, targets: Targets) -> np.ndarray | None:
+    """Return the indices of the windows that have a target or a label; None if all have one.
+
+    Only files of answers leave windows without a target.
+
+    Raises:
+        InputError: there are none.
+    """
+    known = has_target(features, targets.logits)
+    if known.all():
+        return None
+    usable = known | features.labelled
+    if not usable.any():
+        raise InputError("no training question has an answer of a teacher or a label: there is nothing to learn from")
+    print(
+        f"{count_questions(features, usable & ~known)} questions without a teacher's answer are trained on the label "
+        f"alone; {count_questions(features, ~usable)} without a label too are left out"
+    )
+    return None if usable.all() else np.flatnonzero(usable)
+
+
+def count_questions(features: Features, windows: np.ndarray) -> int:
+    """The number of questions of some windows, (N,) bool."""
+    return len(np.unique(features.record[windows]))
 
 
 def key(params: Params, student: PreTrainedModel, data: Data) -> str:

@@ -59,17 +59,21 @@ def distillation(
     """alpha * T^2 * KL(teacher || student) at temperature T + (1 - alpha) * cross-entropy with the labels.
 
     Hinton et al. 2015 (Distilling the Knowledge in a Neural Network); T^2 keeps the scale of the gradients independent
-    of T. A window without a label has alpha 1. The loss of a window whose label is [CLS] is multiplied by
-    `no_answer_weight`.
+    of T. A window without a label has alpha 1, one without a target, in which the teacher's logits are minus infinity,
+    alpha 0. The loss of a window whose label is [CLS] is multiplied by `no_answer_weight`.
 
     Returns means over all windows: `loss` and its unweighted parts `hard` and `soft`. `hard` is 0 for a window without
-    a label. Without a teacher, `loss` is the weighted `hard`, and every window must have a label.
+    a label, `soft` for one without a target. Without a teacher, `loss` is the weighted `hard`, and every window must
+    have a label.
     """
     hard = span_cross_entropy(student, labels, mask)
     weight = torch.where((labels == 0).all(-1), no_answer_weight, 1.0)
     if teacher is None:
         return {"loss": (weight * hard).mean(), "hard": hard.mean()}
-    labelled = labels[:, 0] >= 0
-    soft = temperature**2 * span_divergence(student, teacher, mask, temperature)
+    labelled, known = labels[:, 0] >= 0, teacher[0][:, 0].isfinite()
+    start, end = (side.masked_fill(~known[:, None], 0.0) for side in teacher)  # 0 * nan would be nan
+    divergence = span_divergence(student, SpanLogits(start, end), mask, temperature)
+    soft = (temperature**2 * divergence).masked_fill(~known, 0.0)
     loss = torch.where(labelled, alpha * soft + (1 - alpha) * hard, soft)
+    loss = torch.where(known, loss, hard)
     return {"loss": (weight * loss).mean(), "hard": hard.mean(), "soft": soft.mean()}

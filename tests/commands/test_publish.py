@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 from huggingface_hub import ModelCard
 from huggingface_hub.errors import LocalTokenNotFoundError
 from transformers import AutoModelForQuestionAnswering, BertForQuestionAnswering
@@ -97,6 +98,21 @@ def test_the_card_says_what_a_reader_asks(student, tmp_path, monkeypatch):
         "AutoModelForQuestionAnswering",
     ):
         assert words in card, words
+
+
+def test_the_card_of_a_student_of_answers_has_no_scores_of_its_teacher(student, tmp_path):
+    params = yaml.safe_load(paths.PARAMS.read_text())
+    params["teacher"] |= {"models": {"llm": {"answers": "data/raw/answers.jsonl"}}, "config": None}
+    params["backbone"]["model"] = "data/raw/large"
+    paths.PARAMS.write_text(yaml.safe_dump(params))
+    metrics = json.loads(paths.EVAL_METRICS.read_text())
+    del metrics["agreement"]
+    paths.EVAL_METRICS.write_text(json.dumps(metrics))
+    paths.TEACHER_METRICS.write_text(json.dumps({"llm": None}))
+    run(tmp_path / "mine")
+    card = (tmp_path / "mine/README.md").read_text()
+    assert "distilled from a file of answers" in card and "| student |" in card
+    assert "teacher llm" not in card and "teacher's answer" not in card
 
 
 def test_a_head_that_transformers_does_not_have_says_so(student, tokenizer, tmp_path):

@@ -34,6 +34,14 @@ def test_rows_are_ordered_by_f1_and_hold_the_statistics():
     assert base[["f1_p", "f1_difference", "mde", "mcnemar_p", "verdict_scope"]].isna().all()
 
 
+def test_agreement_is_that_of_the_questions_that_the_teacher_answers():
+    one, none = student("one", 0.5), student("none", 0.5)
+    one.scores["one0"]["agreement"] = [100.0, 0.0, *[None] * (len(PARAGRAPHS) - 2)]
+    none.scores["none0"]["agreement"] = None
+    rows = leaderboard([one, none], PARAGRAPHS, "one").set_index("name")
+    assert rows["agreement"].fillna(-1).to_dict() == {"one": 50, "none": -1}
+
+
 def test_equal_students_are_undecided():
     rows = leaderboard([student("a", 0.5), student("b", 0.5)], PARAGRAPHS, "a")
     assert rows[["f1_difference", "f1_p", "mcnemar_p", "verdict"]].iloc[1].tolist() == [0, 1, 1, "undecided"]

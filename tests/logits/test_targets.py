@@ -10,9 +10,9 @@ from pipeline.logits import targets
 from pipeline.logits.alignment import NO_MASS
 from pipeline.logits.shards import Identity, Rows
 from pipeline.logits.store import LogitStore, write_store
-from pipeline.logits.targets import Teacher, mean, student_targets
+from pipeline.logits.targets import Teacher, answered, has_target, mean, of_questions, student_targets
 from pipeline.models.batching import pad, pad_flat
-from pipeline.questions.features import write_features
+from pipeline.questions.features import SpanLogits, write_features
 from pipeline.training.losses import span_divergence
 
 
@@ -56,6 +56,37 @@ def test_two_equal_teachers_give_the_targets_of_one(features):
     batch = pad(features, windows, pad_token_id=0)
     pairs = [tuple(pad_flat(end, features, windows) for end in logits) for logits in (one, both)]
     assert span_divergence(*pairs, batch.answer_mask, temperature=2.0).abs().max() < 1e-6
+
+
+def test_the_mean_in_a_window_is_that_of_the_teachers_with_a_target(features):
+    one, other = (tuple(end.astype(np.float32) for end in random_logits(features, seed)) for seed in (0, 1))
+    for missing, windows in ((one, (1, 2)), (other, (2,))):
+        for end in missing:
+            for i in windows:
+                end[features.tokens(i)] = -np.inf
+    found = mean([one, other], features)
+    assert has_target(features, found).tolist() == [i != 2 for i in range(len(features))]
+    for end in range(2):
+        assert (found[end][features.tokens(2)] == -np.inf).all()
+        assert probabilities(found[end], features, 1) == pytest.approx(probabilities(other[end], features, 1), rel=1e-4)
+        pairs = zip(probabilities(one[end], features, 0), probabilities(other[end], features, 0), strict=True)
+        assert probabilities(found[end], features, 0) == pytest.approx([(a + b) / 2 for a, b in pairs], rel=1e-4)
+
+
+def test_a_question_is_answered_if_all_of_its_windows_have_a_target(features):
+    logits = SpanLogits(*random_logits(features, 0))
+    assert answered(features, logits, 5).tolist() == [0, 1, 2, 3, 4]  # the last has no window
+    first_of_1 = int(np.flatnonzero(features.record == 1)[0])
+    for end in logits:
+        end[features.tokens(first_of_1)] = -np.inf
+    kept = answered(features, logits, 4)
+    assert kept.tolist() == [0, 2, 3]
+    selected, of_selected = of_questions(features, logits, kept)
+    assert selected.record.tolist() == [{0: 0, 2: 1, 3: 2}[i] for i in features.record.tolist() if i != 1]
+    assert np.isfinite(of_selected.start).all() and len(of_selected.end) == len(selected.input_ids)
+    for end in logits:
+        end[:] = -np.inf
+    assert len(answered(features, logits, 5)) == 0
 
 
 @pytest.fixture

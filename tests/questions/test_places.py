@@ -2,7 +2,7 @@ import unicodedata
 
 import pytest
 
-from pipeline.questions.places import find
+from pipeline.questions.places import find, find_all
 
 
 def at(context, text, near=None):
@@ -68,3 +68,30 @@ def test_forms_of_random_texts_are_found_where_they_are():
         for word in words:
             place = find(text, unicodedata.normalize(form, word))
             assert text[place.start : place.end] == word
+
+
+@pytest.mark.parametrize(
+    ("context", "text", "expected"),
+    [
+        ("a cat, a Cat and a category", "cat", ["cat"]),  # as it is and a whole word
+        ("a Cat and a CAT", "cat", ["Cat", "CAT"]),
+        ("a party with Art", "art", ["Art"]),  # a whole word before one as it is
+        ("a party", "art", ["art"]),
+        ("a PARTY", "art", ["ART"]),
+        ("He said \u201cno\u201d twice", '"no"', ["\u201cno\u201d"]),
+        ("the town\u2019s mill", "the town's mill", ["the town\u2019s mill"]),
+        ("the \u00ablong\u00bb road", "\u201clong\u201d  road", ["\u00ablong\u00bb road"]),
+        ("Two\n  Hens", "two hens", ["Two\n  Hens"]),
+        ("CAFE\u0301 and cafe\u0301", "caf\xe9", ["CAFE\u0301", "cafe\u0301"]),
+        ("Stra\xdfe", "STRASSE", ["Stra\xdfe"]),
+        ("the \ufb01ne", " Fine ", ["\ufb01ne"]),
+        ("bees, bees", "bees\u200b", ["bees", "bees"]),
+        ("cafe\u0301", "CAFE", []),
+        ("bees", "hens", []),
+        ("bees", " ", []),
+    ],
+)
+def test_all_places_of_a_text_that_may_be_no_exact_quotation(context, text, expected):
+    places = find_all(context, text)
+    assert [context[start:end] for start, end in places] == expected
+    assert places == sorted(set(places))

@@ -25,3 +25,8 @@ def test_tables_of_other_metrics_or_references_are_not_comparable(features, reco
     assert questions() == same != by_another_metric
     records[0]["answers"]["text"] = ["in 1899"]
     assert questions() != same
+
+
+def test_agreement_is_null_where_the_teacher_has_no_answer(features, records, answers):
+    table = question_scores(features, records, answers, [answers[0], None, answers[0], []])
+    assert table["agreement"].to_pylist() == [100, None, 0, 0]

@@ -17,7 +17,7 @@ from transformers import (
 from pipeline import paths
 from pipeline.errors import InputError
 from pipeline.models.inference import predict
-from pipeline.params import Backbone, Tokenize
+from pipeline.params import Tokenize
 from pipeline.questions import synthetic, tokenization
 from pipeline.questions.features import read_features
 from pipeline.questions.records import open_records, write_records
@@ -68,7 +68,7 @@ def load(tmp_path, tokenizer, capsys):
         save_tokenizer(folder, tokenizer_class, tokenizer, **template)
         if config:
             config.save_pretrained(folder)
-        loaded = load_tokenizer("large", Backbone(model=str(folder), revision=None))
+        loaded = load_tokenizer("large", str(folder), None)
         loaded.save_pretrained(tmp_path / "saved")
         saved = tokenization.load(tmp_path / "saved")
         assert tokenization.fingerprint(saved) == tokenization.fingerprint(loaded)

@@ -93,6 +93,28 @@ def test_a_window_without_a_label_has_only_the_soft_loss():
     assert none["hard"] == 0 and torch.equal(none["loss"], none["soft"])
 
 
+def test_a_window_without_a_target_has_only_the_hard_loss_and_finite_gradients():
+    def alone(student, teacher, row, alpha):
+        sides = (side and tuple(end[row] for end in side) for side in (student, teacher))
+        return distillation(*sides, labels[row], MASK[row], alpha, temperature=2.0)
+
+    theirs = pair(10)
+    for end in theirs:
+        end[1] = -math.inf
+    labels = torch.tensor([[3, 5], [0, 2]])
+    first, second = (slice(0, 1), slice(1, 2))
+    ours, same = (tuple(end.requires_grad_() for end in pair(0)) for _ in range(2))
+    both = distillation(ours, theirs, labels, MASK, alpha=0.3, temperature=2.0)
+    with_target, without = alone(same, theirs, first, 0.3), alone(same, None, second, 0.0)
+    torch.testing.assert_close(both["loss"], (with_target["loss"] + without["loss"]) / 2)
+    torch.testing.assert_close(both["soft"], with_target["soft"] / 2)
+    both["loss"].backward()
+    ((with_target["loss"] + without["loss"]) / 2).backward()
+    for end, expected in zip(ours, same, strict=True):
+        assert end.grad.isfinite().all() and end.grad[0].any() and end.grad[1].any()
+        torch.testing.assert_close(end.grad, expected.grad)
+
+
 @pytest.mark.parametrize("with_teacher", [True, False])
 def test_windows_labelled_cls_have_a_weight_and_the_parts_have_none(with_teacher):
     ours, theirs = pair(0), pair(10) if with_teacher else None
