@@ -105,6 +105,7 @@ def _in_order(workers: list[_Worker], items: Iterable[Item]) -> Iterator[Any]:
         try:
             worker.connection.send(item)
         except OSError:
+            _received(worker)  # raises what the process sent before it ended
             raise _lost(worker) from None
     for worker in busy:
         yield _received(worker)

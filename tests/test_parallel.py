@@ -87,3 +87,14 @@ def test_an_error_in_a_process_is_raised(term, items, error, message):
     with pytest.raises(error, match=message):
         list(map_in_processes(adder, (term,), items, count=2))
     assert not multiprocessing.active_children()
+
+
+@pytest.mark.slow
+def test_an_error_before_the_first_item_is_raised():
+    def items():
+        for process in multiprocessing.active_children():
+            process.join()
+        yield 1
+
+    with pytest.raises(InputError, match="no term"):
+        list(map_in_processes(adder, (None,), items(), count=2))
