@@ -14,7 +14,7 @@ from pipeline import cli
 from pipeline.commands import arguments
 
 GROUPS = {
-    "Train and compare students": ("sweep", "show", "compare", "cost", "report", "answers"),
+    "Train and compare students": ("sweep", "show", "compare", "cost", "sizes", "report", "answers"),
     "Use a student": ("ask", "serve", "export", "page", "publish"),
     "Maintain the cache": ("cache",),
 }

@@ -32,14 +32,16 @@ class About:
 
     Attributes:
         trained_on: a phrase, such as "2,000 questions of train.json".
+        shrunk: what the stage `shrink` removed, a phrase; empty if nothing.
     """
 
     trained_on: str = ""
     examples: list[Example] = field(default_factory=list)
+    shrunk: str = ""
 
     def published(self, with_examples: bool) -> "About":
         """What others may know of the student."""
-        return self if with_examples else About(self.trained_on)
+        return self if with_examples else About(self.trained_on, shrunk=self.shrunk)
 
 
 def read_about(folder: Path) -> About:
@@ -53,10 +55,11 @@ def read_about(folder: Path) -> About:
         return About()
     values = pretrained.read_json(path)
     try:
-        about = About(values["trained_on"], [Example(**example) for example in values["examples"]])
+        examples = [Example(**example) for example in values["examples"]]
+        about = About(values["trained_on"], examples, values.get("shrunk", ""))
     except (KeyError, TypeError) as error:
         raise InputError(f"{path} is damaged: {pretrained.one_line(error)}") from None
-    texts = [about.trained_on, *(text for example in about.examples for text in vars(example).values())]
+    texts = [about.trained_on, about.shrunk, *(text for example in about.examples for text in vars(example).values())]
     if not all(isinstance(text, str) for text in texts):
         raise InputError(f"{path} is damaged: a value is not a text")
     return about

@@ -177,6 +177,11 @@ class Dataset(Section):
 class Tokenize(Section):
     max_length: int = Field(ge=16, description="maximum tokens of a window, question and special tokens included")
     stride: int = Field(ge=0, description="tokens of overlap between consecutive windows of a context")
+    student_vocabulary: Literal["all", "used"] = Field(
+        "all",
+        description="word pieces of the student: `all` of its backbone, or those `used` in the training questions and "
+        "contexts, and all single characters",
+    )
     vocab_size: int = Field(
         3000, ge=100, description="with a `new` teacher: size of the vocabulary that is trained for it"
     )
@@ -326,6 +331,19 @@ class Backbone(Section):
         return self
 
 
+class Shrink(Section):
+    """A smaller encoder before the training; both sizes null: the encoder as it is."""
+
+    layers: int | None = Field(None, ge=1, description="the first layers are kept, this many; null: all")
+    intermediate_size: int | None = Field(
+        None,
+        ge=32,
+        multiple_of=32,
+        description="feed-forward units that each layer keeps, a multiple of 32; null: all",
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of the windows on which the units are measured")
+
+
 class Distill(Section):
     alpha: float = Field(ge=0, le=1, description="weight of the teacher's distribution; 1 - alpha is the label's")
     temperature: float = Field(ge=0.01, le=1000, description="the logits of teacher and student are divided by it")
@@ -356,6 +374,7 @@ class Params(Section):
     teacher: Teacher
     logits: Logits
     backbone: Backbone
+    shrink: Shrink = Shrink()  # runs from before it existed have none
     distill: Distill
     prune: Prune
     train: Train
@@ -384,6 +403,10 @@ class Params(Section):
         count = (self.teacher.config or {}).get("num_hidden_layers", BERT_LAYERS)
         if model and model.model == "new" and layers and isinstance(count, int) and layers[-1] >= count:
             raise ValueError(f"backbone.layers {layers}: teacher {self.backbone.model} has layers 0 to {count - 1}")
+        if self.shrink.layers and layers:
+            raise ValueError(
+                f"shrink.layers {self.shrink.layers}: backbone.layers chooses the layers too; set one of them to null"
+            )
         return self
 
 

@@ -24,10 +24,14 @@ FEATURES = Path("data/features")
 TEACHER = Path("data/teacher")
 LOGITS = Path("data/logits")
 BACKBONE = Path("data/backbone")
+ENCODER = Path("data/encoder")
 STUDENT = Path("data/student")
 CURVES = Path("data/curves")
 PREDICTIONS = Path("data/predictions")
 TEACHER_PREDICTIONS = Path("data/teacher_predictions")
+
+# the ids that the student's tokens have in its backbone's vocabulary, if it has some of them only
+KEPT_TOKENS = TOKENIZER / "student/kept.json"
 
 # the student's name in TOKENIZER and FEATURES; teachers are there under their own names
 STUDENT_NAME = "student"
@@ -70,6 +74,11 @@ def logits_cache() -> Path:
 def training_cache() -> Path:
     """The folder of checkpoints of unfinished training runs."""
     return cache() / "training"
+
+
+def importance_cache() -> Path:
+    """The folder of what the stage `shrink` measured of encoders."""
+    return cache() / "importance"
 
 
 def writable(folder: Path) -> Path:

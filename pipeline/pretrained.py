@@ -64,14 +64,37 @@ def load_config(folder: Path) -> PretrainedConfig:
     Raises:
         InputError: there is none, it is damaged, or transformers has no code for its model type.
     """
-    path = folder / CONFIG
-    values = read_config(folder)
-    kind = values.pop("model_type", None)
+    return config_of(read_config(folder), folder / CONFIG)
+
+
+def config_of(values: dict[str, Any], where: Path) -> PretrainedConfig:
+    """The config from the values of a config.json.
+
+    Raises:
+        InputError: a value is invalid, or transformers has no code for the model type.
+    """
+    kind: Any = values.get("model_type")
     if not _is_known(kind):
         raise InputError(
-            f"{path}: transformers has no architecture for model_type {kind!r}; code in a model folder is never run"
+            f"{where}: transformers has no architecture for model_type {kind!r}; code in a model folder is never run"
         )
-    return parse_config(CONFIG_MAPPING[kind], values, path)
+    others = {key: value for key, value in values.items() if key not in FOREIGN | {"model_type"}}
+    return parse_config(CONFIG_MAPPING[kind], others, where)
+
+
+def student_encoder_config(folder: Path) -> PretrainedConfig | None:
+    """The config of the encoder in the folder of a student with a head of this package; None for any other model.
+
+    Raises:
+        InputError: the config is damaged, or its encoder's.
+    """
+    values = read_config(folder)
+    if values.get("model_type") != STUDENT:
+        return None
+    encoder = values.get("encoder_config")
+    if not isinstance(encoder, dict):
+        raise InputError(f"{folder / CONFIG}: `encoder_config` is {encoder!r}, and must be an object")
+    return config_of(encoder, folder / CONFIG)
 
 
 def _is_known(model_type: Any) -> bool:
@@ -156,7 +179,8 @@ def _known_config(folder: Path) -> PretrainedConfig:
 
 def segment_embeddings(folder: Path) -> int:
     """The number of segment embeddings of the model in a folder; 0 if it takes no segment ids, or is not known."""
-    return segment_count(_known_config(folder))
+    student = student_encoder_config(folder) if (folder / CONFIG).exists() else None
+    return segment_count(student or _known_config(folder))
 
 
 def segment_count(config: PretrainedConfig) -> int:
@@ -167,16 +191,21 @@ def segment_count(config: PretrainedConfig) -> int:
     return 0 if config.model_type == "big_bird" else getattr(config, "type_vocab_size", 0)
 
 
-def load_model(kind: type[Model], config: PretrainedConfig, folder: Path) -> tuple[Model, list[str]]:
+def load_model(
+    kind: type[Model], config: PretrainedConfig, folder: Path, weights: dict[str, Any] | None = None
+) -> tuple[Model, list[str]]:
     """A model with the weights of a folder as float32, and the names of the weights that the folder lacks.
 
     Missing weights are initialized. The names of unexpected weights are logged.
+
+    Args:
+        weights: of the folder, under the names that the model has for them; None: they have these names there.
 
     Raises:
         InputError: the weights are missing, damaged, not finite, have another shape than the config says, or belong to
             layers that the config does not have.
     """
-    weights = read_weights(folder)
+    weights = read_weights(folder) if weights is None else weights
     try:
         # given the weights, transformers reads no file
         loaded: Any = kind.from_pretrained(

@@ -14,7 +14,8 @@ from tests.tiny import TINY
 
 ROOT = Path(__file__).parents[1]
 # the outputs that a student is trained from
-WITHOUT_TEACHER = tuple(f"data/{name}" for name in ("dataset", "tokenizer", "features", "logits", "backbone"))
+FOLDERS = ("dataset", "tokenizer", "features", "logits", "encoder")
+WITHOUT_TEACHER = tuple(f"data/{name}" for name in FOLDERS)
 
 
 class Repository:

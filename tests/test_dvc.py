@@ -125,3 +125,11 @@ def test_every_curve_is_plotted_by_step():
         for column in set(columns) - {"step", "minutes"}
     }
     assert plotted == expected
+
+
+def test_a_size_of_the_encoder_reruns_the_stages_after_it_alone():
+    stale = {name for name, stage in STAGES.items() if "shrink" in stage["params"]}
+    for _ in STAGES:
+        written = {_path(output) for name in stale for output in STAGES[name]["outs"]}
+        stale |= {name for name, stage in STAGES.items() if written & set(stage["deps"])}
+    assert stale == {"shrink", "train", "evaluate"}

@@ -11,7 +11,7 @@ LAYERS = [
     {"base"},
     {"questions"},
     {"models", "scores"},
-    {"logits", "training", "comparison", "answering", "onnx_export"},
+    {"logits", "training", "shrinking", "comparison", "answering", "onnx_export"},
     {"web"},
     {"report"},
     {"experiments"},

@@ -1,6 +1,7 @@
 import copy
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
@@ -27,6 +28,7 @@ MINIMAL = {
     },
     "logits": {"dtype": "float16"},
     "backbone": {"model": "large", "revision": None},
+    "shrink": {},
     "distill": {"alpha": 1.0, "temperature": 2.0},
     "prune": {"amount": 0.0},
     "train": {"epochs": 1, "learning_rate": 1e-3},
@@ -440,3 +442,16 @@ def test_a_path_with_a_control_character_is_refused(refusal, key, path):
 def test_the_notebook_trains_without_dropout():
     train = load(ROOT / "presets/notebook.yaml").train
     assert (train.dropout, train.attention_dropout) == (0.0, 0.0)
+
+
+def test_no_parameter_has_a_name_that_dvc_leaves_out_of_the_key_of_its_run_cache():
+    def names(section):
+        for name, field in section.model_fields.items():
+            yield name
+            for part in (field.annotation, *get_args(field.annotation)):
+                if isinstance(part, type) and issubclass(part, params.Section):
+                    yield from names(part)
+
+    found = list(names(params.Params))
+    assert "intermediate_size" in found and "revision" in found
+    assert not {"size", "nfiles"} & set(found)

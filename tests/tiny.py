@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from pipeline import cli, paths
 from pipeline.logits import cache as row_cache
-from pipeline.stages import backbone, dataset, evaluate, logits, teacher, tokenize, train
+from pipeline.stages import backbone, dataset, evaluate, logits, shrink, teacher, tokenize, train
 
 TINY = {
     "head": "linear",
@@ -31,12 +31,13 @@ TINY = {
     },
     "logits": {"dtype": "float16", "shard_size": 5},
     "backbone": {"model": "large", "revision": None, "layers": [0]},
+    "shrink": {"layers": None, "intermediate_size": None},
     "distill": {"alpha": 1.0, "temperature": 2.0},
     "prune": {"amount": 0.3},
     "train": {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3},
     "evaluate": {"n_best": 5, "max_answer_length": 30, "metric": "squad"},
 }
-DATA_STAGES = (dataset, tokenize, teacher, logits, backbone)
+DATA_STAGES = (dataset, tokenize, teacher, logits, backbone, shrink)
 ALL_STAGES = (*DATA_STAGES, train, evaluate)
 
 

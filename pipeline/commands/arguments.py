@@ -38,12 +38,12 @@ def ask(parser: ArgumentParser) -> None:
 
 def cache(parser: ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="print each teacher's windows, size and days since last use, and the checkpoints")
+    commands.add_parser("list", help="print what is there, its size and the days since its last use")
     verify = commands.add_parser("verify", help="read every row and print all problems; exit code 1 if there are any")
     verify.add_argument(
         "folders", nargs="*", metavar="FOLDER", type=Path, help="folder of shards; default: the cache and data/logits"
     )
-    prune = commands.add_parser("prune", help="delete cached logits, targets and checkpoints; data/ does not change")
+    prune = commands.add_parser("prune", help="delete what is cached; data/ does not change")
     choice = prune.add_mutually_exclusive_group(required=True)
     choice.add_argument(
         "--teacher", metavar="NAME", help="one teacher's logits; NAME is the beginning of its name in `list`"
@@ -149,6 +149,13 @@ def positive(kind: type) -> Callable[[str], float]:
 
 def show(parser: ArgumentParser) -> None:
     """`show` takes none."""
+
+
+def sizes(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--speedup", type=positive(float), default=2.0, metavar="FACTOR", help="over all of data/backbone; default: 2"
+    )
+    parser.add_argument("--again", action="store_true", help="measure again what was measured on this machine")
 
 
 def sweep(parser: ArgumentParser) -> None:

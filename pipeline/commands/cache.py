@@ -1,4 +1,4 @@
-"""cache: list, verify and prune cached logits, targets and checkpoints.
+"""cache: list, verify and prune what is cached: logits, targets, checkpoints.
 
 Reads the cache folder, which SPAN_DISTILL_CACHE sets; `verify` also reads data/logits.
 `list` and `verify` change nothing. `prune` deletes from the cache, never from data.
@@ -35,7 +35,8 @@ def main(
     else:
         delete(select_teachers(teacher, unused_days))
         if teacher is None:
-            delete([folder for folder in [*targets(), *checkpoints()] if days_unused(folder) >= (unused_days or 0)])
+            others = [*targets(), *checkpoints(), *measurements()]
+            delete([folder for folder in others if days_unused(folder) >= (unused_days or 0)])
 
 
 def teachers() -> list[Path]:
@@ -51,6 +52,11 @@ def targets() -> list[Path]:
 def checkpoints() -> list[Path]:
     """The folders of cached checkpoints, one per training run."""
     return folders_in(paths.training_cache())
+
+
+def measurements() -> list[Path]:
+    """The folders of what the stage `shrink` measured, one per encoder and windows."""
+    return folders_in(paths.importance_cache())
 
 
 def folders_in(folder: Path) -> list[Path]:
@@ -71,13 +77,13 @@ def print_list(folders: list[Path]) -> None:
             f"{folder.name}  {summary(folder, shards)}, {len(shards)} shards, {size:.1f} MB, "
             f"last used {days_unused(folder):.1f} days ago"
         )
-    print(f"{paths.targets_cache()}: {len(targets())} targets")
-    print_sizes(targets())
-    print(f"{paths.training_cache()}: {len(checkpoints())} checkpoints")
-    print_sizes(checkpoints())
+    print_folders(paths.targets_cache(), targets(), "targets")
+    print_folders(paths.training_cache(), checkpoints(), "checkpoints")
+    print_folders(paths.importance_cache(), measurements(), "measured encoders")
 
 
-def print_sizes(folders: list[Path]) -> None:
+def print_folders(where: Path, folders: list[Path], what: str) -> None:
+    print(f"{where}: {len(folders)} {what}")
     for folder in folders:
         size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6
         print(f"{folder.name}  {size:.1f} MB, last used {days_unused(folder):.1f} days ago")

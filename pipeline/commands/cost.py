@@ -106,10 +106,15 @@ def stored(run: Run) -> Path:
     Raises:
         InputError: the run has no student, or no windows.
     """
-    machine = hashlib.blake2b(f"{platform.node()} {platform.machine()} {os.cpu_count()}".encode(), digest_size=4)
     weights = fingerprint(run, WEIGHTS)
     windows = fingerprint(run, paths.features(paths.STUDENT_NAME, "validation"))  # a latency is for their mean length
-    return paths.costs() / f"{weights}-{windows[:8]}-{machine.hexdigest()}.json"
+    return paths.costs() / f"{weights}-{windows[:8]}-{machine()}.json"
+
+
+def machine() -> str:
+    """8 hexadecimal digits that tell this machine from others."""
+    name = f"{platform.node()} {platform.machine()} {os.cpu_count()}"
+    return hashlib.blake2b(name.encode(), digest_size=4).hexdigest()
 
 
 def fingerprint(run: Run, path: Path) -> str:

@@ -21,7 +21,7 @@ from pipeline import pretrained
 from pipeline.checksums import intact
 from pipeline.errors import InputError
 from pipeline.models.architectures import made_inputs
-from pipeline.models.encoders import qa_class
+from pipeline.models.encoders import SavedHead, qa_class
 from pipeline.models.heads import HEADS
 
 
@@ -87,11 +87,17 @@ class Student(PreTrainedModel):
         self.post_init()
 
     @classmethod
-    def from_encoder(cls, encoder: PreTrainedModel, head: str, seed: int) -> "Student":
-        """A student with the weights of a trained encoder and a new head, initialized from the seed."""
+    def from_encoder(cls, encoder: PreTrainedModel, head: str, seed: int, saved: SavedHead | None = None) -> "Student":
+        """A student with the weights of a trained encoder and a new head, initialized from the seed.
+
+        Args:
+            saved: the head's weights, if it has the same name; another head is ignored.
+        """
         torch.manual_seed(seed)
         student = cls(StudentConfig(encoder.config, head))
         student.encoder.load_state_dict(encoder.state_dict())
+        if saved and saved.name == head:
+            student.head.load_state_dict(saved.weights)
         return student
 
     @classmethod

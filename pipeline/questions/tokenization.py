@@ -52,6 +52,11 @@ def _as_in_file(path: Path) -> PreTrainedTokenizerFast:
     tokenizer = _load_fast(path.parent)
     if _parts(tokenizer.backend_tokenizer) == _parts(backend):
         return tokenizer
+    return with_backend(tokenizer, backend)
+
+
+def with_backend(tokenizer: PreTrainedTokenizerFast, backend: Tokenizer) -> PreTrainedTokenizerFast:
+    """A plain tokenizer that is this backend, with the special tokens of another that the backend has too."""
     special = {
         name: token for name, token in tokenizer.special_tokens_map.items() if backend.token_to_id(token) is not None
     }

@@ -1,7 +1,7 @@
 """backbone: save the student's encoder before training.
 
 Reads data/teacher, a model folder in data/raw, or a hub model, depending on `backbone` in params.yaml.
-Keeps the layers in backbone.layers.
+Keeps the layers in backbone.layers. With all layers, the model's head is saved beside them, for `shrink` and `train`.
 Writes data/backbone.
 """
 
@@ -17,8 +17,10 @@ def main() -> None:
     source = backbone.model
     if source in params.teacher.models:
         source = verified(paths.TEACHER / source, f"teacher@{source}")
-    encoder = encoders.load_encoder(source, backbone.revision)
+    encoder, head = encoders.load_with_head(source, backbone.revision)
     encoders.keep_layers(encoder, backbone.layers).save_pretrained(paths.empty_folder(paths.BACKBONE))
+    if head and backbone.layers is None:
+        encoders.save_head(head, paths.BACKBONE)
     seal(paths.BACKBONE)
 
 

@@ -5,6 +5,7 @@ Labels each window with the answer span it contains.
 Writes data/tokenizer and data/features.
 """
 
+import json
 import shutil
 from collections.abc import Collection, Mapping
 from itertools import islice
@@ -16,7 +17,7 @@ from pipeline.files import check_space
 from pipeline.parallel import process_count
 from pipeline.params import Params, Tokenize, load
 from pipeline.progress import Progress
-from pipeline.questions import splits, tokenization
+from pipeline.questions import splits, tokenization, vocabulary
 from pipeline.questions.faults import FAULTS, Fault, listing, write_faults
 from pipeline.questions.records import Records, open_records
 from pipeline.questions.windows import encode, feature_batches, longest_question
@@ -35,12 +36,20 @@ def main() -> None:
     paths.empty_folder(paths.TOKENIZER)
     paths.empty_folder(paths.FEATURES)
     models = tokenizers(params, records["train"])
+    kept = None
+    if params.tokenize.student_vocabulary == "used":
+        texts = (text for record in records["train"] for text in (record["context"], record["question"]))
+        whole = models[paths.STUDENT_NAME]
+        models[paths.STUDENT_NAME], kept = vocabulary.reduced(whole, vocabulary.used_tokens(whole, texts))
+        print(f"student: {len(kept):,} of {len(whole):,} word pieces")
     same = same_tokenizers(models)
     faults = check_questions(records, {name: models[name] for name in dict.fromkeys(same.values())}, params.tokenize)
     check_too_long(faults, records, params)
     check_disk(records, models, same, params.tokenize, faults)
     for model, tokenizer in models.items():
         tokenizer.save_pretrained(paths.tokenizer(model))
+        if model == paths.STUDENT_NAME and kept:
+            paths.KEPT_TOKENS.write_text(json.dumps(kept) + "\n", encoding="utf-8")
         seal(paths.tokenizer(model))
         if same[model] == model:
             write_windows(model, tokenizer, records, params.tokenize, faults)

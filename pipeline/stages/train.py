@@ -1,6 +1,6 @@
-"""train: train a student, data/backbone with a span head, on the teachers' logits and the labels.
+"""train: train a student, data/encoder with a span head, on the teachers' logits and the labels.
 
-Reads data/backbone, data/features, data/tokenizer, data/logits and data/dataset.
+Reads data/encoder, data/features, data/tokenizer, data/logits and data/dataset.
 Resumes from its checkpoint if it was interrupted.
 Writes data/student and data/curves.
 """
@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from pipeline import cli, paths
-from pipeline.about import About, write_about
+from pipeline.about import About, read_about, write_about
 from pipeline.answering.examples import choose_examples, trained_on
 from pipeline.checksums import checksum, seal, verified
 from pipeline.errors import InputError
@@ -127,9 +127,9 @@ def new_student(params: Params, data: Data) -> Student:
     Raises:
         InputError: the encoder cannot be pruned, or cannot process the windows.
     """
-    backbone = encoders.load_encoder(verified(paths.BACKBONE, "backbone"))
-    check_prunable(backbone, params.prune.amount)
-    student = on_device(Student.from_encoder(backbone, params.head, params.seed))
+    encoder = encoders.load_encoder(verified(paths.ENCODER, "shrink"))
+    check_prunable(encoder, params.prune.amount)
+    student = on_device(Student.from_encoder(encoder, params.head, params.seed, encoders.read_head(paths.ENCODER)))
     for split, windows in data.features.items():
         inference.check_windows(
             student, windows, question_ids(windows, data.records[split]), data.tokenizer.pad_token_id
@@ -170,7 +170,7 @@ def save(student: PreTrainedModel, data: Data, params: Params, result: Run) -> N
         params.evaluate.metric,
     )
     source = trained_on(params.dataset.model_dump(), len(data.records["train"]))
-    write_about(About(source, examples), paths.STUDENT)
+    write_about(About(source, examples, read_about(paths.ENCODER).shrunk), paths.STUDENT)
     seal(paths.STUDENT)
     write_curves(result)
     metrics.write_json(summary(result), paths.CURVES / "summary.json")

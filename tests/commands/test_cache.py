@@ -28,7 +28,7 @@ def rows(n):
 
 @pytest.fixture
 def folders(tmp_path, monkeypatch):
-    """Two teachers, the first unused for ten days, the checkpoint of an unfinished training run, and targets."""
+    """Two teachers, the first unused for ten days, a checkpoint, targets and a measured encoder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(tmp_path / "cache"))
     teachers = []
@@ -40,9 +40,10 @@ def folders(tmp_path, monkeypatch):
     os.utime(teachers[0], (ten_days_ago, ten_days_ago))
     checkpoint = Checkpoint(paths.training_cache(), "a run")
     checkpoint.write({}, {})
-    targets = paths.targets_cache() / "c"
-    targets.mkdir(parents=True)
-    return [*teachers, checkpoint.folder, targets]
+    others = [paths.targets_cache() / "c", paths.importance_cache() / "d"]
+    for folder in others:
+        folder.mkdir(parents=True)
+    return [*teachers, checkpoint.folder, *others]
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def command(capsys):
 
 def test_list_prints_teachers_and_checkpoints(folders, command):
     out = command("list")
-    assert "2 teachers" in out and "1 targets" in out and "1 checkpoints" in out
+    assert "2 teachers" in out and "1 targets" in out and "1 checkpoints" in out and "1 measured encoders" in out
     assert f"{folders[0].name}  float16, 4 windows, 1 shards, 0.0 MB, last used 10.0 days ago" in out
     assert f"{folders[1].name}  float16, 7 windows" in out and "a run  0.0 MB, last used 0.0 days ago" in out
 
@@ -86,7 +87,7 @@ def test_lists_a_damaged_teacher_and_reports_a_foreign_folder(folders, command, 
     assert "2 problems" in out and "foreign has no manifest.json" in out
 
 
-@pytest.mark.parametrize("used", [0, 2, 3], ids=["teacher", "checkpoint", "targets"])
+@pytest.mark.parametrize("used", [0, 2, 3, 4], ids=["teacher", "checkpoint", "targets", "encoder"])
 def test_prune_skips_what_a_run_is_using(folders, command, used):
     with hold(folders[used], "it is used"):
         assert re.search(rf"skipped {folders[used]}: process {os.getpid()} .* is using it", command("prune", "--all"))
@@ -103,15 +104,15 @@ def test_prune_rejects_an_invalid_number_of_days(folders, command, days):
 
 @pytest.mark.parametrize(
     ("arguments", "remaining"),
-    [(["--unused-days", "5"], [1, 2, 3]), (["--unused-days", "20"], [0, 1, 2, 3]), (["--all"], [])],
+    [(["--unused-days", "5"], [1, 2, 3, 4]), (["--unused-days", "20"], [0, 1, 2, 3, 4]), (["--all"], [])],
 )
-def test_prune_deletes_unused_teachers_and_checkpoints(folders, command, arguments, remaining):
+def test_prune_deletes_what_is_unused(folders, command, arguments, remaining):
     command("prune", *arguments)
     assert [i for i, folder in enumerate(folders) if folder.exists()] == remaining
 
 
 def test_prune_one_teacher_by_the_beginning_of_its_name(folders, command):
     command("prune", "--teacher", folders[0].name[:8])
-    assert [folder.exists() for folder in folders] == [False, True, True, True]
+    assert [folder.exists() for folder in folders] == [False, True, True, True, True]
     with refused("0", "teachers", "'none'"):
         command("prune", "--teacher", "none")

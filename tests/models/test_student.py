@@ -193,3 +193,33 @@ def test_an_empty_folder_raises(tmp_path):
 def test_an_invalid_config_raises(config):
     with pytest.raises(InputError, match=r"teacher\.config"):
         encoders.new_qa_model(config, vocab_size=20, seed=0)
+
+
+@pytest.mark.parametrize("head", ["linear", "lstm64"])
+def test_a_students_folder_is_split_into_encoder_and_head(head, tmp_path):
+    student = Student.from_encoder(bert().base_model, head, seed=1)
+    student.config.answering = {"max_length": 64}
+    student.save_pretrained(tmp_path)
+    encoder, saved = encoders.load_with_head(tmp_path)
+    assert type(encoder).__name__ == "BertModel" and not hasattr(encoder.config, "answering")
+    assert saved.name == head
+    for part, weights in ((student.encoder, encoder.state_dict()), (student.head, saved.weights)):
+        expected = part.state_dict()
+        assert weights.keys() == expected.keys()
+        assert all(torch.equal(weight, expected[name]) for name, weight in weights.items())
+
+
+def test_an_encoder_without_a_trained_output_layer_has_no_head(tmp_path):
+    bert().base_model.save_pretrained(tmp_path / "encoder")
+    bert().save_pretrained(tmp_path / "whole")
+    assert encoders.load_with_head(tmp_path / "encoder")[1] is None
+    saved = encoders.load_with_head(tmp_path / "whole")[1]
+    assert saved.name == "BertForQuestionAnswering" and saved.weights.keys() == {"qa_outputs.weight", "qa_outputs.bias"}
+
+
+def test_a_student_with_an_unknown_head_is_refused(tmp_path):
+    Student.from_encoder(bert().base_model, "mlp", seed=1).save_pretrained(tmp_path)
+    file = tmp_path / "config.json"
+    file.write_text(file.read_text().replace('"mlp"', '"gone"'))
+    with refused("config.json", "gone", "mlp"):
+        encoders.load_with_head(tmp_path)

@@ -11,7 +11,7 @@ from pipeline import paths
 from pipeline.checksums import SUMS
 from pipeline.errors import InputError
 from pipeline.experiments.run import WORKSPACE, read_run
-from pipeline.stages import backbone, evaluate, logits, teacher, tokenize, train
+from pipeline.stages import backbone, evaluate, logits, shrink, teacher, tokenize, train
 from tests.damage import flip_bit
 from tests.test_dvc import STAGES
 from tests.tiny import content, run_all
@@ -24,6 +24,7 @@ PRODUCERS = {
     "teacher": "teacher@large",
     "logits": "logits",
     "backbone": "backbone",
+    "encoder": "shrink",
     "student": "train",
 }
 
@@ -36,7 +37,7 @@ def files(kind, stage):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", [tokenize, teacher, logits, backbone, train, evaluate])
+@pytest.mark.parametrize("stage", [tokenize, teacher, logits, backbone, shrink, train, evaluate])
 def test_one_flipped_bit_is_named_by_the_stage_that_reads_it(with_logits, stage):
     run_all(train, evaluate)
     name = stage.__name__.split(".")[-1]

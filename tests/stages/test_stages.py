@@ -22,7 +22,7 @@ from pipeline.models import encoders
 from pipeline.questions import tokenization
 from pipeline.questions.records import read_records, write_records
 from pipeline.scores import baseline
-from pipeline.stages import backbone, dataset, evaluate, logits, tokenize, train
+from pipeline.stages import backbone, dataset, evaluate, logits, shrink, tokenize, train
 from tests.tiny import ALL_STAGES, byte_level, content, run_all, write_params
 from tests.words import mentions, refused
 
@@ -36,7 +36,8 @@ def counts(capsys):
 
 
 def test_the_same_inputs_give_the_same_bytes(workspace, monkeypatch):
-    outputs = (paths.DATASET, paths.TOKENIZER, paths.FEATURES, paths.TEACHER, paths.LOGITS, paths.BACKBONE)
+    outputs = [paths.DATASET, paths.TOKENIZER, paths.FEATURES, paths.TEACHER, paths.LOGITS]
+    outputs += [paths.BACKBONE, paths.ENCODER]
     run_all(*ALL_STAGES)
     first = content(*outputs, paths.STUDENT, paths.PREDICTIONS)
     monkeypatch.setenv(paths.CACHE_VARIABLE, str(workspace / "another cache"))
@@ -297,7 +298,7 @@ def test_logits_are_aligned_to_a_student_with_another_tokenizer(with_logits, cap
     before = content(paths.LOGITS)
     write_params(backbone={"model": "data/raw/student"}, train={"epochs": 1})
     capsys.readouterr()
-    run_all(tokenize, logits, backbone, train, evaluate)
+    run_all(tokenize, logits, backbone, shrink, train, evaluate)
     out = capsys.readouterr().out
     assert "student, train: 24 questions" in out
     assert ", 0 to compute" in out
@@ -308,7 +309,7 @@ def test_logits_are_aligned_to_a_student_with_another_tokenizer(with_logits, cap
     assert tokenization.fingerprint(saved) == tokenization.fingerprint(tokenizer)
 
     write_params()
-    run_all(tokenize, backbone, train, evaluate)
+    run_all(tokenize, backbone, shrink, train, evaluate)
     out = capsys.readouterr().out
     assert "aligned" not in out and re.search("student .*tokenizer of large", out)
 

@@ -24,7 +24,7 @@ from pipeline.models.hardware import PRECISION_VARIABLE
 from pipeline.questions import synthetic, tokenization
 from pipeline.questions.features import read_features
 from pipeline.questions.records import read_records
-from pipeline.stages import backbone, dataset, evaluate, logits, teacher, tokenize, train
+from pipeline.stages import backbone, dataset, evaluate, logits, shrink, teacher, tokenize, train
 from tests.tiny import TINY, byte_level, content, run_all, write_params
 from tests.words import mentions, refused
 
@@ -61,7 +61,7 @@ def test_another_teacher_computes_only_its_own_windows(two_teachers, capsys):
     assert scores.keys() == {"large", "other", "mean"}
     assert scores["mean"].keys() == scores["large"].keys()
 
-    run_all(backbone, train, evaluate)
+    run_all(backbone, shrink, train, evaluate)
     both = content(paths.STUDENT)
     write_params()
     capsys.readouterr()
@@ -100,7 +100,7 @@ def test_teachers_with_different_tokenizers_train_one_student(with_logits, monke
     RobertaForQuestionAnswering(RobertaConfig(vocab_size=len(tokenizer), **sizes, **places)).save_pretrained(folder)
     write_params(teacher={"models": {"large": LARGE, "roberta": {"model": "data/raw/roberta", "revision": None}}})
     capsys.readouterr()
-    run_all(tokenize, teacher, logits, backbone, train, evaluate, name="roberta")
+    run_all(tokenize, teacher, logits, backbone, shrink, train, evaluate, name="roberta")
     out = capsys.readouterr().out
     (same,) = (line for line in out.splitlines() if "tokenizer of" in line)  # not roberta
     mentions(same, "student", "large")
@@ -111,7 +111,7 @@ def test_teachers_with_different_tokenizers_train_one_student(with_logits, monke
 
 def test_students_are_trained_only_on_the_teachers_in_the_parameters(two_teachers):
     write_params()
-    run_all(backbone, train)
+    run_all(backbone, shrink, train)
     expected = content(paths.STUDENT)
     shutil.copytree(paths.LOGITS / "large", paths.LOGITS / "a copy")
     train.main()
@@ -134,7 +134,7 @@ def test_windows_have_segments_only_for_models_that_take_them(with_logits, monke
     )
     write_params(backbone={"model": "data/raw/distilbert", "layers": None})
     capsys.readouterr()
-    run_all(tokenize, logits, backbone, train, evaluate)
+    run_all(tokenize, logits, backbone, shrink, train, evaluate)
     out = capsys.readouterr().out
     assert "tokenizer of" not in out and "aligned" not in out
     assert windows("large").token_type_ids.any() and not windows("student").token_type_ids.any()
@@ -215,7 +215,7 @@ def test_questions_without_answers_are_used_for_training_and_not_scored(workspac
     files = unlabelled_questions()
     vocabulary = {"vocab_records": 8}
     write_params(dataset=files, tokenize=vocabulary, distill={"alpha": 0.5, "temperature": 2.0})
-    run_all(dataset, tokenize, teacher, logits, backbone, train, evaluate)
+    run_all(dataset, tokenize, teacher, logits, backbone, shrink, train, evaluate)
     out = capsys.readouterr().out
     mentions(out, "train: 24 questions", "data/raw/train.json", "16 unlabelled")
     mentions(out, "validation: 6 questions", "data/raw/validation.json", "2 unlabelled, left out")
@@ -234,7 +234,7 @@ def test_questions_without_answers_are_used_for_training_and_not_scored(workspac
 
     # without distillation, the unlabelled questions are left out
     write_params(dataset=files, tokenize=vocabulary, distill={"alpha": 0.0, "temperature": 1.0})
-    run_all(dataset, tokenize, teacher, backbone, train)
+    run_all(dataset, tokenize, teacher, backbone, shrink, train)
     mentions(capsys.readouterr().out, "16 unlabelled questions", "left out", "distill.alpha")
     assert json.loads((paths.CURVES / "summary.json").read_text())["windows"] == 2 * features.labelled.sum()
 
@@ -250,7 +250,7 @@ def test_training_without_any_answer_needs_a_fine_tuned_teacher(with_logits, mon
     with refused("training", "answer", "teacher.train.epochs"):
         teacher.main("large")
     write_params(dataset=files, teacher={**fine_tuned, "train": {**settings, "epochs": 0}})
-    run_all(teacher, logits, backbone, train, evaluate)
+    run_all(teacher, logits, backbone, shrink, train, evaluate)
     assert json.loads(paths.EVAL_METRICS.read_text())["questions"] == 8
     write_params(dataset=files, distill={"alpha": 0.0, "temperature": 1.0})
     with refused("training", "answer", "distill.alpha 0"):

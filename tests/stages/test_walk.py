@@ -9,7 +9,7 @@ import pytest
 from tests.repositories import ROOT, copy, ran
 
 pytestmark = pytest.mark.slow
-DATA_STAGES = ["sources", "dataset", "tokenize", "teacher@large", "logits", "backbone"]
+DATA_STAGES = ["sources", "dataset", "tokenize", "teacher@large", "logits", "backbone", "shrink"]
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from pipeline.models import encoders
 from pipeline.models.student import Student
 from pipeline.params import load
 from pipeline.questions.records import read_records
-from pipeline.stages import backbone, logits, teacher, train
+from pipeline.stages import backbone, logits, shrink, teacher, train
 from tests.tiny import TINY, content, run_all, write_params
 from tests.words import mentions
 
@@ -220,7 +220,7 @@ def curve():
 def test_two_processes_take_the_same_steps_as_one(with_logits, launch):
     without_dropout = {**TINY["teacher"]["config"], "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     write_params(teacher={"config": without_dropout}, distill={"alpha": 0.5}, train={"epochs": 10, "batch_size": 7})
-    run_all(teacher, logits, backbone, train)
+    run_all(teacher, logits, backbone, shrink, train)
     alone, scores = curve(), (paths.CURVES / "validation.tsv").read_text()
     code, output = launch("pipeline.stages.train").ended()
     assert code == 0, output
@@ -235,7 +235,7 @@ def test_two_processes_take_the_same_steps_as_one(with_logits, launch):
 
 def test_two_processes_train_an_encoder_with_unused_weights(with_logits, launch):
     write_params(head="cnn3", train={"epochs": 1})
-    run_all(backbone)
+    run_all(backbone, shrink)
     code, output = launch("tests.training.launched", "unused_layer").ended()
     assert code == 0, output
     assert len(curve()) >= 1
