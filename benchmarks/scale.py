@@ -32,6 +32,7 @@ STAGES = {
     "teacher": ["large"],
     "logits": [],
     "backbone": [],
+    "shrink": [],
     "train": [],
     "evaluate": [],
 }

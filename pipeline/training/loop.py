@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 
 from pipeline.errors import InputError, is_lost_process
 from pipeline.log import log
-from pipeline.memory import keep_memory
+from pipeline.memory import keep_memory, release_memory
 from pipeline.models import hardware
 from pipeline.models.batching import SHUFFLED_AS_ONE, Batch
 from pipeline.models.encoders import checkpoint_activations
@@ -41,6 +41,8 @@ from pipeline.training.signals import DeferSignals
 from pipeline.training.state import load_state, save_state
 
 Losses = dict[str, Tensor]
+# steps on a CPU between two releases of freed memory; more often costs time, less often memory
+RELEASE_STEPS = 50
 
 
 @dataclass
@@ -185,6 +187,8 @@ class Trainer:
                 with DeferSignals(), precision, hardware.cpu_threads(self.threads):
                     self.step(indices, parts, began)
                 progress.update()
+                if self.accelerator.device.type == "cpu" and run.steps % RELEASE_STEPS == 0:
+                    release_memory()
         run.stopped_by = stopped_by
         if main and stopped_by == "time_limit" and self.settings.schedule == "linear":
             self.warn_of_unfinished_schedule()
