@@ -75,7 +75,7 @@ def questions(file: Path | None, split: str, size: int | None) -> tuple[str, lis
     file = file or (SQUAD[split] if SQUAD[split].exists() else None)
     if file is None:
         return "synthetic corpus", list(synthetic.corpus(split, size or 1000, seed=0))
-    records = checked(squad.read_json(file), file.name).records
+    records = list(checked(squad.read_json(file), file.name).records)
     random.Random(0).shuffle(records)
     return file.name, records[:size]
 

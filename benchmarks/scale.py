@@ -1,82 +1,138 @@
-"""Time and memory that grow with the number of windows, for docs/scale.md: tokenizing, and opening the cache."""
+"""Time and memory of the stages on many synthetic questions, each stage in its own process, for docs/scale.md.
+
+The windows are made with a vocabulary of MiniLM's size; the teacher and the student are tiny. Memory is the sum over
+all processes of a stage, from /proc/PID/smaps_rollup, where pages that processes share count once: anonymous memory,
+which the stage needs, and mapped files, which the system takes back when others need memory. A folder that is kept can
+be measured stage by stage.
+"""
 
 import argparse
 import json
+import os
+import subprocess
+import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import psutil
+import yaml
 
 from benchmarks import common
-from pipeline.logits.cache import RowCache
-from pipeline.logits.shards import Identity, Rows
-from pipeline.models.batching import cut
+from pipeline import paths
+from pipeline.imports import ROOT
+from pipeline.questions.features import map_features
 
-SHARD_SIZE = 4096
-IDENTITY = Identity("benchmark", "benchmark", "float16")
+# with arguments
+STAGES = {
+    "sources": [],
+    "dataset": [],
+    "tokenize": [],
+    "teacher": ["large"],
+    "logits": [],
+    "backbone": [],
+    "shrink": [],
+    "train": [],
+    "evaluate": [],
+}
+SAMPLE_SECONDS = 0.02
+FIELDS = {"Pss_Anon": "anonymous_mb", "Pss_File": "file_mb"}
+COLUMNS = {
+    "windows": ("windows", 0),
+    "seconds": ("seconds", 1),
+    "anonymous_mb": ("anonymous memory, MB", 0),
+    "file_mb": ("mapped files, MB", 0),
+    "bytes_per_window": ("growth, anonymous bytes a window", 1),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
-    common.model_options(parser)
-    parser.add_argument("--squad", type=Path, help="SQuAD JSON (default: ../shared/squad if it exists)")
-    parser.add_argument("--copies", type=int, default=4, help="copies of the questions (default: 4)")
-    parser.add_argument("--rows", type=int, default=100000, help="rows of the cache (default: 100,000)")
+    parser.add_argument(
+        "--questions", type=int, nargs="+", default=[10000], help="training questions (default: 10,000)"
+    )
+    parser.add_argument("--stages", default=",".join(STAGES), help="stages to run (default: all)")
+    parser.add_argument("--folder", type=Path, help="keep the data there (default: a temporary folder)")
+    parser.add_argument("--max-length", type=int, default=384, help="maximum tokens of a window; a third overlaps")
     args = parser.parse_args()
-    source, records = common.questions(args.squad, "train", None)
-    tokenizer = common.tokenizer_of(args, records)
-    common.features_of(records[:1000], tokenizer, args.max_length)  # one-time work of the tokenizer
-    features, seconds, memory = watched(lambda: common.features_of(records * args.copies, tokenizer, args.max_length))
-    figures = {
-        "questions": source,
-        "windows": len(features),
-        "windows/s": len(features) / seconds,
-        "bytes per window at the peak": memory / len(features),
-        "bytes per window at the end": sum(array.nbytes for array in vars(features).values()) / len(features),
+    chosen = args.stages.split(",")
+    unknown = sorted(set(chosen) - set(STAGES))
+    if unknown:
+        sys.exit(f"error: unknown stage {', '.join(unknown)}; the stages are {', '.join(STAGES)}")
+    found = {stage: [] for stage in chosen}
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory() as temporary:
+        for questions in args.questions:
+            folder = (args.folder or Path(temporary)) / str(questions)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / paths.PARAMS).write_text(yaml.safe_dump(parameters(questions, args.max_length)))
+            for stage in chosen:
+                found[stage].append(measure(stage, questions, folder))
+                print(f"{stage}, {questions:,}: {common.rounded(found[stage][-1])}", file=sys.stderr, flush=True)
+    print(json.dumps({"machine": common.machine(), "load_average": load, "stages": common.rounded(found)}, indent=2))
+    for stage, rows in found.items():
+        for before, row in pairwise(rows):
+            more = row["windows"] - before["windows"]
+            row["bytes_per_window"] = (row["anonymous_mb"] - before["anonymous_mb"]) * common.MB / more
+        print(f"\n{stage}\n\n{common.table(rows, COLUMNS)}")
+
+
+def parameters(questions: int, max_length: int) -> dict:
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 16}
+    values = {
+        "head": "linear",
+        "seed": 0,
+        "dataset": {"source": "synthetic", "train_size": questions, "validation_size": 1000},
+        "tokenize": {"max_length": max_length, "stride": max_length // 3, "vocab_size": common.VOCABULARY},
+        "teacher": {
+            "models": {"large": {"model": "new", "revision": None}},
+            "config": {**sizes, "max_position_embeddings": max_length},
+            "train": {"epochs": 1, "max_steps": 10, "batch_size": 16, "learning_rate": 1e-3, "keep": "last"},
+        },
+        "logits": {"dtype": "float16", "shard_size": 4096},
+        "backbone": {"model": "large", "revision": None, "layers": None},
+        "distill": {"alpha": 1.0, "temperature": 2.0},
+        "prune": {"amount": 0.0},
+        "train": {"epochs": 1, "batch_size": 64, "learning_rate": 1e-3},
+        "evaluate": {"n_best": 1, "max_answer_length": 30, "metric": "squad"},
     }
-    with tempfile.TemporaryDirectory() as folder:
-        fill(Path(folder), args.rows)
-        _, seconds, memory = watched(lambda: RowCache(Path(folder), IDENTITY))
-    figures |= {
-        "rows": args.rows,
-        "microseconds per row to open the cache": seconds / args.rows * 1e6,
-        "bytes per row of the open cache": memory / args.rows,
-    }
-    print(json.dumps({"machine": common.machine(), **common.rounded(figures)}, indent=2))
+    return values
 
 
-def watched(work: Callable) -> tuple:
-    """Run `work`; returns its result, its seconds, and the peak growth of this process's memory in bytes."""
-    process, done, samples = psutil.Process(), threading.Event(), []
+def measure(stage: str, questions: int, folder: Path) -> dict:
+    """Run a stage in a folder; its seconds, and the peaks of its memory in MB."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), paths.CACHE_VARIABLE: str(folder.absolute() / "cache")}
+    command = [sys.executable, "-m", f"pipeline.stages.{stage}", *STAGES[stage]]
+    began, peaks = time.monotonic(), dict.fromkeys(FIELDS.values(), 0.0)
+    child = subprocess.Popen(command, cwd=folder, env=environment, stdout=sys.stderr)
+    while child.poll() is None:
+        for name, value in memory(child.pid).items():
+            peaks[name] = max(peaks[name], value)
+        time.sleep(SAMPLE_SECONDS)
+    if child.returncode:
+        sys.exit(f"{stage} failed")
+    windows = folder / paths.features(paths.STUDENT_NAME, "train")
+    count = len(map_features(windows)) if windows.exists() else questions
+    return {"peer": f"{questions:,}", "windows": count, "seconds": time.monotonic() - began, **peaks}
 
-    def sample() -> None:
-        while not done.wait(common.SAMPLE_SECONDS):
-            samples.append(process.memory_info().rss)
 
-    before, began = process.memory_info().rss, time.perf_counter()
-    thread = threading.Thread(target=sample)
-    thread.start()
+def memory(pid: int) -> dict[str, float]:
+    """The memory of a process and its children, in MB."""
+    total = dict.fromkeys(FIELDS.values(), 0.0)
     try:
-        result = work()
-        seconds = time.perf_counter() - began
-    finally:
-        done.set()
-        thread.join()
-    return result, seconds, max([process.memory_info().rss, *samples]) - before
-
-
-def fill(folder: Path, n: int, length: int = 170) -> None:
-    """Write n rows of random logits, of `length` tokens each, to a cache."""
-    rng, cache = np.random.default_rng(0), RowCache(folder, IDENTITY)
-    for chunk in cut(np.arange(n), SHARD_SIZE):
-        start_logits, end_logits = rng.standard_normal((2, len(chunk) * length), dtype=np.float32).astype(np.float16)
-        keys = rng.integers(0, 256, (len(chunk), 16), dtype=np.uint8)
-        starts = np.arange(len(chunk) + 1, dtype=np.int64) * length
-        cache.add(Rows(keys, starts, start_logits, end_logits, precision=("float32",)))
+        children = psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return total
+    for process in (pid, *(child.pid for child in children)):
+        try:
+            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()[1:]
+        except OSError:  # it has ended
+            continue
+        for name, value in (line.split(":", 1) for line in lines):
+            if name in FIELDS:
+                total[FIELDS[name]] += int(value.split()[0]) * 1024 / common.MB
+    return total
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Atomic writes: a file or a folder is either complete or absent."""
+"""Atomic writes: a file or a folder is either complete or absent. And the space that large ones need."""
 
 import os
 import re
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TextIO
 from uuid import uuid4
 
+from pipeline.errors import InputError
 from pipeline.locks import hold
 
 # the names of files that are not finished, as `atomic_write` makes them
@@ -79,6 +80,33 @@ def _apply_umask(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_file():
             path.chmod(0o666 & ~umask)
+
+
+def check_space(folder: Path, needed: int, what: str, temporary: int = 0) -> None:
+    """Print how many bytes will be written to a folder, and check that its disk has them.
+
+    Args:
+        needed: in bytes.
+        what: is written, such as `windows`.
+        temporary: bytes that are needed beside these for a while.
+
+    Raises:
+        InputError: the disk lacks them.
+    """
+    free = shutil.disk_usage(folder).free
+    print(f"about {in_units(needed)} of {what} will be written to {folder}", flush=True)
+    if free < needed + temporary:
+        raise InputError(
+            f"{folder} needs about {in_units(needed + temporary)} for {what}, and its disk has {in_units(free)} free"
+        )
+
+
+def in_units(size: int) -> str:
+    """A number of bytes for people, such as 2.3 GB."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size / 1000:.0f} kB"
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -20,9 +20,10 @@ def keep_memory() -> None:
 
 
 def release_memory() -> None:
-    """Give freed memory back to the system, once, for a process that runs for days.
+    """Give freed memory back to the system, once.
 
-    glibc keeps the activations of each batch for later; with batches of many shapes the process would grow for minutes.
+    glibc keeps the activations of each batch for later. Batches of many shapes leave holes between them that fit none,
+    so that a process grows for hours.
     """
     library = _glibc()
     if library:

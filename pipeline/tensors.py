@@ -2,6 +2,7 @@
 
 import json
 import mmap
+import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,7 +46,10 @@ def mapped_writer(
     header = _encoded(layout, metadata)
     with open(path, "w+b") as file:
         file.write(header)
-        file.truncate(len(header) + sum(_bytes(*tensor) for tensor in layout.values()))
+        size = len(header) + sum(_bytes(*tensor) for tensor in layout.values())
+        if hasattr(os, "posix_fallocate"):  # where the disk is full, this raises; a write to the mapping would kill
+            os.posix_fallocate(file.fileno(), 0, size)
+        file.truncate(size)
         file.flush()
         mapped = mmap.mmap(file.fileno(), 0)
     yield _arrays(mapped, *_header(mapped))

@@ -1,9 +1,12 @@
 import os
+import shutil
 import stat
+from types import SimpleNamespace
 
 import pytest
 
-from pipeline.files import atomic_write, remove_unfinished, replacing
+from pipeline.errors import InputError
+from pipeline.files import atomic_write, check_space, in_units, remove_unfinished, replacing
 
 
 def test_a_file_that_is_not_complete_is_not_there(tmp_path):
@@ -70,3 +73,16 @@ def test_files_of_a_new_folder_have_the_permissions_of_the_umask(tmp_path):
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "out/model").stat().st_mode) == 0o640
+
+
+def test_the_bytes_that_are_written_are_named_and_must_fit(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=3_000_000))
+    check_space(tmp_path, 2_500_000, "windows", temporary=500_000)
+    assert capsys.readouterr().out == f"about 2.5 MB of windows will be written to {tmp_path}\n"
+    with pytest.raises(InputError, match=rf"{tmp_path} needs about 3\.0 MB for windows.* 3\.0 MB free"):
+        check_space(tmp_path, 2_500_000, "windows", temporary=500_001)
+
+
+@pytest.mark.parametrize(("size", "expected"), [(999, "1 kB"), (10**6, "1.0 MB"), (2_340_000_000, "2.3 GB")])
+def test_bytes_are_named_in_units(size, expected):
+    assert in_units(size) == expected

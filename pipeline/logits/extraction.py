@@ -1,6 +1,6 @@
 """Runs a teacher over windows and adds its logits to the cache, one shard at a time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,11 @@ from pipeline.errors import InputError
 from pipeline.logits.cache import RowCache
 from pipeline.logits.shards import Rows
 from pipeline.models import inference
-from pipeline.questions.features import Features, SpanLogits
+from pipeline.questions.features import Features, SpanLogits, question_ids
 from pipeline.questions.question import Question
 
 # the windows of a shard: features, indices into them, and the records that `features.record` points into
-Shard = tuple[Features, np.ndarray, list[Question]]
+Shard = tuple[Features, np.ndarray, Sequence[Question]]
 
 
 def add_shards(
@@ -45,11 +45,11 @@ def add_shards(
     def computed() -> Iterator[Rows]:
         for features, indices, records in shards:
             rows = teacher_rows(teacher, features, indices, pad_token_id, cache.identity.dtype, advance)
-            check_finite(rows, [records[i]["id"] for i in features.record[indices]])
+            check_finite(rows, question_ids(features, records, indices))
             yield rows
 
     cache.add_all(computed())
-    return 1 - sum(int(features.lengths[indices].sum()) for features, indices, _ in shards) / processed_tokens
+    return 1 - sum(int(features.lengths_of(indices).sum()) for features, indices, _ in shards) / processed_tokens
 
 
 def teacher_rows(
@@ -89,7 +89,7 @@ def as_rows(
             f"window {indices[different[0]]} does not have the tokens of its key, so its features are damaged; delete "
             "data/features, then `dvc repro tokenize` rebuilds it"
         )
-    read = features.answer_mask[features.token_indices(indices)]
+    read = features.answer_mask_of(indices)
     limit = np.finfo(dtype).max
     with np.errstate(over="ignore"):  # an overflow is infinite; check_finite reports it
         start_logits, end_logits = (
@@ -97,14 +97,14 @@ def as_rows(
         )
     return Rows(
         keys=keys,
-        starts=np.concatenate([[0], np.cumsum(features.lengths[indices])]),
+        starts=np.concatenate([[0], np.cumsum(features.lengths_of(indices))]),
         start_logits=start_logits,
         end_logits=end_logits,
         precision=(precision,),
     )
 
 
-def check_finite(rows: Rows, questions: list[str]) -> None:
+def check_finite(rows: Rows, questions: Sequence[str]) -> None:
     """Check that all logits are finite.
 
     Args:

@@ -20,7 +20,7 @@ from pipeline.logits.gaps import read_gaps
 from pipeline.logits.index import NO_ROW, Index
 from pipeline.logits.store import LogitStore
 from pipeline.questions import tokenization
-from pipeline.questions.features import Features, SpanLogits, read_features
+from pipeline.questions.features import Features, SpanLogits, equal, read_features
 from pipeline.tensors import map_tensors, mapped_writer
 
 # windows that are aligned at a time; the windows of a record stay together
@@ -172,7 +172,7 @@ def _write(teachers: list[Teacher], student: Features, question_id: Callable[[in
 
 def _same_tokens(teacher: Features, student: Features) -> bool:
     """Whether teacher and student have the same tokens in all windows."""
-    return all(np.array_equal(getattr(teacher, name), getattr(student, name)) for name in LAYOUT)
+    return all(equal(getattr(teacher, name), getattr(student, name)) for name in LAYOUT)
 
 
 def _chunks(features: Features) -> Iterator[tuple[int, int]]:

@@ -3,7 +3,7 @@
 A padding token costs as much time as any other token, so windows of similar length share a batch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,26 +12,56 @@ import torch
 from pipeline.questions.features import Features, SpanLogits
 
 BUCKET_BATCHES = 50
+# Up to this many windows, any window may follow any other; they and their logits are read from 3 GB of files, which a
+# computer with 8 GB of memory holds in its page cache. Above, a step reads windows of a few blocks alone.
+SHUFFLED_AS_ONE = 1_000_000
+BLOCK_WINDOWS = 4096  # consecutive windows, some megabytes of a file
+GROUP_BLOCKS = 64  # that are shuffled together
 
 
-def shuffled_batches(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """Every window once, in batches of similar length; the order depends only on seed and epoch.
+def shuffled_batches(
+    n: int, length_of: Callable[[np.ndarray], np.ndarray], batch_size: int, seed: int, epoch: int
+) -> Iterator[np.ndarray]:
+    """Yield every one of n windows once, in batches of similar length; the order depends only on seed and epoch.
 
     The windows are shuffled and split into buckets of `BUCKET_BATCHES` batches. Each bucket is sorted by length and
     split into batches. The batches of all buckets are shuffled. The composition of batches therefore changes every
     epoch, and batch length has no trend over steps.
+
+    More than `SHUFFLED_AS_ONE` windows are shuffled in two steps: the blocks of `BLOCK_WINDOWS` consecutive windows,
+    then the windows of each `GROUP_BLOCKS` blocks as above. Files are so read almost in sequence.
+
+    Args:
+        length_of: indices of windows -> their numbers of tokens.
     """
     rng = np.random.default_rng([seed, epoch])
-    order = rng.permutation(len(lengths))
-    batches = []
+    if n <= SHUFFLED_AS_ONE:
+        yield from _similar_batches(rng.permutation(n), length_of, batch_size, rng)
+        return
+    blocks = rng.permutation(-(-n // BLOCK_WINDOWS)) * BLOCK_WINDOWS
+    rest = np.arange(0)  # less than a batch
+    for group in cut(blocks, GROUP_BLOCKS):
+        windows = np.concatenate([np.arange(begin, min(begin + BLOCK_WINDOWS, n)) for begin in group])
+        windows = np.concatenate([rest, rng.permutation(windows)])
+        whole = len(windows) if group[-1] == blocks[-1] else len(windows) - len(windows) % batch_size
+        yield from _similar_batches(windows[:whole], length_of, batch_size, rng)
+        rest = windows[whole:]
+
+
+def _similar_batches(
+    order: np.ndarray, length_of: Callable[[np.ndarray], np.ndarray], batch_size: int, rng: np.random.Generator
+) -> Iterator[np.ndarray]:
+    """Yield batches of shuffled windows; `order` is sorted in place, bucket by bucket."""
     for bucket in cut(order, batch_size * BUCKET_BATCHES):
-        batches += cut(bucket[np.argsort(lengths[bucket], kind="stable")], batch_size)
-    return [batches[i] for i in rng.permutation(len(batches))]
+        bucket[:] = bucket[np.argsort(length_of(bucket), kind="stable")]
+    for i in rng.permutation(-(-len(order) // batch_size)):
+        yield order[i * batch_size : (i + 1) * batch_size]
 
 
-def ordered_batches(n: int, batch_size: int) -> list[np.ndarray]:
-    """Every window once, in the order of the data set."""
-    return cut(np.arange(n), batch_size)
+def ordered_batches(n: int, batch_size: int) -> Iterator[np.ndarray]:
+    """Yield every one of n windows once, in the order of the data set."""
+    for begin in range(0, n, batch_size):
+        yield np.arange(begin, min(begin + batch_size, n))
 
 
 def token_budget_batches(lengths: np.ndarray, max_tokens: int) -> list[np.ndarray]:
@@ -91,7 +121,7 @@ def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 def _token_places(features: Features, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(B, L) bool, True for tokens, and (B, L) int, indices into the flat arrays; padding has the first token's."""
-    lengths = features.lengths[indices]
+    lengths = features.lengths_of(indices)
     positions = np.arange(lengths.max())
     is_token = positions < lengths[:, None]
     return is_token, features.starts[indices][:, None] + np.where(is_token, positions, 0)

@@ -1,6 +1,6 @@
 """Inference: the logits of a question-answering model, teacher or student, for windows."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -22,7 +22,7 @@ from pipeline.models.cpu import linear_mode
 from pipeline.models.hardware import BATCH_TOKENS_VARIABLE, batch_tokens, is_out_of_memory
 from pipeline.pretrained import one_line
 from pipeline.processes import processes
-from pipeline.questions.features import Features, SpanLogits
+from pipeline.questions.features import Features, SpanLogits, blocks
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -36,7 +36,7 @@ def model_inputs(model: PreTrainedModel, batch: Batch) -> dict[str, torch.Tensor
     return inputs
 
 
-def check_windows(model: PreTrainedModel, features: Features, names: list[str], pad_token_id: int) -> None:
+def check_windows(model: PreTrainedModel, features: Features, names: Sequence[str], pad_token_id: int) -> None:
     """Check that a model can process all windows; runs it on the longest.
 
     Args:
@@ -47,8 +47,9 @@ def check_windows(model: PreTrainedModel, features: Features, names: list[str], 
             other content that the model cannot process.
     """
     kind = type(model).__name__
-    longest = int(features.lengths.argmax())
-    length, limit = int(features.lengths[longest]), max_length(model)
+    lengths = features.lengths
+    longest = int(lengths.argmax())
+    length, limit = int(lengths[longest]), max_length(model)
     if length > limit:
         raise InputError(
             f"a window of question {names[longest]} has {length} tokens, {kind} takes at most {limit}; lower "
@@ -62,12 +63,15 @@ def check_windows(model: PreTrainedModel, features: Features, names: list[str], 
             "another model"
         )
     if needed := needed_separators(model):
-        separators = np.add.reduceat(features.input_ids == encoder_config(model).sep_token_id, features.starts[:-1])
-        if (separators != needed).any():
-            raise InputError(
-                f"question {names[int((separators != needed).argmax())]}: {kind} needs windows with {needed} "
-                "separators, from the tokenizer; its text must not contain the separator, `</s>`"
-            )
+        for block in blocks(len(features)):
+            starts = features.starts[block]
+            ids = features.input_ids[starts[0] : features.starts[block[-1] + 1]]
+            separators = np.add.reduceat(ids == encoder_config(model).sep_token_id, starts - starts[0])
+            if (separators != needed).any():
+                raise InputError(
+                    f"question {names[block[(separators != needed).argmax()]]}: {kind} needs windows with {needed} "
+                    "separators, from the tokenizer; its text must not contain the separator, `</s>`"
+                )
     try:
         predict(model, features, pad_token_id, np.array([longest]))
     except InputError:
@@ -97,7 +101,7 @@ def predict(
         InputError: the device is out of memory.
     """
     indices = np.arange(len(features)) if indices is None else indices
-    lengths = features.lengths[indices]
+    lengths = features.lengths_of(indices)
     starts = np.concatenate([[0], np.cumsum(lengths)])
     start_logits = np.empty(starts[-1], dtype=np.float32)
     end_logits = np.empty_like(start_logits)

@@ -1,8 +1,9 @@
 """Check question records, and leave out or repair those that are invalid."""
 
+import hashlib
 import unicodedata
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, cast
 
@@ -14,23 +15,26 @@ from pipeline.questions.question import Question
 from pipeline.questions.squad import SURROGATE, Record
 
 
-@dataclass(frozen=True)
+@dataclass
 class Checked:
     """The valid questions of a split, and what was done to get them.
 
     Attributes:
-        records: valid, in the order in which they were read.
+        records: valid, in the order in which they were read; they are read and checked one by one as they are used, and
+            the other attributes are complete after the last.
         faults: the questions that were left out or repaired.
         ambiguous: number of answers without `answer_start` whose text occurs several times; they got the first place.
     """
 
-    records: list[Question]
-    faults: list[Fault]
-    ambiguous: int
+    records: Iterator[Question] = field(default_factory=lambda: iter(()))
+    faults: list[Fault] = field(default_factory=list)
+    ambiguous: int = 0
 
 
 def checked(records: Iterable[Record], where: str, size: int | None = None, faulty: str = "error") -> Checked:
     """Check records. Answers without `answer_start` get the place where their text occurs in the context.
+
+    Of the records that were read, hashes of their ids are kept, to find duplicates: about 100 bytes each.
 
     Args:
         records: from `squad` or `tables`; their key `location`, a line of the file, is removed.
@@ -40,14 +44,18 @@ def checked(records: Iterable[Record], where: str, size: int | None = None, faul
             `answer_start` to the nearest place of its text (`places.find`), and leaves the record out if there is none.
 
     Raises:
-        InputError: there are no valid records, or with `error` some are invalid. The message has the number of invalid
-            records, and for the first 20 `where`, the id and the problem.
+        InputError: while the records are read: there are no valid records, or with `error` some are invalid. The
+            message has the number of invalid records, and for the first 20 `where`, the id and the problem.
     """
-    kept: list[Record] = []
-    faults: list[Fault] = []
-    seen: set[str] = set()
-    ambiguous = 0
-    total = 0
+    found = Checked()
+    found.records = _valid(records, where, size, faulty, found)
+    return found
+
+
+def _valid(records: Iterable[Record], where: str, size: int | None, faulty: str, result: Checked) -> Iterator[Question]:
+    """Yield the valid records, and add what was done to `result`; the other arguments are those of `checked`."""
+    faults, kept, total = result.faults, 0, 0
+    seen: set[bytes] = set()
     for total, found in enumerate(islice(records, size) if faulty == "error" else records, 1):
         location = found.pop("location", None)
         record, several = _with_starts(found)
@@ -59,16 +67,21 @@ def checked(records: Iterable[Record], where: str, size: int | None = None, faul
             faults.append(Fault(name, reason, "repaired" if repaired else "left out"))
             record = repaired
         if record:
-            seen.add(record["id"])
-            kept.append(record)
-            ambiguous += several
-        if len(kept) == size:
+            seen.add(_digest(record["id"]))
+            kept += 1
+            result.ambiguous += several
+            if not faults or faulty != "error":  # else nothing will be done with it
+                yield cast(Question, record)
+        if kept == size:
             break
     if faults and (faulty == "error" or not kept):
         raise InputError(_message(faults, where, total))
     if not kept:
         raise InputError(f"{where} has no usable questions")
-    return Checked(cast(list[Question], kept), faults, ambiguous)
+
+
+def _digest(identifier: str) -> bytes:
+    return hashlib.blake2b(identifier.encode(), digest_size=16).digest()
 
 
 def _message(faults: list[Fault], where: str, total: int) -> str:
@@ -100,16 +113,16 @@ def _with_places(record: Record, places: list[Place]) -> Record:
     return {**record, "answers": {"text": texts, "answer_start": [place.start for place in places]}}
 
 
-def _problem(record: Record, seen: set[str]) -> str | None:
+def _problem(record: Record, seen: set[bytes]) -> str | None:
     """What is wrong with a record, or None if it is valid.
 
     Args:
-        seen: the ids of other records.
+        seen: the digests of the ids of other records.
     """
     return _content_problem(record, seen) or _place_problem(record["answers"], record["context"])
 
 
-def _content_problem(record: Record, seen: set[str]) -> str | None:
+def _content_problem(record: Record, seen: set[bytes]) -> str | None:
     """What is wrong beside the places of the answers."""
     for key in ("id", "context", "question"):
         if not isinstance(record[key], str):
@@ -120,7 +133,7 @@ def _content_problem(record: Record, seen: set[str]) -> str | None:
         if unpaired:
             before = record[key][max(0, unpaired.start() - 20) : unpaired.end()]
             return f"{key} has an unpaired surrogate, which UTF-8 cannot encode: {before!a}"
-    if record["id"] in seen:
+    if _digest(record["id"]) in seen:
         return "duplicate id"
     answers = record["answers"]
     if not isinstance(answers, dict) or "text" not in answers:
@@ -159,7 +172,7 @@ def _name(character: str) -> str:
     return f"U+{ord(character):04X} {unicodedata.name(character, '')}".rstrip()
 
 
-def _repaired(record: Record, seen: set[str]) -> Record | None:
+def _repaired(record: Record, seen: set[bytes]) -> Record | None:
     """The record with each answer at the nearest place of its text; None if one has none, or more is wrong."""
     answers = record["answers"]
     if _content_problem(record, seen) or "answer_start" not in answers:

@@ -1,19 +1,38 @@
-"""Tokenized windows as concatenated, unpadded arrays, saved in one safetensors file with a checksum."""
+"""Tokenized windows as concatenated, unpadded arrays, in one safetensors file with a checksum.
+
+A file is written part by part, and read by mapping it into memory: no step holds the windows of a whole split.
+"""
 
 import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError
 
 from pipeline.checksums import seal, verified
-from pipeline.errors import InputError
+from pipeline.errors import InputError, rebuild
 from pipeline.questions.question import Question
+from pipeline.tensors import Layout, map_tensors, mapped_writer
 
 UNLABELLED = (-1, -1)
 KEY_BYTES = 16
+WINDOWS_PER_BLOCK = 65536  # of an array that is read from one end to the other
+# the type of each array in a file, and its size along the second axis
+ARRAYS = {
+    "starts": ("int64", ()),
+    "input_ids": ("int32", ()),
+    "token_type_ids": ("uint8", ()),
+    "offset_mapping": ("int32", (2,)),
+    "context": ("int32", (2,)),
+    "labels": ("int32", (2,)),
+    "record": ("int32", ()),
+    "keys": ("uint8", (KEY_BYTES,)),
+}
+OF_TOKENS = {"input_ids", "token_type_ids", "offset_mapping"}
 Values = TypeVar("Values")
 
 
@@ -59,6 +78,10 @@ class Features:
         """(N,) int64, number of tokens in each window."""
         return np.diff(self.starts)
 
+    def lengths_of(self, windows: np.ndarray) -> np.ndarray:
+        """Number of tokens in each of some windows."""
+        return self.starts[windows + 1] - self.starts[windows]
+
     @property
     def labelled(self) -> np.ndarray:
         """(N,) bool, whether each window's question has an answer or is unanswerable."""
@@ -67,20 +90,24 @@ class Features:
     @property
     def answer_mask(self) -> np.ndarray:
         """(T,) bool, tokens where an answer may start or end: the context's tokens and [CLS]."""
-        lengths = self.lengths
-        positions = np.arange(len(self.input_ids)) - np.repeat(self.starts[:-1], lengths)
-        first, past = np.repeat(self.context, lengths, axis=0).T
+        return np.concatenate([self.answer_mask_of(block) for block in blocks(len(self))])
+
+    def answer_mask_of(self, windows: np.ndarray) -> np.ndarray:
+        """Like `answer_mask`, for the tokens of some windows, in the order of `windows`."""
+        lengths = self.lengths_of(windows)
+        positions = ranges(np.zeros_like(lengths), lengths)
+        first, past = np.repeat(self.context[windows], lengths, axis=0).T
         return (positions == 0) | ((positions >= first) & (positions < past))
 
     def token_indices(self, windows: np.ndarray) -> np.ndarray:
         """Indices into the (T,) arrays of the tokens of some windows, in the order of `windows`."""
-        return np.concatenate([np.arange(0), *(np.arange(*self.starts[i : i + 2]) for i in windows)])
+        return ranges(self.starts[windows], self.lengths_of(windows))
 
     def select(self, windows: np.ndarray) -> "Features":
         """The windows with these indices, in this order."""
         tokens = self.token_indices(windows)
         return Features(
-            starts=np.concatenate([[0], np.cumsum(self.lengths[windows])]),
+            starts=np.concatenate([[0], np.cumsum(self.lengths_of(windows))]),
             **{name: getattr(self, name)[tokens] for name in ("input_ids", "token_type_ids", "offset_mapping")},
             **{name: getattr(self, name)[windows] for name in ("context", "labels", "record", "keys")},
         )
@@ -111,24 +138,112 @@ def window_key(input_ids: np.ndarray, token_type_ids: np.ndarray) -> bytes:
     return hashlib.blake2b(content, digest_size=KEY_BYTES).digest()
 
 
-def question_ids(features: Features, records: list[Question]) -> list[str]:
-    """The id of each window's question."""
-    return [records[i]["id"] for i in features.record]
+def window_keys(starts: np.ndarray, input_ids: np.ndarray, token_type_ids: np.ndarray) -> np.ndarray:
+    """(N, 16) uint8, `window_key` of each window; the arguments are arrays of `Features`."""
+    ids, segments = input_ids.astype("<i4", copy=False).data, token_type_ids.data
+    keys = bytearray()
+    for begin, end in pairwise(starts.tolist()):
+        digest = hashlib.blake2b(ids[begin:end], digest_size=KEY_BYTES)
+        digest.update(segments[begin:end])
+        keys += digest.digest()
+    return np.frombuffer(keys, dtype=np.uint8).reshape(-1, KEY_BYTES)
+
+
+def ranges(begins: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The integers begins[i] to begins[i] + counts[i], exclusive, for each i in turn."""
+    ends = np.cumsum(counts)
+    return np.repeat(begins - (ends - counts), counts) + np.arange(ends[-1] if len(ends) else 0)
+
+
+def blocks(count: int, size: int = WINDOWS_PER_BLOCK) -> Iterator[np.ndarray]:
+    """The integers from 0 to `count`, exclusive, in consecutive blocks of `size`; the last may be shorter."""
+    for begin in range(0, count, size):
+        yield np.arange(begin, min(begin + size, count))
+
+
+def question_ids(features: Features, records: Sequence[Question], windows: np.ndarray | None = None) -> Sequence[str]:
+    """The id of each window's question, looked up in the records when it is asked for: for errors.
+
+    Args:
+        records: all records of the split.
+        windows: indices of some windows; None for all.
+    """
+    return _QuestionIds(features.record if windows is None else features.record[windows], records)
+
+
+class _QuestionIds(Sequence[str]):
+    def __init__(self, record: np.ndarray, records: Sequence[Question]):
+        self.record, self.records = record, records
+
+    def __len__(self) -> int:
+        return len(self.record)
+
+    def __getitem__(self, i):
+        return self.records[int(self.record[i])]["id"]
 
 
 def write_features(features: Features, path: Path) -> None:
     """Save features as safetensors with a checksum; equal features give equal bytes."""
-    save_file(dict(vars(features)), path)
+    write_parts(lambda: iter([features]), path)
     seal(path)
 
 
+def write_parts(parts: Callable[[], Iterator[Features]], path: Path) -> None:
+    """Save the windows of all parts, in their order, as safetensors; how they are divided does not change the bytes.
+
+    Args:
+        parts: returns the parts; called once for each array.
+    """
+    windows, tokens = sum(len(part) for part in parts()), sum(len(part.input_ids) for part in parts())
+    counts = {name: tokens if name in OF_TOKENS else windows for name in ARRAYS} | {"starts": windows + 1}
+    layout: Layout = {name: (dtype, (counts[name], *row)) for name, (dtype, row) in ARRAYS.items()}
+    with mapped_writer(path, layout) as written:
+        for name in ARRAYS:
+            done = 0
+            for values in _starts(parts()) if name == "starts" else (getattr(part, name) for part in parts()):
+                written[name][done : done + len(values)] = values
+                done += len(values)
+
+
+def _starts(parts: Iterable[Features]) -> Iterator[np.ndarray]:
+    """`starts` of all parts together, part by part."""
+    yield np.zeros(1, dtype=np.int64)
+    tokens = 0
+    for part in parts:
+        yield tokens + part.starts[1:]
+        tokens += len(part.input_ids)
+
+
 def read_features(path: Path) -> Features:
-    """Load features saved by `write_features`.
+    """The features of a file, compared with its checksum. Its arrays are mapped, so they take no memory of their own.
 
     Raises:
         InputError: the file is missing, damaged, or of another version of this module.
     """
+    return map_features(verified(path, "tokenize"))
+
+
+def map_features(path: Path) -> Features:
+    """Like `read_features`, of a file without a checksum."""
     try:
-        return Features(**load_file(verified(path, "tokenize")))
-    except TypeError as error:
-        raise InputError(f"{path} has other tensors ({error}); `dvc repro tokenize` rebuilds it") from None
+        arrays = map_tensors(path)[1]
+        found = {name: (str(array.dtype), array.shape[1:]) for name, array in arrays.items()}
+        if found != ARRAYS:
+            raise TypeError(f"it has other tensors: {found}")
+        features = Features(**arrays)
+        windows, starts = {len(array) for array in (features.context, features.labels, features.keys)}, features.starts
+        if windows | {len(starts) - 1} != {len(features)} or starts[0] != 0:
+            raise TypeError("its tensors have different numbers of windows")
+        if {len(features.token_type_ids), len(features.offset_mapping), int(starts[-1])} != {len(features.input_ids)}:
+            raise TypeError("its tensors have different numbers of tokens")
+    except (SafetensorError, TypeError) as error:
+        raise InputError(f"{path} cannot be read: {error}; {rebuild(path, 'tokenize')}") from None
+    return features
+
+
+def equal(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two arrays are equal, compared block by block."""
+    if one.shape != other.shape:
+        return False
+    size = WINDOWS_PER_BLOCK
+    return all(np.array_equal(one[i : i + size], other[i : i + size]) for i in range(0, len(one), size))

@@ -5,6 +5,7 @@ decide, by the rules of the `datasets` library.
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from posixpath import normpath
 from typing import Any
@@ -37,8 +38,8 @@ SEPARATOR = "[-._ 0-9]"
 Splits = dict[str, list[str]]
 
 
-def read_hub(source: str, commit: str, config: str | None, split: str) -> list[Record]:
-    """The records, unchecked, of a split of a hub data set at a commit.
+def read_hub(source: str, commit: str, config: str | None, split: str) -> Iterator[Record]:
+    """Yield the records, unchecked, of a split of a hub data set at a commit.
 
     Args:
         config: None for the only config, or the default one.
@@ -64,7 +65,7 @@ def read_hub(source: str, commit: str, config: str | None, split: str) -> list[R
     folder = hub.download(source, commit, "dataset", paths)
     # rows without an id are named by their number, which is unique in its file only
     prefixes = {path: f"{path}: " if len(paths) > 1 else "" for path in paths}
-    return [record for path, prefix in prefixes.items() for record in tables.read_file(folder / path, prefix)]
+    return (record for path, prefix in prefixes.items() for record in tables.read_file(folder / path, prefix))
 
 
 def configs_of(files: list[str], card: dict[str, Any], where: str) -> dict[str, Splits]:

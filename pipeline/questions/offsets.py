@@ -20,7 +20,9 @@ IS_BLANK[INVISIBLE] = True
 BLANK = "".join(map(chr, np.flatnonzero(IS_BLANK)))
 
 
-def complete(offsets: np.ndarray, context: str) -> np.ndarray:
+def complete(
+    offsets: np.ndarray, context: str, first: int | np.ndarray = 0, past: int | np.ndarray | None = None
+) -> np.ndarray:
     """Offsets of a context's tokens such that every character of a word belongs to a token, and white space to none.
 
     A word is a run of characters without white space. A character that no token holds belongs to the token before it
@@ -37,6 +39,8 @@ def complete(offsets: np.ndarray, context: str) -> np.ndarray:
 
     Args:
         offsets: (m, 2) first and past-the-last character of all tokens of the context, in any order, repeats allowed.
+        context: a text, or several texts joined by white space.
+        first, past: of several texts, for each token the first and past-the-last character of its text, each (m,).
 
     Returns:
         (m, 2), in the same order. The offsets of tokens in the order of the text do not decrease.
@@ -49,12 +53,12 @@ def complete(offsets: np.ndarray, context: str) -> np.ndarray:
     tokens_begun, tokens_ended = (np.bincount(column, minlength=length + 1)[:length].cumsum() for column in offsets.T)
     dropped = ~blank & (tokens_begun == tokens_ended)  # characters of words that are in no token
     # the token without white space at its edges
-    begin = _next(~blank)[offsets[:, 0]]
-    end = _previous(~blank)[offsets[:, 1]]
+    begin = np.minimum(_next(~blank)[offsets[:, 0]], length if past is None else past)
+    end = np.maximum(_previous(~blank)[offsets[:, 1]], first)
     # with the dropped characters on both sides: those after it are its own, those before it at the start of a word
     extended_begin = _previous(~dropped)[begin]
     extended_end = _next(~dropped)[end]
-    starts_word = (extended_begin == 0) | blank[extended_begin - 1]
+    starts_word = (extended_begin == first) | blank[extended_begin - 1]
     return np.stack([np.where(starts_word, extended_begin, begin), extended_end], axis=1).astype(offsets.dtype)
 
 

@@ -7,13 +7,15 @@ Else it is unlabelled: it can train a student, and cannot be scored. Where a lay
 the answers of a record that is not checked yet.
 """
 
+import io
 import json
 import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TextIO
 
 from pipeline.errors import InputError
 
@@ -30,31 +32,34 @@ LAYOUTS = (
 CMRC = {"context_text": "context", "query_id": "id", "query_text": "question"}
 
 
-def read_json(path: Path) -> list[Record]:
-    """The records, unchecked, of a SQuAD file, or of a list of questions or paragraphs as JSON or JSON Lines.
+def read_json(path: Path) -> Iterator[Record]:
+    """Yield the records, unchecked, of a SQuAD file, or of a list of questions or paragraphs as JSON or JSON Lines.
 
-    Other keys are ignored, such as `plausible_answers`, which are not answers.
+    JSON Lines are read line by line. Other keys are ignored, such as `plausible_answers`, which are not answers.
 
     Raises:
         InputError: the file is missing, is not JSON, or has another layout; a key is misspelt; `is_impossible` is
             unclear.
     """
-    content = read_bytes(path)
-    try:
-        document = _parse(content.decode(json.detect_encoding(content)))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON: {error}") from None
-    return [record(*question, path) for question in _questions(document, path)]
+    with open_file(path) as content:
+        encoding = json.detect_encoding(content.read(4))
+        content.seek(0)
+        text = io.TextIOWrapper(content, encoding, newline="\n")
+        try:
+            for question in _questions(_document(text), path):
+                yield record(*question, path)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{path} is not JSON: {error}") from None
 
 
-def read_bytes(path: Path) -> bytes:
-    """The content of a file of questions.
+def open_file(path: Path) -> BinaryIO:
+    """Open a file of questions.
 
     Raises:
         InputError: it is missing, or a folder.
     """
     try:
-        return path.read_bytes()
+        return open(path, "rb")
     except FileNotFoundError:
         raise InputError(
             f"{path} is missing; put it there and run `dvc add {path}` (experiments see only what git or DVC tracks)"
@@ -63,26 +68,53 @@ def read_bytes(path: Path) -> bytes:
         raise InputError(f"{path} is a folder; it must be a file of questions") from None
 
 
-def _parse(text: str) -> Any:
-    """The value of a JSON file, or the list of the values of a JSON Lines file.
+def _document(text: TextIO) -> Any:
+    """The value of a JSON file, or an iterator over the values of JSON Lines: a value in the first line and more text.
 
     Raises:
         ValueError: the text is neither.
     """
+    head = _through_text(text)
     try:
-        return json.loads(text, object_pairs_hook=json_object)
-    except json.JSONDecodeError as error:
-        if error.msg != "Extra data":
-            raise
-        not_json = error
-    values = []
-    for number, line in enumerate(text.split("\n"), 1):
-        try:
+        first = _parse(head)
+    except (ValueError, RecursionError):
+        return _parse(head + text.read())
+    more = _through_text(text)
+    return _lines(first, head.count("\n"), more, text) if more.strip() else first
+
+
+def _through_text(text: TextIO) -> str:
+    """The next lines, up to the first that is not blank."""
+    lines = ""
+    for line in text:
+        lines += line
+        if line.strip():
+            break
+    return lines
+
+
+def _lines(first: Any, done: int, more: str, text: TextIO) -> Iterator[Any]:
+    """Yield the values of JSON Lines.
+
+    Args:
+        first: the value of the first `done` lines.
+        more: the next lines.
+
+    Raises:
+        ValueError: a line is not JSON; the error has its number.
+    """
+    yield first
+    try:
+        for line in chain(more.removesuffix("\n").split("\n"), text):
+            done += 1
             if line.strip():
-                values.append(json.loads(line, object_pairs_hook=json_object))
-        except ValueError as error:
-            raise (ValueError(f"line {number}: {error}") if values else not_json) from None
-    return values
+                yield _parse(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"line {done}: {error}") from None
+
+
+def _parse(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=json_object)
 
 
 def json_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -102,7 +134,7 @@ def _questions(document: Any, path: Path) -> Iterator[tuple[Any, Any, dict[str, 
     """Yield (title, context, question) for every question, in the file's order."""
     if isinstance(document, dict) and "question" in document:  # JSON Lines with one line
         document = [document]
-    is_list = isinstance(document, list)
+    is_list = isinstance(document, (list, Iterator))
     for a, article in enumerate(document if is_list else _list(document, "data", f"{path}: the file")):
         where = f"{path}: {'' if is_list else 'data'}[{a}]"
         if isinstance(article, dict):

@@ -13,22 +13,26 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import InputError
-from pipeline.questions.squad import Record, read_bytes, read_json, record
+from pipeline.questions.squad import Record, open_file, read_json, record
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 SUFFIXES = {*DELIMITERS, ".parquet"}
+NAMES = {"utf-8-sig": "UTF-8", "utf-16": "UTF-16"}
+ROWS_PER_BATCH = 1024
 LONGEST_FIELD = 2**31 - 1  # characters
 INTEGER = re.compile(r"-?\d+(\.0+)?")  # pandas writes 10.0 where another row has no value
 
 
-def read_file(path: Path, prefix: str = "") -> list[Record]:
-    """The records, unchecked, of a file of questions: a table by its suffix, else JSON. For `prefix` see `read_table`.
+def read_file(path: Path, prefix: str = "") -> Iterator[Record]:
+    """Yield the records, unchecked, of a file of questions: a table by its suffix, else JSON.
+
+    For `prefix` see `read_table`.
 
     Raises:
         InputError: as `read_table` and `squad.read_json`.
@@ -36,8 +40,8 @@ def read_file(path: Path, prefix: str = "") -> list[Record]:
     return read_table(path, prefix) if path.suffix.lower() in SUFFIXES else read_json(path)
 
 
-def read_table(path: Path, prefix: str = "") -> list[Record]:
-    """The records, unchecked, of a table; its suffix is one of `SUFFIXES`.
+def read_table(path: Path, prefix: str = "") -> Iterator[Record]:
+    """Yield the records, unchecked, of a table; its suffix is one of `SUFFIXES`. It is read in parts.
 
     A question without an id is named by its line in the file, or in Parquet by its row, counted from 1, after `prefix`.
 
@@ -45,42 +49,57 @@ def read_table(path: Path, prefix: str = "") -> list[Record]:
         InputError: the file is missing or damaged, a column is missing, or a row has another number of fields.
     """
     rows = _parquet_rows(path) if path.suffix.lower() == ".parquet" else _csv_rows(path)
-    return [_record(row, path, location, prefix) for location, row in rows]
+    for location, row in rows:
+        yield _record(row, path, location, prefix)
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the first line of each row, such as "line 2", and its values by column; an empty field is None."""
     csv.field_size_limit(LONGEST_FIELD)
-    reader = csv.reader(io.StringIO(_decoded(path), newline=""), delimiter=DELIMITERS[path.suffix.lower()], strict=True)
-    header: list[str] = []
-    while True:
-        line = reader.line_num + 1
-        try:
-            fields = next(reader, None)
-        except csv.Error as error:
-            raise InputError(f"{path}: the row that begins in line {line} has unbalanced quotes: {error}") from None
-        if fields is None:
-            break
-        if not header:
-            header = [field.strip().lower() for field in fields]
-            _check_columns(header, path)
-        elif len(fields) not in (0, len(header)):
-            raise InputError(f"{path}: line {line} has {len(fields)} fields, the header has {len(header)}")
-        elif fields:
-            row = dict(zip(header, fields, strict=True))
-            yield f"line {line}", {name: _value(name, field, path, line) for name, field in row.items()}
+    with open_file(path) as content:
+        encoding = _encoding(content)
+        text = io.TextIOWrapper(content, encoding, newline="")
+        reader = csv.reader(text, delimiter=DELIMITERS[path.suffix.lower()], strict=True)
+        header: list[str] = []
+        while True:
+            line = reader.line_num + 1
+            try:
+                fields = next(reader, None)
+            except csv.Error as error:
+                raise InputError(f"{path}: the row that begins in line {line} has unbalanced quotes: {error}") from None
+            except UnicodeDecodeError as error:
+                raise InputError(
+                    f"{path}: line {_bad_line(path, encoding)} is not {NAMES[encoding]}: {error.reason}"
+                ) from None
+            if fields is None:
+                break
+            if not header:
+                header = [field.strip().lower() for field in fields]
+                _check_columns(header, path)
+            elif len(fields) not in (0, len(header)):
+                raise InputError(f"{path}: line {line} has {len(fields)} fields, the header has {len(header)}")
+            elif fields:
+                row = dict(zip(header, fields, strict=True))
+                yield f"line {line}", {name: _value(name, field, path, line) for name, field in row.items()}
     if not header:
         raise InputError(f"{path} is empty")
 
 
-def _decoded(path: Path) -> str:
-    content = read_bytes(path)
-    encoding = "UTF-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "UTF-8"
+def _encoding(content: BinaryIO) -> str:
+    """The encoding of a text file that is about to be read, by its byte-order mark."""
+    mark = content.read(2)
+    content.seek(0)
+    return "utf-16" if mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+
+
+def _bad_line(path: Path, encoding: str) -> int:
+    """The number of the line with the first bytes that cannot be decoded."""
+    content = path.read_bytes()
     try:
-        return content.decode(encoding).removeprefix("\ufeff")
+        content.decode(encoding)
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path}: line {line} is not {encoding}: {error.reason}") from None
+        return content.count(b"\n", 0, error.start) + 1
+    return 0
 
 
 def _value(name: str, field: str, path: Path, line: int) -> Any:
@@ -98,14 +117,17 @@ def _value(name: str, field: str, path: Path, line: int) -> Any:
 
 def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the number of each row, such as "row 1", and its values by column."""
-    try:
-        table = pq.read_table(pa.BufferReader(read_bytes(path)))
-        _check_columns(table.column_names, path)
-        rows = table.to_pylist()
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise InputError(f"{path} is not Parquet, or damaged: {' '.join(str(error).split())}") from None
-    for number, row in enumerate(rows, 1):
-        yield f"row {number}", row
+    number = 0
+    with open_file(path) as content:
+        try:
+            table = pq.ParquetFile(content)
+            _check_columns(table.schema_arrow.names, path)
+            for batch in table.iter_batches(ROWS_PER_BATCH):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"row {number}", row
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise InputError(f"{path} is not Parquet, or damaged: {' '.join(str(error).split())}") from None
 
 
 def _check_columns(names: list[str], path: Path) -> None:

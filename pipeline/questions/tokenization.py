@@ -17,6 +17,7 @@ TOKENIZER_FILE = "tokenizer.json"
 SEGMENT_IDS = "token_type_ids"
 # share of the questions' words that may be unknown; of SQuAD's, BERT's vocabulary does not know 3 in 50,000
 MAX_UNKNOWN = 0.05
+MOST_EXAMPLES = 10_000  # different unknown words that are counted one by one
 RARE = "\U00012000"  # a letter of cuneiform
 
 
@@ -111,29 +112,43 @@ def _check(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
         raise InputError(f"the tokenizer of {folder} drops characters that it does not know; it needs an unk_token")
 
 
-def check_words(tokenizer: PreTrainedTokenizerFast, texts: list[str], where: str) -> None:
-    """Check that the tokenizer knows the words of texts.
+class Words:
+    """Counts the words of texts, and those with a part that the tokenizer does not know."""
 
-    Args:
-        where: the name of the texts, for the error.
+    def __init__(self, tokenizer: PreTrainedTokenizerFast):
+        self.unknown_id = tokenizer.unk_token_id
+        self.total = self.unknown = 0
+        self.examples: Counter[str] = Counter()
 
-    Raises:
-        InputError: more than `MAX_UNKNOWN` of the words have an unknown part; the error has examples.
-    """
-    if tokenizer.unk_token_id is None:
-        return
-    total, unknown = 0, Counter[str]()
-    for text, encoding in zip(texts, tokenizer(texts, add_special_tokens=False).encodings, strict=True):
-        words = encoding.word_ids
-        total += len(set(words))
-        bad = {word for word, token in zip(words, encoding.ids, strict=True) if token == tokenizer.unk_token_id}
-        unknown.update(text[slice(*encoding.word_to_chars(word))] for word in bad - {None})
-    if unknown.total() > MAX_UNKNOWN * total:
-        examples = ", ".join(repr(word) for word, _ in unknown.most_common(5))
-        raise InputError(
-            f"the tokenizer does not know {100 * unknown.total() / total:.0f} % of the words of {where}, such as "
-            f"{examples}; it belongs to another language, or tokenize.vocab_records is too low for a new teacher"
-        )
+    def add(self, texts: Iterable[str], encodings: Iterable[Any]) -> None:
+        """Count the words of texts, with the tokens of each text."""
+        if self.unknown_id is None:
+            return
+        for text, encoding in zip(texts, encodings, strict=True):
+            words, ids = encoding.word_ids, encoding.ids
+            self.total += len(set(words))
+            if self.unknown_id not in ids:
+                continue
+            bad = {word for word, token in zip(words, ids, strict=True) if token == self.unknown_id} - {None}
+            self.unknown += len(bad)
+            if len(self.examples) < MOST_EXAMPLES:
+                self.examples.update(text[slice(*encoding.word_to_chars(word))] for word in bad)
+
+    def check(self, where: str) -> None:
+        """Check that most of the words are known.
+
+        Args:
+            where: the name of the texts, for the error.
+
+        Raises:
+            InputError: more than `MAX_UNKNOWN` of the words have an unknown part; the error has examples.
+        """
+        if self.unknown > MAX_UNKNOWN * self.total:
+            examples = ", ".join(repr(word) for word, _ in self.examples.most_common(5))
+            raise InputError(
+                f"the tokenizer does not know {100 * self.unknown / self.total:.0f} % of the words of {where}, such as "
+                f"{examples}; it belongs to another language, or tokenize.vocab_records is too low for a new teacher"
+            )
 
 
 def train(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:

@@ -7,6 +7,7 @@ and these pieces are still there. Other texts may be split into shorter pieces; 
 import json
 import re
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -22,9 +23,9 @@ BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # with which Unigram writes a character t
 def used_tokens(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> set[int]:
     """The ids of the tokens of texts, without special tokens."""
     used: set[int] = set()
-    unique = list(dict.fromkeys(texts))
-    for begin in range(0, len(unique), BATCH):
-        for ids in tokenizer(unique[begin : begin + BATCH], add_special_tokens=False)["input_ids"]:
+    remaining = iter(texts)
+    for batch in iter(lambda: list(islice(remaining, BATCH)), []):
+        for ids in tokenizer(list(dict.fromkeys(batch)), add_special_tokens=False)["input_ids"]:
             used.update(ids)
     return used
 

@@ -4,9 +4,10 @@ A window is [CLS] question [SEP] part of the context [SEP]. Consecutive windows 
 as in transformers' question-answering example.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 from tokenizers import Encoding
@@ -14,12 +15,15 @@ from transformers import PreTrainedTokenizerFast
 
 from pipeline.errors import InputError
 from pipeline.questions import offsets
-from pipeline.questions.features import UNLABELLED, Features, window_key
+from pipeline.questions.features import UNLABELLED, Features, ranges, window_key, window_keys
 from pipeline.questions.question import Question
-from pipeline.questions.tokenization import has_segments
+from pipeline.questions.tokenization import RARE, has_segments
 
 NO_OFFSET = -1
+# a batch of records ends at either number: its arrays and the tokenizer's own take about 100 bytes a character
 RECORDS_PER_BATCH = 1000
+CHARACTERS_PER_BATCH = 2**20
+SEPARATOR = "\n"  # white space between joined contexts
 
 
 @dataclass(frozen=True)
@@ -49,32 +53,85 @@ class Window:
         return window_key(self.input_ids, self.token_type_ids)
 
 
+class Tokens(NamedTuple):
+    """The tokens of several texts, concatenated; text i has the tokens starts[i] to starts[i + 1], exclusive.
+
+    Attributes:
+        starts: (texts + 1,) int64.
+        ids: (m,) int32.
+        offsets: (m, 2) int32, first and past-the-last character.
+    """
+
+    starts: np.ndarray
+    ids: np.ndarray
+    offsets: np.ndarray
+
+    @property
+    def counts(self) -> np.ndarray:
+        return np.diff(self.starts)
+
+
+class Part(NamedTuple):
+    """A part of each window: a special token, or the tokens of the question (0) or the context (1)."""
+
+    sequence: int | None
+    token: int
+    segment: int
+
+
 def windows(
-    records: list[Question],
-    tokenizer: PreTrainedTokenizerFast,
-    max_length: int,
-    stride: int,
-    progress: Callable[[int], Any] = lambda questions: None,
+    records: Iterable[Question], tokenizer: PreTrainedTokenizerFast, max_length: int, stride: int
 ) -> Iterator[Window]:
     """Yield the windows of each record, in the order of the records.
 
-    Args:
-        progress: called with 1 after the windows of each record.
+    Raises:
+        InputError: as `feature_batches`.
+    """
+    for features in feature_batches(records, tokenizer, max_length, stride):
+        pairs = zip(features.context.tolist(), features.labels.tolist(), strict=True)
+        for i, (context, label) in enumerate(pairs):
+            tokens = features.tokens(i)
+            yield Window(
+                record=int(features.record[i]),
+                input_ids=features.input_ids[tokens],
+                token_type_ids=features.token_type_ids[tokens],
+                offset_mapping=features.offset_mapping[tokens],
+                context=(context[0], context[1]),
+                label=(label[0], label[1]),
+            )
+
+
+def feature_batches(
+    records: Iterable[Question], tokenizer: PreTrainedTokenizerFast, max_length: int, stride: int
+) -> Iterator[Features]:
+    """Yield the windows of the records in batches, in the order of the records; `record` counts over all batches.
 
     Raises:
         InputError: questions leave the context at most `stride` tokens of a window, or the tokenizer does not put [CLS]
             first. The message has the ids of the first 20 of these questions, and the longest length allowed.
     """
-    for begin in range(0, len(records), RECORDS_PER_BATCH):
-        batch = records[begin : begin + RECORDS_PER_BATCH]
-        questions = encode([record["question"].strip() for record in batch], tokenizer)
-        _check_question_lengths(batch, [len(question) for question in questions], tokenizer, max_length, stride)
-        texts = list(dict.fromkeys(record["context"] for record in batch))  # each is tokenized once
-        contexts = dict(zip(texts, encode(texts, tokenizer), strict=True))
-        for index, (record, question) in enumerate(zip(batch, questions, strict=True), begin):
-            encodings = _joined(question, contexts[record["context"]], tokenizer, max_length, stride)
-            yield from _windows_of(encodings, index, record, tokenizer)
-            progress(1)
+    parts = _template(tokenizer)
+    done = 0
+    for batch in _batches(records):
+        questions = tokenize([record["question"].strip() for record in batch], tokenizer)
+        _check_question_lengths(batch, questions.counts, tokenizer, max_length, stride)
+        places = {context: i for i, context in enumerate(dict.fromkeys(record["context"] for record in batch))}
+        text_of = np.array([places[record["context"]] for record in batch])
+        yield _features(batch, questions, list(places), text_of, parts, tokenizer, max_length, stride, done)
+        done += len(batch)
+
+
+def _batches(records: Iterable[Question]) -> Iterator[list[Question]]:
+    batch: list[Question] = []
+    characters = 0
+    for record in records:
+        batch.append(record)
+        characters += len(record["context"])
+        if len(batch) == RECORDS_PER_BATCH or characters > CHARACTERS_PER_BATCH:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
 
 
 def longest_question(tokenizer: PreTrainedTokenizerFast, max_length: int, stride: int) -> int:
@@ -82,17 +139,8 @@ def longest_question(tokenizer: PreTrainedTokenizerFast, max_length: int, stride
     return max_length - tokenizer.num_special_tokens_to_add(pair=True) - stride - 1
 
 
-def question_lengths(records: list[Question], tokenizer: PreTrainedTokenizerFast) -> np.ndarray:
-    """(N,) the number of tokens of each record's question."""
-    lengths: list[int] = []
-    for begin in range(0, len(records), RECORDS_PER_BATCH):
-        batch = records[begin : begin + RECORDS_PER_BATCH]
-        lengths += map(len, encode([record["question"].strip() for record in batch], tokenizer))
-    return np.array(lengths)
-
-
 def encode(texts: list[str], tokenizer: PreTrainedTokenizerFast) -> list[Encoding]:
-    """The tokens of each text, whole, as they are before the tokenizer's post-processor, which `_joined` applies."""
+    """The tokens of each text, whole, as they are before the tokenizer's post-processor."""
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()
     backend.no_padding()
@@ -103,26 +151,42 @@ def encode(texts: list[str], tokenizer: PreTrainedTokenizerFast) -> list[Encodin
         backend.post_processor = processor
 
 
-def _joined(
-    question: Encoding, context: Encoding, tokenizer: PreTrainedTokenizerFast, max_length: int, stride: int
-) -> list[Encoding]:
-    """The windows of a question and a context, as the tokenizer returns them for both texts together."""
-    backend = tokenizer.backend_tokenizer
-    backend.enable_truncation(max_length, stride=stride, strategy="only_second")
-    first = backend.post_process(question, context)
-    backend.no_truncation()
-    return [first, *first.overflowing]
+def tokenize(texts: list[str], tokenizer: PreTrainedTokenizerFast) -> Tokens:
+    """The tokens of each text, as `encode` has them."""
+    encodings = encode(texts, tokenizer)
+    starts = np.zeros(len(texts) + 1, dtype=np.int64)
+    np.cumsum([len(encoding) for encoding in encodings], out=starts[1:])
+    ids = chain.from_iterable(encoding.ids for encoding in encodings)
+    pairs = chain.from_iterable(chain.from_iterable(encoding.offsets for encoding in encodings))
+    count = int(starts[-1])
+    mapping = np.fromiter(pairs, np.int32, 2 * count).reshape(-1, 2)  # faster than np.array for lists of pairs
+    return Tokens(starts, np.fromiter(ids, np.int32, count), mapping)
+
+
+def _template(tokenizer: PreTrainedTokenizerFast) -> list[Part]:
+    """The parts of a window in order, from the tokenizer's post-processor. Segments are 0 if the tokenizer has none.
+
+    Raises:
+        InputError: the window does not begin with [CLS], or lacks the question or the context.
+    """
+    question, context = encode([RARE, RARE], tokenizer)
+    window = tokenizer.backend_tokenizer.post_process(question, context)
+    parts: list[Part] = []
+    for sequence, token, segment in zip(window.sequence_ids, window.ids, window.type_ids, strict=True):
+        if sequence is None or not parts or parts[-1].sequence != sequence:
+            parts.append(Part(sequence, token, segment if has_segments(tokenizer) else 0))
+    if not parts or parts[0].sequence is not None or parts[0].token != tokenizer.cls_token_id:
+        raise InputError("the tokenizer does not put [CLS] first; labels need it there")
+    if {part.sequence for part in parts} != {None, 0, 1}:
+        raise InputError("the tokenizer's windows lack the question or the context")
+    return parts
 
 
 def _check_question_lengths(
-    records: list[Question], lengths: list[int], tokenizer: PreTrainedTokenizerFast, max_length: int, stride: int
+    records: list[Question], lengths: np.ndarray, tokenizer: PreTrainedTokenizerFast, max_length: int, stride: int
 ) -> None:
     longest = longest_question(tokenizer, max_length, stride)
-    problems = [
-        f"\n  question {record['id']}: {length} tokens"
-        for record, length in zip(records, lengths, strict=True)
-        if length > longest
-    ]
+    problems = [f"\n  question {records[i]['id']}: {lengths[i]} tokens" for i in np.flatnonzero(lengths > longest)]
     if problems:
         raise InputError(
             f"{len(problems)} questions are too long to leave room for their context: with tokenize.max_length "
@@ -131,82 +195,134 @@ def _check_question_lengths(
         )
 
 
-def _windows_of(
-    encodings: list[Encoding], index: int, record: Question, tokenizer: PreTrainedTokenizerFast
-) -> Iterator[Window]:
-    """Yield the windows of one record, from its encodings."""
-    mappings = _offset_mappings(encodings, record["context"])
-    answer = _answer(record, mappings)
-    without = (0, 0) if record.get("is_impossible") else UNLABELLED
-    for encoding, mapping in zip(encodings, mappings, strict=True):
-        input_ids = np.array(encoding.ids, dtype=np.int32)
-        if input_ids[0] != tokenizer.cls_token_id:
-            raise InputError(f"the tokenizer does not put [CLS] first (question {record['id']}); labels need it there")
-        in_context = _in_context(mapping)
-        first = int(in_context.argmax())
-        context = (first, first + int(in_context.sum()))
-        yield Window(
-            record=index,
-            input_ids=input_ids,
-            token_type_ids=_segment_ids(encodings[0], first, len(input_ids), tokenizer),
-            offset_mapping=mapping,
-            context=context,
-            label=label(mapping, context, *answer) if answer else without,
-        )
-
-
-def _segment_ids(window: Encoding, first: int, length: int, tokenizer: PreTrainedTokenizerFast) -> np.ndarray:
-    """(length,) uint8 of any window of a record. `tokenizers` gives the right ones to the first window alone.
+def _features(
+    records: list[Question],
+    questions: Tokens,
+    texts: list[str],
+    text_of: np.ndarray,
+    parts: list[Part],
+    tokenizer: PreTrainedTokenizerFast,
+    max_length: int,
+    stride: int,
+    first_record: int,
+) -> Features:
+    """The windows of a batch of records.
 
     Args:
-        window: the first of the record, with at least one token of the context.
-        first: position of the context's first token, which is the same in each window.
+        texts: the contexts, each once.
+        text_of: (records,) the index of each record's context in `texts`.
+        first_record: number of the batch's first record.
     """
-    if not has_segments(tokenizer):
-        return np.zeros(length, dtype=np.uint8)
-    ids = np.full(length, window.type_ids[first], dtype=np.uint8)
-    ids[:first], ids[-1] = window.type_ids[:first], window.type_ids[-1]
-    return ids
+    contexts = tokenize(texts, tokenizer)
+    bases, joined = _joined(texts, contexts)
+    specials = sum(part.sequence is None for part in parts)
+    room = max_length - specials - questions.counts
+    of, begin, size = _cuts(contexts.counts[text_of], room, stride)
+    source = contexts.starts[text_of[of]] + begin
+
+    starts = np.concatenate([[0], np.cumsum(specials + questions.counts[of] + size)])
+    input_ids = np.empty(starts[-1], dtype=np.int32)
+    token_type_ids = np.empty(starts[-1], dtype=np.uint8)
+    offset_mapping = np.full((starts[-1], 2), NO_OFFSET, dtype=np.int32)
+    place, first = starts[:-1], np.zeros_like(size)  # where the next part begins, and where the context does
+    for sequence, token, segment in parts:
+        if sequence is None:
+            target, lengths = place, np.ones_like(size)
+            input_ids[target] = token
+        elif sequence == 0:
+            lengths = questions.counts[of]
+            target = ranges(place, lengths)
+            input_ids[target] = questions.ids[ranges(questions.starts[of], lengths)]
+        else:
+            target, lengths = ranges(place, size), size
+            tokens = ranges(source, size)
+            input_ids[target] = contexts.ids[tokens]
+            offset_mapping[target] = joined[tokens] - np.repeat(bases[text_of[of]], size)[:, None]
+            first = np.where(size > 0, place - starts[:-1], 0)
+        token_type_ids[target] = segment
+        place = place + lengths
+
+    answered, spans = _answers(records, joined, contexts.starts, text_of, bases)
+    labels = _labels(joined, spans[of], source, size)
+    labels = np.where(answered[of, None] & (labels >= 0), first[:, None] + labels, 0).astype(np.int32)
+    impossible = np.array([bool(record.get("is_impossible")) for record in records])
+    labels[~(answered | impossible)[of]] = UNLABELLED
+    return Features(
+        starts=starts,
+        input_ids=input_ids,
+        token_type_ids=token_type_ids,
+        offset_mapping=offset_mapping,
+        context=np.stack([first, first + size], axis=1).astype(np.int32),
+        labels=labels,
+        record=(first_record + of).astype(np.int32),
+        keys=window_keys(starts, input_ids, token_type_ids),
+    )
 
 
-def _offset_mappings(encodings: list[Any], context: str) -> list[np.ndarray]:
-    """(n, 2) offsets of each window of a record, complete. One window alone does not show what no token holds."""
-    mapping = np.array([offset for encoding in encodings for offset in encoding.offsets], dtype=np.int32)
-    in_context = np.array([sequence == 1 for encoding in encodings for sequence in encoding.sequence_ids])
-    mapping[in_context] = offsets.complete(mapping[in_context], context)
-    mapping[~in_context] = NO_OFFSET
-    return np.split(mapping, np.cumsum([len(encoding) for encoding in encodings])[:-1])
+def _joined(texts: list[str], tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
+    """The first character of each text in the joined text, and the complete offsets of all tokens in it."""
+    lengths = np.array([len(text) for text in texts])
+    bases = np.cumsum(lengths + len(SEPARATOR)) - lengths - len(SEPARATOR)
+    base, length = np.repeat(bases, tokens.counts), np.repeat(lengths, tokens.counts)
+    return bases, offsets.complete(tokens.offsets + base[:, None], SEPARATOR.join(texts), base, base + length)
 
 
-def _in_context(mapping: np.ndarray) -> np.ndarray:
-    return mapping[:, 0] != NO_OFFSET
+def _cuts(tokens: np.ndarray, room: np.ndarray, stride: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The windows of contexts: each window's record, its first token of the context, and how many it has.
 
-
-def _answer(record: Question, mappings: list[np.ndarray]) -> tuple[int, int] | None:
-    """First and past-the-last character of the record's answer that belong to a token; None if there are none."""
-    if not record["answers"]["text"]:
-        return None
-    start, text = record["answers"]["answer_start"][0], record["answers"]["text"][0]
-    tokens = offsets.all_tokens([mapping[_in_context(mapping)] for mapping in mappings])
-    start, end = offsets.nearest_covered(np.array([[start, start + len(text)]]), tokens)[0].tolist()
-    return (start, end) if offsets.NO_CHARACTER < start < end else None
-
-
-def label(offset_mapping: np.ndarray, context: tuple[int, int], start: int, end: int) -> tuple[int, int]:
-    """Positions of the tokens that contain characters `start` and `end - 1`; (0, 0) unless both are in the window.
-
-    If no token contains the first character, the answer starts at the next token; if none contains the last, the answer
-    ends at the previous one.
+    Args:
+        tokens: (records,) in the context of each record.
+        room: (records,) for tokens of the context in a window.
     """
-    first, past = context
-    begins, ends = offset_mapping[first:past, 0], offset_mapping[first:past, 1]
-    if past == first or begins[0] > start or ends[-1] < end:
-        return 0, 0
-    start_token = int(np.searchsorted(ends, start, side="right"))
-    end_token = int(np.searchsorted(begins, end, side="left")) - 1
-    if start_token > end_token:
-        return 0, 0
-    return first + start_token, first + end_token
+    counts = np.maximum(1, -((stride - tokens) // (room - stride)))
+    of = np.repeat(np.arange(len(counts)), counts)
+    number = np.arange(len(of)) - np.repeat(np.cumsum(counts) - counts, counts)
+    begin = number * (room - stride)[of]
+    return of, begin, np.minimum(room[of], tokens[of] - begin)
+
+
+def _answers(
+    records: list[Question], tokens: np.ndarray, starts: np.ndarray, text_of: np.ndarray, bases: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which records have an answer with a token, (records,) bool, and what of it belongs to tokens, (records, 2).
+
+    Args:
+        tokens: (m, 2) offsets of the contexts' tokens in the joined text.
+        starts: (texts + 1,) the first token of each context.
+        text_of: (records,) the index of each record's context.
+        bases: (texts,) the first character of each context in the joined text.
+    """
+    found = [record["answers"] for record in records]
+    answered = np.array([bool(answers["text"]) for answers in found])
+    first_characters = np.array([answers["answer_start"][0] if answers["text"] else 0 for answers in found])
+    lengths = np.array([len(answers["text"][0]) if answers["text"] else 0 for answers in found])
+    wanted = (bases[text_of] + first_characters)[:, None] + np.stack([np.zeros_like(lengths), lengths], axis=1)
+    after = np.searchsorted(tokens[:, 1], wanted[:, 0], side="right")
+    before = np.searchsorted(tokens[:, 0], wanted[:, 1], side="left")
+    padded = np.append(tokens, [[0, 0]], axis=0)
+    begins, ends = np.maximum(wanted[:, 0], padded[after, 0]), np.minimum(wanted[:, 1], padded[before - 1, 1])
+    has_token = (after < starts[text_of + 1]) & (before > starts[text_of]) & (begins < ends)
+    return answered & has_token, np.stack([begins, ends], axis=1)
+
+
+def _labels(tokens: np.ndarray, spans: np.ndarray, first: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """(W, 2) the tokens of each window that contain the first and last character of a span, counted from its first.
+
+    -1, -1 unless both are in the window. If no token contains the first character, the span starts at the next token;
+    if none contains the last, it ends at the previous one.
+
+    Args:
+        tokens: (m, 2) offsets, neither begins nor ends decreasing.
+        spans: (W, 2) first and past-the-last character.
+        first, size: (W,) each window's first token, and how many it has.
+    """
+    past = first + size
+    padded = np.append(tokens, [[0, 0]], axis=0)
+    begin = np.clip(np.searchsorted(tokens[:, 1], spans[:, 0], side="right"), first, past)
+    end = np.clip(np.searchsorted(tokens[:, 0], spans[:, 1], side="left"), first, past) - 1
+    inside = (padded[first, 0] <= spans[:, 0]) & (padded[past - 1, 1] >= spans[:, 1])
+    whole = (size > 0) & inside & (begin <= end)
+    return np.where(whole[:, None], np.stack([begin, end], axis=1) - first[:, None], -1)
 
 
 def pack(windows: Iterable[Window]) -> Features:

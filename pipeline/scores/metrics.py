@@ -40,7 +40,7 @@ METRICS = {name: _of_trimmed(metric) for name, metric in PUBLISHED.items()}
 
 def scores(
     features: Features,
-    records: list[Question],
+    records: Sequence[Question],
     logits: Logits,
     max_answer_length: int,
     metric: str = "squad",
@@ -90,7 +90,7 @@ def score_each(predictions: Mapping[str, str], records: Sequence[Question], metr
 
 
 def _candidates(
-    records: list[Question], found: list[list[spans.Answer]], null_scores: np.ndarray, metric: str
+    records: Sequence[Question], found: list[list[spans.Answer]], null_scores: np.ndarray, metric: str
 ) -> squad2_metric.Candidates:
     """The best span and the answer "" of each question, and what both score."""
 

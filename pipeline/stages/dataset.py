@@ -5,37 +5,69 @@ If a question is invalid, dataset.faulty decides: stop and list the first ones, 
 Writes data/dataset; what was left out or repaired is in data/dataset/faulty.jsonl.
 """
 
+import hashlib
 import sys
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline import cli, paths
 from pipeline.errors import InputError
+from pipeline.files import check_space, replacing
 from pipeline.params import Dataset, load
 from pipeline.questions import squad, synthetic, tables
-from pipeline.questions.checks import Checked, checked
-from pipeline.questions.faults import FAULTS, write_faults
+from pipeline.questions.checks import checked
+from pipeline.questions.faults import FAULTS, Fault, write_faults
 from pipeline.questions.hub_data import read_hub
 from pipeline.questions.question import Question
-from pipeline.questions.records import write_records
+from pipeline.questions.records import open_records, write_records
+
+
+@dataclass
+class Split:
+    """What is counted while the questions of a split are written.
+
+    Attributes:
+        faults: the questions that were left out or repaired.
+        pairs: a 64-bit hash of each question and its context.
+    """
+
+    questions: int = 0
+    unanswerable: int = 0
+    unlabelled: int = 0
+    faults: list[Fault] = field(default_factory=list)
+    pairs: array = field(default_factory=lambda: array("Q"))
+
+    def counted(self, records: Iterable[Question]) -> Iterator[Question]:
+        """Yield the records, and count them."""
+        for record in records:
+            self.questions += 1
+            self.unanswerable += record["is_impossible"]
+            self.unlabelled += not squad.is_labelled(record)
+            pair = f"{record['question'].strip()}\0{record['context']}".encode()
+            self.pairs.append(int.from_bytes(hashlib.blake2b(pair, digest_size=8).digest(), "little"))
+            yield record
 
 
 def main() -> None:
     params = load(paths.PARAMS).dataset
-    found = {split: read(params, split) for split in ("train", "validation")}
-    splits = {split: questions.records for split, questions in found.items()}
-    check_unanswerable(splits)
-    warn_of_shared(splits)
-    folder = paths.empty_folder(paths.DATASET)
-    for split, records in splits.items():
-        write_records(records, folder / f"{split}.parquet")
-    write_faults({split: questions.faults for split, questions in found.items()}, folder / FAULTS)
+    with replacing(paths.DATASET) as folder:
+        if params.source == "files":
+            files = [Path(file) for file in (params.train_file, params.validation_file) if file]
+            check_space(paths.DATA, sum(file.stat().st_size for file in files if file.is_file()), "questions")
+        splits = {split: write_split(params, split, folder / f"{split}.parquet") for split in ("train", "validation")}
+        check_unanswerable(splits)
+        warn_of_shared(splits["train"], splits["validation"], open_records(folder / "validation.parquet"))
+        write_faults({split: found.faults for split, found in splits.items()}, folder / FAULTS)
 
 
-def read(params: Dataset, split: str) -> Checked:
-    """Read and check the records of a split.
+def write_split(params: Dataset, split: str, path: Path) -> Split:
+    """Read, check and write the records of a split, one by one.
 
     Raises:
         InputError: the split cannot be read, or a record is invalid and dataset.faulty is `error`.
@@ -53,15 +85,17 @@ def read(params: Dataset, split: str) -> Checked:
         records = read_hub(params.source, params.revision or "", params.config, name)
     counts: Counter[str] = Counter()
     records = usable(records, params.unanswerable == "keep", split == "train", counts)
-    found = checked(records, where, size, params.faulty)
-    counts["unanswerable"] = count_unanswerable(found.records)
-    counts["unlabelled"] = sum(not squad.is_labelled(record) for record in found.records)
-    counts["answers without answer_start occur more than once, the first place is used"] = found.ambiguous
+    valid = checked(records, where, size, params.faulty)
+    found = Split(faults=valid.faults)
+    write_records(found.counted(valid.records), path)
+    counts["unanswerable"] = found.unanswerable
+    counts["unlabelled"] = found.unlabelled
+    counts["answers without answer_start occur more than once, the first place is used"] = valid.ambiguous
     for action, count in Counter(fault.action for fault in found.faults).items():
         counts[f"invalid, {action} ({paths.DATASET / FAULTS})"] = count
-    suffix = f", fewer than dataset.{split}_size, {size}" if size and len(found.records) < size else ""
+    suffix = f", fewer than dataset.{split}_size, {size}" if size and found.questions < size else ""
     suffix += "".join(f"; {count} {what}" for what, count in counts.items() if count)
-    print(f"{split}: {len(found.records)} questions from {where}{suffix}")
+    print(f"{split}: {found.questions} questions from {where}{suffix}")
     return found
 
 
@@ -78,39 +112,35 @@ def usable(
             yield record
 
 
-def count_unanswerable(records: list[Question]) -> int:
-    return sum(record["is_impossible"] for record in records)
-
-
-def check_unanswerable(splits: dict[str, list[Question]]) -> None:
+def check_unanswerable(splits: Mapping[str, Split]) -> None:
     """Check that models can be trained and scored on the unanswerable questions.
 
     Raises:
         InputError: a split has no other questions, or only the training questions have some.
     """
-    counts = {split: count_unanswerable(records) for split, records in splits.items()}
-    for split, records in splits.items():
-        if counts[split] == len(records):
-            raise InputError(f"all {len(records)} {split} questions are unanswerable; add questions with an answer")
-    if counts["train"] and not counts["validation"]:
+    for split, found in splits.items():
+        if found.unanswerable == found.questions:
+            raise InputError(f"all {found.questions} {split} questions are unanswerable; add questions with an answer")
+    if splits["train"].unanswerable and not splits["validation"].unanswerable:
         raise InputError(
-            f"{counts['train']} training questions are unanswerable and no validation question is, so no threshold can "
-            "be chosen for the student; add some to the validation questions, or set dataset.unanswerable to drop"
+            f"{splits['train'].unanswerable} training questions are unanswerable and no validation question is, so no "
+            "threshold can be chosen for the student; add some to the validation questions, or set "
+            "dataset.unanswerable to drop"
         )
 
 
-def warn_of_shared(splits: dict[str, list[Question]]) -> None:
-    """Print a warning if validation questions are training questions, on the same context."""
+def warn_of_shared(train: Split, validation: Split, records: Sequence[Question]) -> None:
+    """Print a warning if validation questions are training questions, on the same context.
 
-    def pair(record: Question) -> tuple[str, str]:
-        return record["question"].strip(), record["context"]
-
-    seen = {pair(record) for record in splits["train"]}
-    shared = [record["id"] for record in splits["validation"] if pair(record) in seen]
-    if shared:
+    Args:
+        records: the validation questions.
+    """
+    mine, others = (np.frombuffer(split.pairs, dtype=np.uint64) for split in (validation, train))
+    shared = np.flatnonzero(np.isin(mine, others))
+    if len(shared):
         print(
-            f"warning: {len(shared)} of {len(splits['validation'])} validation questions are training questions too, "
-            f"the first is {shared[0]}; scores on them say nothing about other questions",
+            f"warning: {len(shared)} of {len(records)} validation questions are training questions too, "
+            f"the first is {records[shared[0]]['id']}; scores on them say nothing about other questions",
             file=sys.stderr,
         )
 

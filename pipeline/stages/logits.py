@@ -6,7 +6,7 @@ A teacher that is a file of answers is not run: its answers become logits of the
 Writes data/logits, data/teacher_predictions and metrics/teacher.json.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import numpy as np
 from pipeline import cli, paths
 from pipeline.checksums import verified
 from pipeline.errors import InputError
+from pipeline.files import check_space
 from pipeline.logits import answer_targets
 from pipeline.logits.answer_labels import agreement
 from pipeline.logits.answer_targets import AnswerTargets
@@ -36,41 +37,46 @@ from pipeline.processes import processes
 from pipeline.progress import Progress
 from pipeline.questions import tokenization
 from pipeline.questions.answer_files import read_answers
-from pipeline.questions.features import Features, SpanLogits, question_ids, read_features
+from pipeline.questions.features import KEY_BYTES, Features, SpanLogits, question_ids, read_features
 from pipeline.questions.question import Question
-from pipeline.questions.records import read_records
+from pipeline.questions.records import open_records, read_records
 from pipeline.scores import metrics, null_threshold
 from pipeline.scores.baseline import warn_if_constant
 from pipeline.scores.question_scores import question_scores, write_question_scores
 from pipeline.scores.standard_errors import with_errors
 
-Records = dict[str, list[Question]]
+# those of train are read for errors alone
+Records = dict[str, Sequence[Question]]
 
 
 def main() -> None:
     params = load(paths.PARAMS)
     paths.writable(paths.logits_cache())
-    records = {split: read_records(paths.DATASET / f"{split}.parquet") for split in ("train", "validation")}
+    records: Records = {
+        "train": open_records(paths.DATASET / "train.parquet"),
+        "validation": read_records(paths.DATASET / "validation.parquet"),
+    }
     teachers = sorted(params.teacher.models)
     files = {name: answers for name in teachers if (answers := params.teacher.models[name].answers)}
     if processes().is_main_process:
         cache_pulled(paths.LOGITS, files)
         for name, file in files.items():  # before the models, which can take hours
-            write_targets(name, file, records, params)
+            write_targets(name, file, {split: list(questions) for split, questions in records.items()}, params)
     for name in teachers:
         if name not in files:
             extract(name, records, params.logits)
     if processes().is_main_process:
         paths.remove_others(paths.LOGITS, teachers)
-        scores = score_teachers(teachers, files, records["validation"], params.evaluate)
+        validation = list(records["validation"])
+        scores = score_teachers(teachers, files, validation, params.evaluate)
         metrics.write_json(scores, paths.TEACHER_METRICS)
-        if not all(record["answers"]["text"] for record in records["validation"]):
-            print(null_threshold.folds(records["validation"]).note, flush=True)
+        if not all(record["answers"]["text"] for record in validation):
+            print(null_threshold.folds(validation).note, flush=True)
         for name, score in scores.items():
             if score is None:
                 print(f"{name} answers no validation question, so it has no scores", flush=True)
                 continue
-            warn_if_constant(f"teacher {name}", score["f1"], records["validation"], params.evaluate.metric)
+            warn_if_constant(f"teacher {name}", score["f1"], validation, params.evaluate.metric)
 
 
 def cache_pulled(folder: Path, files: Collection[str]) -> None:
@@ -125,7 +131,7 @@ def keys_of_shards(keys: np.ndarray, indices: np.ndarray, size: int) -> Iterator
         yield keys[part]
 
 
-def write_targets(name: str, file: str, records: Records, params: Params) -> None:
+def write_targets(name: str, file: str, records: dict[str, list[Question]], params: Params) -> None:
     """Write data/logits/NAME from a file of answers, and print what is in it.
 
     Raises:
@@ -187,6 +193,7 @@ def compute(
     state = processes()
     if state.is_main_process:
         print(f"{name}: {windows:,} unique windows: {cached:,} cached, {new:,} to compute", flush=True)
+        check_disks(cache, splits, kept, missing_shards)
     if state.num_processes > 1 and hardware.device().type == "cpu":
         cpu_bfloat16_speed()  # before the processes without a shard leave the others
     mine = missing_shards[state.process_index :: state.num_processes]
@@ -210,6 +217,26 @@ def compute(
             ) from None
     if state.is_main_process:
         print(f"{name}: {100 * padding:.1f} % of the computed tokens were padding")
+
+
+def check_disks(
+    cache: RowCache, splits: dict[str, Features], kept: dict[str, np.ndarray], missing: list[Shard]
+) -> None:
+    """Print how many bytes the rows will take in the cache and in data/logits, and check that the disks have them.
+
+    Raises:
+        InputError: a disk lacks them.
+    """
+
+    def size(features: Features, indices: np.ndarray) -> int:
+        """The bytes of rows: a start and an end logit for each token, and for each row its key and its first token."""
+        tokens = int(features.lengths_of(indices).sum())
+        return 2 * tokens * np.dtype(cache.identity.dtype).itemsize + len(indices) * (KEY_BYTES + 8)
+
+    if missing:
+        check_space(cache.folder, sum(size(features, indices) for features, indices, _ in missing), "logits")
+    needed = sum(size(splits[split], part) for split, indices in kept.items() for part in cut(indices, CHUNK))
+    check_space(paths.LOGITS if paths.LOGITS.exists() else paths.DATA, needed, "logits")
 
 
 def load_teacher(folder: Path) -> encoders.PreTrainedModel:

@@ -121,12 +121,12 @@ def read_sample(params: Params) -> "Sample":
     from pipeline.logits.targets import has_target, of_windows, read_teacher, student_targets
     from pipeline.questions import tokenization
     from pipeline.questions.features import read_features
-    from pipeline.questions.records import read_records
+    from pipeline.questions.records import open_records
     from pipeline.shrinking import importance
 
     tokenizer = tokenization.load(verified(paths.tokenizer(paths.STUDENT_NAME), "tokenize"))
     path = paths.features(paths.STUDENT_NAME, "train")
-    features, records = read_features(path), read_records(paths.DATASET / "train.parquet")
+    features, records = read_features(path), open_records(paths.DATASET / "train.parquet")
     teachers = [read_teacher(*paths.teacher_paths(name, "train")) for name in sorted(params.teacher.models)]
     targets = student_targets(teachers, path, lambda i: records[i]["id"], paths.targets_cache()).logits
     known, seed = np.flatnonzero(has_target(features, targets)), params.shrink.seed

@@ -19,7 +19,7 @@ from pipeline.params import Teacher, load
 from pipeline.processes import processes
 from pipeline.questions import tokenization
 from pipeline.questions.features import question_ids, read_features
-from pipeline.questions.records import read_records
+from pipeline.questions.records import open_records
 from pipeline.training.checkpoints import Checkpoint, run_key
 from pipeline.training.dropout import with_dropout
 from pipeline.training.loop import Trainer
@@ -66,14 +66,14 @@ def fine_tune(model: encoders.PreTrainedModel, params: Teacher, name: str, pad_t
     """
     path = paths.features(name, "train")
     features = read_features(path)
-    if not features.labelled.any():
+    labelled = features.labelled
+    if not labelled.any():
         raise InputError(
             "no training question has an answer to fine-tune the teacher on; set teacher.train.epochs to 0 if it is "
             "already fine-tuned"
         )
-    features = features.select(np.flatnonzero(features.labelled))
-    records = read_records(paths.DATASET / "train.parquet")
-    questions = question_ids(features, records)
+    windows = None if labelled.all() else np.flatnonzero(labelled)
+    questions = question_ids(features, open_records(paths.DATASET / "train.parquet"))
     inference.check_windows(model, features, questions, pad_token_id)
     seed = params.models[name].seed
     config = model.config
@@ -91,6 +91,7 @@ def fine_tune(model: encoders.PreTrainedModel, params: Teacher, name: str, pad_t
             loss=lambda logits, batch: {"loss": span_cross_entropy(logits, batch.labels, batch.answer_mask).mean()},
             checkpoint=checkpoint,
             questions=questions,
+            windows=windows,
         ).train()
         if processes().is_main_process:
             model.config = config

@@ -8,31 +8,33 @@ Writes data/tokenizer and data/features.
 import json
 import shutil
 from collections.abc import Collection, Mapping
-from dataclasses import replace
-
-import numpy as np
+from itertools import islice
 
 from pipeline import cli, paths, pretrained
 from pipeline.checksums import seal
 from pipeline.errors import InputError
+from pipeline.files import check_space
+from pipeline.parallel import process_count
 from pipeline.params import Params, Tokenize, load
 from pipeline.progress import Progress
-from pipeline.questions import tokenization, vocabulary
+from pipeline.questions import splits, tokenization, vocabulary
 from pipeline.questions.faults import FAULTS, Fault, listing, write_faults
-from pipeline.questions.features import write_features
-from pipeline.questions.question import Question
-from pipeline.questions.records import read_records
-from pipeline.questions.windows import longest_question, pack, question_lengths, windows
+from pipeline.questions.records import Records, open_records
+from pipeline.questions.windows import encode, feature_batches, longest_question
+
+# a process starts in about the time in which another one tokenizes this many questions
+QUESTIONS_PER_PROCESS = 20_000
+QUESTIONS_PER_BATCH = 10_000  # of the pass over questions alone
+SAMPLE = 500  # questions whose windows say how many bytes all will take
 
 
 def main() -> None:
     params = load(paths.PARAMS)
-    records = {split: read_records(paths.DATASET / f"{split}.parquet") for split in ("train", "validation")}
+    records = {split: open_records(paths.DATASET / f"{split}.parquet") for split in ("train", "validation")}
     # DVC does not remove the folders of old teachers, and later stages depend on all of data/teacher
     paths.remove_others(paths.TEACHER, params.teacher.models)
     paths.empty_folder(paths.TOKENIZER)
     paths.empty_folder(paths.FEATURES)
-    first_with: dict[str, str] = {}
     models = tokenizers(params, records["train"])
     kept = None
     if params.tokenize.student_vocabulary == "used":
@@ -40,23 +42,24 @@ def main() -> None:
         whole = models[paths.STUDENT_NAME]
         models[paths.STUDENT_NAME], kept = vocabulary.reduced(whole, vocabulary.used_tokens(whole, texts))
         print(f"student: {len(kept):,} of {len(whole):,} word pieces")
-    faults = too_long(records, models, params.tokenize)
+    same = same_tokenizers(models)
+    faults = check_questions(records, {name: models[name] for name in dict.fromkeys(same.values())}, params.tokenize)
     check_too_long(faults, records, params)
+    check_disk(records, models, same, params.tokenize, faults)
     for model, tokenizer in models.items():
         tokenizer.save_pretrained(paths.tokenizer(model))
         if model == paths.STUDENT_NAME and kept:
             paths.KEPT_TOKENS.write_text(json.dumps(kept) + "\n", encoding="utf-8")
         seal(paths.tokenizer(model))
-        same = first_with.setdefault(tokenization.fingerprint(tokenizer), model)
-        if same == model:
+        if same[model] == model:
             write_windows(model, tokenizer, records, params.tokenize, faults)
         else:
-            print(f"{model} has the tokenizer of {same} and uses the same windows")
-            shutil.copytree(paths.FEATURES / same, paths.FEATURES / model)
+            print(f"{model} has the tokenizer of {same[model]} and uses the same windows")
+            shutil.copytree(paths.FEATURES / same[model], paths.FEATURES / model)
     write_faults({split: list(found.values()) for split, found in faults.items()}, paths.FEATURES / FAULTS)
 
 
-def tokenizers(params: Params, records: list[Question]) -> dict[str, tokenization.PreTrainedTokenizerFast]:
+def tokenizers(params: Params, records: Records) -> dict[str, tokenization.PreTrainedTokenizerFast]:
     """Return the tokenizers of the teachers, in alphabetical order, and of the student, by name.
 
     A new teacher's tokenizer is trained on the first tokenize.vocab_records records. The student has the tokenizer of
@@ -67,8 +70,8 @@ def tokenizers(params: Params, records: list[Question]) -> dict[str, tokenizatio
         if teacher.model is None:
             continue
         if teacher.model == "new":
-            first = records[: params.tokenize.vocab_records]
-            texts = [text for record in first for text in (record["context"], record["question"])]
+            first = islice(records, params.tokenize.vocab_records)
+            texts = (text for record in first for text in (record["context"], record["question"]))
             found[name] = tokenization.train(texts, params.tokenize.vocab_size)
         else:
             found[name] = load_tokenizer(name, teacher.model, teacher.revision)
@@ -76,6 +79,12 @@ def tokenizers(params: Params, records: list[Question]) -> dict[str, tokenizatio
     student = found.get(backbone.model) or load_tokenizer(paths.STUDENT_NAME, backbone.model, backbone.revision)
     files = sorted(name for name, teacher in params.teacher.models.items() if teacher.answers)
     return found | dict.fromkeys([paths.STUDENT_NAME, *files], student)
+
+
+def same_tokenizers(models: Mapping[str, tokenization.PreTrainedTokenizerFast]) -> dict[str, str]:
+    """Return for each model the first model that has the same tokenizer."""
+    first: dict[str, str] = {}
+    return {name: first.setdefault(tokenization.fingerprint(tokenizer), name) for name, tokenizer in models.items()}
 
 
 def load_tokenizer(name: str, model: str, revision: str | None) -> tokenization.PreTrainedTokenizerFast:
@@ -96,23 +105,37 @@ def load_tokenizer(name: str, model: str, revision: str | None) -> tokenization.
     return tokenizer
 
 
-def too_long(
-    records: dict[str, list], models: dict[str, tokenization.PreTrainedTokenizerFast], params: Tokenize
+def check_questions(
+    records: Mapping[str, Records], models: Mapping[str, tokenization.PreTrainedTokenizerFast], params: Tokenize
 ) -> dict[str, dict[int, Fault]]:
-    """Return the questions that are too long for a window of any model, by split and index in `records`."""
+    """Check that each tokenizer knows the words of the questions, and return the questions that are too long.
+
+    Returns:
+        By split and index in `records`, the questions that are too long for a window of any model.
+
+    Raises:
+        InputError: a tokenizer does not know the words.
+    """
     faults: dict[str, dict[int, Fault]] = {split: {} for split in records}
     for split, questions in records.items():
         for model, tokenizer in models.items():
-            lengths = question_lengths(questions, tokenizer)
             longest = longest_question(tokenizer, params.max_length, params.stride)
-            for i in np.flatnonzero(lengths > longest).tolist():
-                reason = f"{lengths[i]} tokens for {model}, a window has room for {longest}"
-                action = "left out" if split == "train" else "scored 0"
-                faults[split].setdefault(i, Fault(questions[i]["id"], reason, action))
+            words, first = tokenization.Words(tokenizer), 0
+            for batch in questions.batches(QUESTIONS_PER_BATCH, ["id", "question"]):
+                texts = [text.strip() for text in batch["question"].to_pylist()]
+                encodings = encode(texts, tokenizer)
+                words.add(texts, encodings)
+                for i, length in enumerate(map(len, encodings)):
+                    if length > longest:
+                        reason = f"{length} tokens for {model}, a window has room for {longest}"
+                        action = "left out" if split == "train" else "scored 0"
+                        faults[split].setdefault(first + i, Fault(batch["id"][i].as_py(), reason, action))
+                first += len(batch)
+            words.check(f"the {split} questions")
     return faults
 
 
-def check_too_long(faults: dict[str, dict[int, Fault]], records: dict[str, list], params: Params) -> None:
+def check_too_long(faults: dict[str, dict[int, Fault]], records: Mapping[str, Records], params: Params) -> None:
     """Print how many questions are too long for a window.
 
     Raises:
@@ -132,10 +155,34 @@ def check_too_long(faults: dict[str, dict[int, Fault]], records: dict[str, list]
             print(f"{split}: {len(found)} questions are too long for a window, {action} ({paths.FEATURES / FAULTS})")
 
 
+def check_disk(
+    records: Mapping[str, Records],
+    models: Mapping[str, tokenization.PreTrainedTokenizerFast],
+    same: Mapping[str, str],
+    params: Tokenize,
+    without: Mapping[str, Collection[int]],
+) -> None:
+    """Print how many bytes the windows will take, and check that the disk has them. The first questions tell.
+
+    Raises:
+        InputError: the disk lacks them.
+    """
+    bytes_of: dict[tuple[str, str], int] = {}
+    for split, questions in records.items():
+        first = [record for i, record in enumerate(islice(questions, SAMPLE)) if i not in without[split]]
+        for model in set(same.values()):
+            batches = feature_batches(first, models[model], params.max_length, params.stride)
+            size = sum(array.nbytes for features in batches for array in vars(features).values())
+            bytes_of[model, split] = size * len(questions) // max(1, len(first))
+    needed = sum(bytes_of[same[model], split] for model in models for split in records)
+    # the windows of a split are written twice for a while: in parts, and as a file
+    check_space(paths.FEATURES, needed, "windows", temporary=max(bytes_of.values()))
+
+
 def write_windows(
     model: str,
     tokenizer: tokenization.PreTrainedTokenizerFast,
-    records: dict[str, list],
+    records: Mapping[str, Records],
     params: Tokenize,
     without: Mapping[str, Collection[int]],
 ) -> None:
@@ -146,33 +193,36 @@ def write_windows(
             scored on the same questions.
 
     Raises:
-        InputError: the tokenizer does not know the words, or no validation window contains a whole answer.
+        InputError: no validation window contains a whole answer.
     """
     (paths.FEATURES / model).mkdir()
     for split, questions in records.items():
-        tokenization.check_words(tokenizer, [record["question"] for record in questions], f"the {split} questions")
-        kept = [i for i in range(len(questions)) if i not in without[split]]
-        with Progress(f"{model}, {split}", "question", len(kept)) as progress:
-            selected = [questions[i] for i in kept]
-            features = pack(windows(selected, tokenizer, params.max_length, params.stride, progress.update))
-        features = replace(features, record=np.array(kept, dtype=np.int32)[features.record])
-        write_features(features, paths.features(model, split))
-        without_label = [questions[i] for i in dict.fromkeys(features.record[~features.labelled])]
-        without_token = [question["id"] for question in without_label if question["answers"]["text"]]
-        if without_token:
-            print(
-                f"{model}, {split}: the answers of {len(without_token)} questions have no token, so their windows have "
-                f"no label; the first is {without_token[0]}"
+        processes = process_count(len(questions), QUESTIONS_PER_PROCESS)
+        with Progress(f"{model}, {split}", "question", len(questions) - len(without[split])) as progress:
+            counts = splits.write_windows(
+                questions,
+                paths.features(model, split),
+                tokenizer,
+                paths.tokenizer(model),
+                params.max_length,
+                params.stride,
+                without[split],
+                processes,
+                progress.update,
             )
-        whole = features.labels[:, 1] > 0
-        if split == "validation" and not whole.any():
+        if counts.without_token:
+            print(
+                f"{model}, {split}: the answers of {counts.without_token} questions have no token, so their windows "
+                f"have no label; the first is {counts.first_without}"
+            )
+        if split == "validation" and not counts.whole:
             raise InputError(
                 "no validation window contains a whole answer, so models cannot be compared; increase "
                 "tokenize.max_length, or check the validation questions"
             )
         print(
-            f"{model}, {split}: {len(questions)} questions, {len(features)} windows of {features.lengths.mean():.0f} "
-            f"tokens, {len(set(features.record[whole]))} questions with a whole answer in a window"
+            f"{model}, {split}: {len(questions)} questions, {counts.windows} windows of "
+            f"{counts.tokens / counts.windows:.0f} tokens, {counts.whole} questions with a whole answer in a window"
         )
 
 

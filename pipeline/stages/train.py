@@ -6,6 +6,7 @@ Writes data/student and data/curves.
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ from pipeline.about import About, read_about, write_about
 from pipeline.answering.examples import choose_examples, trained_on
 from pipeline.checksums import checksum, seal, verified
 from pipeline.errors import InputError
-from pipeline.logits.targets import Targets, has_target, of_windows, read_teacher, student_targets
+from pipeline.logits.targets import Targets, has_target, read_teacher, student_targets
 from pipeline.models import encoders, inference
 from pipeline.models.batching import Batch, pad_pair, to_device
 from pipeline.models.hardware import on_device, run_environment
@@ -27,7 +28,7 @@ from pipeline.processes import processes
 from pipeline.questions import tokenization
 from pipeline.questions.features import Features, SpanLogits, question_ids, read_features
 from pipeline.questions.question import Question
-from pipeline.questions.records import read_records
+from pipeline.questions.records import open_records, read_records
 from pipeline.scores import confidence, metrics
 from pipeline.training.checkpoints import Checkpoint, run_key
 from pipeline.training.dropout import with_dropout
@@ -46,14 +47,16 @@ class Data:
     """What the student is trained and evaluated on.
 
     Attributes:
-        features, records: of `train` and `validation`.
+        features, records: of `train` and `validation`; the training records are read for errors alone.
         targets: of the training windows; None with distill.alpha 0. Windows without a target have a label.
+        windows: indices of the windows to train on; None for all.
     """
 
     tokenizer: tokenization.PreTrainedTokenizerFast
     features: dict[str, Features]
-    records: dict[str, list[Question]]
+    records: dict[str, Sequence[Question]]
     targets: Targets | None
+    windows: np.ndarray | None = None
 
 
 def main() -> None:
@@ -82,6 +85,7 @@ def main() -> None:
             checkpoint=checkpoint,
             report=write_curves,
             questions=question_ids(data.features["train"], data.records["train"]),
+            windows=data.windows,
         ).train()
         if processes().is_main_process:
             student.config = answers_with
@@ -99,14 +103,17 @@ def read(params: Params) -> Data:
     splits = ("train", "validation")
     tokenizer = tokenization.load(verified(paths.tokenizer(paths.STUDENT_NAME), "tokenize"))
     features = {split: read_features(paths.features(paths.STUDENT_NAME, split)) for split in splits}
-    records = {split: read_records(paths.DATASET / f"{split}.parquet") for split in splits}
+    records: dict[str, Sequence[Question]] = {
+        "train": open_records(paths.DATASET / "train.parquet"),
+        "validation": read_records(paths.DATASET / "validation.parquet"),
+    }
     if not params.distill.alpha:
-        return Data(tokenizer, features | {"train": with_labels(features["train"])}, records, None)
-    windows, targets = learnable(features["train"], read_targets(params, records["train"]))
-    return Data(tokenizer, features | {"train": windows}, records, targets)
+        return Data(tokenizer, features, records, None, with_labels(features["train"]))
+    targets = read_targets(params, records["train"])
+    return Data(tokenizer, features, records, targets, learnable(features["train"], targets))
 
 
-def read_targets(params: Params, records: list[Question]) -> Targets:
+def read_targets(params: Params, records: Sequence[Question]) -> Targets:
     """The teachers' logits over the student's tokens. The main process writes them to the cache before others read."""
     teachers = [read_teacher(*paths.teacher_paths(name, "train")) for name in sorted(params.teacher.models)]
     features = paths.features(paths.STUDENT_NAME, "train")
@@ -169,30 +176,33 @@ def save(student: PreTrainedModel, data: Data, params: Params, result: Run) -> N
     metrics.write_json(summary(result), paths.CURVES / "summary.json")
 
 
-def with_labels(features: Features) -> Features:
-    """Select the windows of questions that have an answer.
+def with_labels(features: Features) -> np.ndarray | None:
+    """Return the indices of the windows of questions that have an answer; None if all have one.
 
     Raises:
         InputError: no question has an answer.
     """
-    if features.labelled.all():
-        return features
-    if not features.labelled.any():
+    labelled = features.labelled
+    if labelled.all():
+        return None
+    if not labelled.any():
         raise InputError("no training question has an answer: there is nothing to learn from with distill.alpha 0")
-    without = count_questions(features, ~features.labelled)
+    without = count_questions(features, ~labelled)
     print(f"{without} unlabelled questions are left out because distill.alpha is 0")
-    return features.select(np.flatnonzero(features.labelled))
+    return np.flatnonzero(labelled)
 
 
-def learnable(features: Features, targets: Targets) -> tuple[Features, Targets]:
-    """Select the windows that have a target or a label; only files of answers leave windows without a target.
+def learnable(features: Features, targets: Targets) -> np.ndarray | None:
+    """Return the indices of the windows that have a target or a label; None if all have one.
+
+    Only files of answers leave windows without a target.
 
     Raises:
         InputError: there are none.
     """
     known = has_target(features, targets.logits)
     if known.all():
-        return features, targets
+        return None
     usable = known | features.labelled
     if not usable.any():
         raise InputError("no training question has an answer of a teacher or a label: there is nothing to learn from")
@@ -200,10 +210,7 @@ def learnable(features: Features, targets: Targets) -> tuple[Features, Targets]:
         f"{count_questions(features, usable & ~known)} questions without a teacher's answer are trained on the label "
         f"alone; {count_questions(features, ~usable)} without a label too are left out"
     )
-    if usable.all():
-        return features, targets
-    windows, logits = of_windows(features, targets.logits, np.flatnonzero(usable))
-    return windows, Targets(logits, targets.digest)
+    return None if usable.all() else np.flatnonzero(usable)
 
 
 def count_questions(features: Features, windows: np.ndarray) -> int:

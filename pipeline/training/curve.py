@@ -1,5 +1,7 @@
 """The training curve: losses of single steps, read from the device, checked, and averaged over several steps."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from torch import Tensor
 
@@ -17,7 +19,7 @@ class Curve:
         names: of each window, for errors; None if they have none.
     """
 
-    def __init__(self, run: Run, names: list[str] | None):
+    def __init__(self, run: Run, names: Sequence[str] | None):
         self.run, self.names = run, names
         # windows, learning rate and losses of the steps whose losses are still on the device
         self.pending: list[tuple[np.ndarray, float, dict[str, Tensor]]] = []

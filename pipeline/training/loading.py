@@ -55,6 +55,6 @@ class StepLoader:
         """Split indices into the micro-batches that the device computes one after another."""
         if self.micro_batch_size is None and self.device.type == "cpu":
             tokens = training_threads(self.model) * batch_tokens(self.model)
-            budgeted = token_budget_batches(self.features.lengths[indices], tokens)
+            budgeted = token_budget_batches(self.features.lengths_of(indices), tokens)
             return [indices[part] for part in budgeted]
         return cut(indices, self.micro_batch_size or len(indices))

@@ -6,7 +6,7 @@ A resumed run therefore takes the same steps as an uninterrupted one.
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 
@@ -19,9 +19,9 @@ from transformers import PreTrainedModel
 
 from pipeline.errors import InputError, is_lost_process
 from pipeline.log import log
-from pipeline.memory import keep_memory
+from pipeline.memory import keep_memory, release_memory
 from pipeline.models import hardware
-from pipeline.models.batching import Batch
+from pipeline.models.batching import SHUFFLED_AS_ONE, Batch
 from pipeline.models.encoders import checkpoint_activations
 from pipeline.models.hardware import float32_matmul_precision, is_out_of_memory
 from pipeline.models.inference import model_inputs
@@ -41,6 +41,8 @@ from pipeline.training.signals import DeferSignals
 from pipeline.training.state import load_state, save_state
 
 Losses = dict[str, Tensor]
+# steps on a CPU between two releases of freed memory; more often costs time, less often memory
+RELEASE_STEPS = 50
 
 
 @dataclass
@@ -59,7 +61,8 @@ class Trainer:
         checkpoint: resumed from if it exists; saved every checkpoint_minutes, on an interrupt and at the end. The
             caller removes it after saving the result.
         report: called in the main process after each new row of the curve or the evaluations.
-        questions: the question id of each window, for errors.
+        questions: the question id of each window of `features`, for errors.
+        windows: indices of the windows to train on; None for all.
         wrapped: the model as it is called, prepared for several processes.
         run: how far the training is; restored from the checkpoint.
         best: the weights of the highest F1 so far.
@@ -80,7 +83,8 @@ class Trainer:
     after_step: Callable[[], None] = lambda: None
     checkpoint: Checkpoint | None = None
     report: Callable[[Run], None] = lambda run: None
-    questions: list[str] | None = None
+    questions: Sequence[str] | None = None
+    windows: np.ndarray | None = None
 
     plan: Plan = field(init=False)
     accelerator: Accelerator = field(init=False)
@@ -99,7 +103,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         settings = self.settings
-        self.plan = Plan(self.features, settings, self.seed)
+        self.plan = Plan(self.features, settings, self.seed, self.windows)
         processes()
         # some encoders have weights that a batch does not use: poolers, other experts; precision as in the params
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)
@@ -112,6 +116,10 @@ class Trainer:
         if self.accelerator.is_main_process:
             how = hardware.description(self.model, precision, reason, self.attention + note, self.threads)
             log.info("training on %s", how)
+            if self.plan.in_blocks:
+                log.info(
+                    f"{self.plan.size:,} windows are more than {SHUFFLED_AS_ONE:,}, so they are shuffled in blocks"
+                )
         if settings.gradient_checkpointing:
             checkpoint_activations(self.model)
         on_cpu = self.accelerator.device.type == "cpu"
@@ -179,6 +187,8 @@ class Trainer:
                 with DeferSignals(), precision, hardware.cpu_threads(self.threads):
                     self.step(indices, parts, began)
                 progress.update()
+                if self.accelerator.device.type == "cpu" and run.steps % RELEASE_STEPS == 0:
+                    release_memory()
         run.stopped_by = stopped_by
         if main and stopped_by == "time_limit" and self.settings.schedule == "linear":
             self.warn_of_unfinished_schedule()

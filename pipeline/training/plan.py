@@ -2,12 +2,13 @@
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import islice
 from math import ceil
 
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.models.batching import ordered_batches, shuffled_batches
+from pipeline.models.batching import SHUFFLED_AS_ONE, ordered_batches, shuffled_batches
 from pipeline.params import Train
 from pipeline.questions.features import Features
 
@@ -15,7 +16,12 @@ from pipeline.questions.features import Features
 class Plan:
     """The windows and the learning rate of each step; depends only on the arguments.
 
+    Args:
+        windows: indices of the windows to train on; None for all.
+
     Attributes:
+        size: the number of windows.
+        in_blocks: whether the windows are too many to be shuffled as one.
         epoch_ends: the number of steps taken at the end of each epoch; ends with the epoch that max_steps stops.
         steps: in the whole run, without a time limit.
         warmup: steps of warm-up.
@@ -24,9 +30,10 @@ class Plan:
         InputError: the warm-up is not shorter than the run.
     """
 
-    def __init__(self, features: Features, settings: Train, seed: int):
-        self.features, self.settings, self.seed = features, settings, seed
-        steps_per_epoch = ceil(len(features) / settings.batch_size)
+    def __init__(self, features: Features, settings: Train, seed: int, windows: np.ndarray | None = None):
+        self.features, self.settings, self.seed, self.windows = features, settings, seed, windows
+        self.size = len(features) if windows is None else len(windows)
+        steps_per_epoch = ceil(self.size / settings.batch_size)
         self.epoch_ends = range(steps_per_epoch, steps_per_epoch * settings.epochs + 1, steps_per_epoch)
         self.steps = min(self.epoch_ends[-1], settings.max_steps or self.epoch_ends[-1])
         self.warmup = round(settings.warmup_ratio * self.steps)
@@ -36,19 +43,29 @@ class Plan:
                 "leaves no step at the full learning rate; lower it, or train for more steps"
             )
 
-    def epoch(self, epoch: int) -> list[np.ndarray]:
-        """The windows of each step of an epoch."""
-        lengths, size = self.features.lengths, self.settings.batch_size
+        self.in_blocks = settings.shuffle and self.size > SHUFFLED_AS_ONE
+
+    def epoch(self, epoch: int) -> Iterator[np.ndarray]:
+        """Yield the windows of each step of an epoch."""
+        batch_size = self.settings.batch_size
         if self.settings.shuffle:
-            return shuffled_batches(lengths, size, self.seed, epoch)
-        return ordered_batches(len(lengths), size)
+            batches = shuffled_batches(self.size, self._lengths_of, batch_size, self.seed, epoch)
+        else:
+            batches = ordered_batches(self.size, batch_size)
+        yield from map(self._windows, batches)
+
+    def _windows(self, places: np.ndarray) -> np.ndarray:
+        return places if self.windows is None else self.windows[places]
+
+    def _lengths_of(self, places: np.ndarray) -> np.ndarray:
+        return self.features.lengths_of(self._windows(places))
 
     def batches(self, step: int) -> Iterator[np.ndarray]:
         """Yield the windows of each step, skipping the first `step` steps."""
         finished = bisect_right(self.epoch_ends, step)
         skipped = step - (self.epoch_ends[finished - 1] if finished else 0)
         for epoch in range(finished, self.settings.epochs):
-            yield from self.epoch(epoch)[skipped:]
+            yield from islice(self.epoch(epoch), skipped, None)
             skipped = 0
 
     def learning_rate_factor(self, step: int) -> float:

@@ -3,12 +3,12 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.questions import squad
 from pipeline.questions.checks import checked
-from tests.questions.farm import BEES, CONTEXT, COWS, HENS, numbered
+from tests.questions.farm import BEES, CONTEXT, COWS, HENS, all_of, numbered
 from tests.words import mentions, refused
 
 
 def read_and_check(path):
-    return checked(squad.read_json(path), path.name).records
+    return list(checked(squad.read_json(path), path.name).records)
 
 
 def one_problem(path):
@@ -124,13 +124,13 @@ def test_at_most_twenty_invalid_questions_are_listed(write, count, head):
 
 @pytest.mark.parametrize(("size", "count"), [(None, 3), (2, 2), (3, 3), (5, 3)])
 def test_the_first_records_are_selected(write, size, count):
-    records = squad.read_json(write(*numbered(3)))
-    assert checked(records, "file", size).records == records[:count]
+    records = list(squad.read_json(write(*numbered(3))))
+    assert list(checked(records, "file", size).records) == records[:count]
 
 
 def test_records_beyond_the_size_are_not_checked(write):
     records = squad.read_json(write(BEES, {**HENS, "question": ""}))
-    assert len(checked(records, "file", 1).records) == 1
+    assert len(list(checked(records, "file", 1).records)) == 1
 
 
 WRONG_START = {**HENS, "answers": [{"text": "two hens", "answer_start": 25}]}
@@ -143,8 +143,8 @@ def test_the_error_names_the_option_and_what_it_would_do(write):
 
 
 def test_dropped_questions_are_left_out_and_returned_with_their_reason(write):
-    found = checked(
-        squad.read_json(write(BEES, WRONG_START, NOWHERE, BEES, {**COWS, "id": None})), "file", None, "drop"
+    found = all_of(
+        checked(squad.read_json(write(BEES, WRONG_START, NOWHERE, BEES, {**COWS, "id": None})), "file", None, "drop")
     )
     assert [record["id"] for record in found.records] == ["q1"]
     assert [(fault.id, fault.action) for fault in found.faults] == [
@@ -161,7 +161,7 @@ def test_repaired_answers_get_the_nearest_place_and_its_text(write):
         {"text": "caf\xe9", "answer_start": None},
     ]
     questions = [{**HENS, "answers": answers}, {**BEES, "answers": []}, NOWHERE]
-    found = checked(squad.read_json(write(*questions, context=context)), "file", None, "repair")
+    found = all_of(checked(squad.read_json(write(*questions, context=context)), "file", None, "repair"))
     assert [record["id"] for record in found.records] == ["q2", "q1"]
     assert found.records[0]["answers"] == {
         "text": ["two\xa0hens", "two hens", "cafe\u0301"],
@@ -182,25 +182,44 @@ def test_repaired_answers_get_the_nearest_place_and_its_text(write):
     ],
 )
 def test_what_cannot_be_repaired_is_left_out(write, change):
-    found = checked(squad.read_json(write({**BEES, **change}, HENS)), "file", None, "repair")
+    found = all_of(checked(squad.read_json(write({**BEES, **change}, HENS)), "file", None, "repair"))
     assert [record["id"] for record in found.records] == ["q2"]
     assert [fault.action for fault in found.faults] == ["left out"]
 
 
 @pytest.mark.parametrize("faulty", ["drop", "repair"])
 def test_the_size_counts_the_questions_that_are_kept(write, faulty):
-    found = checked(squad.read_json(write(NOWHERE, BEES, HENS)), "file", 1, faulty)
+    found = all_of(checked(squad.read_json(write(NOWHERE, BEES, HENS)), "file", 1, faulty))
     assert [record["id"] for record in found.records] == ["q1"] and len(found.faults) == 1
 
 
 @pytest.mark.parametrize("faulty", ["drop", "repair"])
 def test_no_valid_question_is_an_error_that_lists_them(write, faulty):
     with refused("1 of 1", "question q4: answer_start 3", one_line=False):
-        checked(squad.read_json(write(NOWHERE)), "file", None, faulty)
+        all_of(checked(squad.read_json(write(NOWHERE)), "file", None, faulty))
 
 
 def test_answers_without_a_start_get_the_first_place_and_are_counted_if_there_are_more():
     questions = [{**HENS, "answers": ["hens"]}, {**BEES, "answers": {"text": ["keeps"]}}]
-    found = checked([squad.record("Farm", CONTEXT, question, "file") for question in questions], "file")
+    found = all_of(checked([squad.record("Farm", CONTEXT, question, "file") for question in questions], "file"))
     assert [record["answers"]["answer_start"] for record in found.records] == [[30], [4]]
     assert (found.faults, found.ambiguous) == ([], 1)
+
+
+def test_records_are_checked_as_they_are_used():
+    def two():
+        for question in (BEES, HENS):
+            yield squad.record("Farm", CONTEXT, question, "file")
+        raise AssertionError("read beyond the second record")
+
+    found = checked(two(), "file")
+    assert [next(found.records)["id"], next(found.records)["id"]] == ["q1", "q2"]
+    with pytest.raises(AssertionError, match="second"):
+        next(found.records)
+
+
+def test_duplicates_are_found_by_the_hash_of_an_id():
+    records = [squad.record("Farm", CONTEXT, {**BEES, "id": name}, "file") for name in ("a", "b", "a", "B", "b")]
+    found = all_of(checked(records, "file", None, "drop"))
+    assert [record["id"] for record in found.records] == ["a", "b", "B"]
+    assert [fault.reason for fault in found.faults] == ["duplicate id"] * 2

@@ -10,7 +10,7 @@ from pipeline.errors import InputError
 from pipeline.questions.checks import checked
 from pipeline.questions.hub_data import configs_of, read_hub
 from tests.hub import commit, offline, switch
-from tests.questions.farm import BEES, CONTEXT, flat
+from tests.questions.farm import BEES, CONTEXT, all_of, flat
 from tests.words import refused
 
 OLD, NEW = commit(1), commit(2)
@@ -85,7 +85,7 @@ def test_both_splits_are_of_one_commit_though_a_connection_breaks(farm):
 def test_rows_become_records(hub):
     rows = [row("a", ["bees"], [10], extra=1), row("b", [], []), row("c", ["Ann"], [0])]
     hub.add("dataset", NAME, OLD, {"train.parquet": parquet(*rows)})
-    records = checked(read_hub(NAME, OLD, None, "train"), NAME).records
+    records = list(checked(read_hub(NAME, OLD, None, "train"), NAME).records)
     assert [(record["id"], record["is_impossible"]) for record in records] == [("a", False), ("b", True), ("c", False)]
     assert records[0] == {
         "id": "a",
@@ -105,7 +105,7 @@ def test_rows_are_read_like_json(hub):
     ]
     rows = [{**each, "title": 5, "answers": {**each["answers"], "answer_end": []}} for each in rows]
     hub.add("dataset", NAME, OLD, {"train.parquet": parquet(*rows)})
-    records = checked(read_hub(NAME, OLD, None, "train"), NAME).records
+    records = list(checked(read_hub(NAME, OLD, None, "train"), NAME).records)
     assert [(record["id"], record["is_impossible"]) for record in records] == [("1", False), ("2", True), ("3", False)]
     assert (records[2]["answers"], records[2]["title"]) == ({"text": ["Ann"], "answer_start": [0]}, "5")
 
@@ -114,7 +114,7 @@ def test_rows_are_read_like_json(hub):
 def test_invalid_rows_can_be_dropped_or_repaired(hub, faulty):
     rows = [row("a", ["bees"], [9]), row("b", ["Ann"], [0]), row("c", ["cows"], [0])]
     hub.add("dataset", NAME, OLD, {"train.parquet": parquet(*rows)})
-    found = checked(read_hub(NAME, OLD, None, "train"), NAME, None, faulty)
+    found = all_of(checked(read_hub(NAME, OLD, None, "train"), NAME, None, faulty))
     assert [record["id"] for record in found.records] == (["b"] if faulty == "drop" else ["a", "b"])
     assert [fault.id for fault in found.faults] == ["a", "c"]
 

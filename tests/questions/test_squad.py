@@ -10,7 +10,7 @@ from tests.words import mentions, refused
 
 
 def read_and_check(path):
-    return checked(squad.read_json(path), path.name).records
+    return list(checked(squad.read_json(path), path.name).records)
 
 
 def test_squad_1_records_match_the_hubs_format(write):
@@ -51,7 +51,7 @@ def test_several_answers_keep_their_order(write):
 def test_articles_and_paragraphs_are_read_in_order(write):
     paragraphs = [{"context": CONTEXT, "qas": [question]} for question in (HENS, BEES)]
     articles = [{"title": "B", "paragraphs": paragraphs}, {"paragraphs": [{"context": "", "qas": []}]}]
-    records = squad.read_json(write(text=json.dumps({"data": articles})))
+    records = list(squad.read_json(write(text=json.dumps({"data": articles}))))
     assert [(record["title"], record["id"]) for record in records] == [("B", "q2"), ("B", "q1")]
 
 
@@ -119,15 +119,16 @@ def test_an_impossible_question_may_be_written_in_several_ways(write, value):
 )
 def test_an_unclear_is_impossible_raises(write, change, expected):
     with refused("questions.json: question q1", *expected.split()):
-        squad.read_json(write({**BEES, **change}))
+        list(squad.read_json(write({**BEES, **change})))
 
 
 @pytest.mark.parametrize("key", ["answer", "Answers", "anwsers", "answer_text", "answer_start", "expected_answer"])
 def test_a_misspelt_answers_raises(write, key):
     question = {"id": "q1", "question": BEES["question"], key: BEES["answers"]}
     with refused("question q1", f"'{key}'", "'answers'", "rename"):
-        squad.read_json(write(question))
-    assert squad.read_json(write({**BEES, key: 1}))[0]["answers"]["text"] == ["bees"]
+        list(squad.read_json(write(question)))
+    (record,) = squad.read_json(write({**BEES, key: 1}))
+    assert record["answers"]["text"] == ["bees"]
 
 
 @pytest.mark.parametrize(
@@ -159,9 +160,9 @@ def test_empty_lists_of_answers_are_unanswerable_as_on_the_hub(write):
 
 def test_a_line_that_is_not_json_is_named(write):
     with refused("questions.json", "not JSON", "line 3"):
-        squad.read_json(write(text=f"{json.dumps(flat(BEES))}\n\n{{'id'"))
+        list(squad.read_json(write(text=f"{json.dumps(flat(BEES))}\n\n{{'id'")))
     with refused("questions.json", "not JSON", "line 4 column 1"):
-        squad.read_json(write(text='{\n"data": []\n}\n{}'))
+        list(squad.read_json(write(text='{\n"data": []\n}\n{}')))
 
 
 def test_a_header_is_a_surplus_key_of_a_question(write):
@@ -174,7 +175,7 @@ def test_the_layout_of_mrqa_is_named(write, header):
     qas = [{"qid": "q1", "question": "What?", "answers": ["bees"], "detected_answers": detected}]
     lines = [{"header": {"dataset": "SQuAD", "split": "train"}}] * header + [{"id": "", "context": CONTEXT, "qas": qas}]
     with pytest.raises(InputError) as raised:
-        squad.read_json(write(text="\n".join(map(json.dumps, lines + lines[-1:]))))
+        list(squad.read_json(write(text="\n".join(map(json.dumps, lines + lines[-1:])))))
     message = str(raised.value)
     mentions(message, "questions.json: [0]", "MRQA", "SQuAD JSON", "answer_start", "char_spans[0][0]")
     assert "\n" not in message
@@ -209,7 +210,7 @@ def test_the_layout_of_cmrc_is_read(write):
 def test_the_layout_of_multispanqa_is_named(write):
     question = {"id": "q", "question": ["When", "?"], "context": ["In", "1820"], "label": ["O", "B"]}
     with refused("questions.json: data[0]", "MultiSpanQA", "SQuAD JSON"):
-        squad.read_json(write(text=json.dumps({"data": [question]})))
+        list(squad.read_json(write(text=json.dumps({"data": [question]}))))
 
 
 @pytest.mark.parametrize(
@@ -250,14 +251,31 @@ def test_a_file_in_another_encoding_raises(tmp_path):
     path = tmp_path / "questions.json"
     path.write_bytes('{"data": "Zoë"}'.encode("latin-1"))
     with refused("questions.json", "not JSON"):
-        squad.read_json(path)
+        list(squad.read_json(path))
 
 
 def test_a_missing_file_raises_with_the_command_to_run(tmp_path):
     with refused("none.json", "missing", f"`dvc add {tmp_path / 'none.json'}`"):
-        squad.read_json(tmp_path / "none.json")
+        list(squad.read_json(tmp_path / "none.json"))
 
 
 def test_a_folder_instead_of_a_file_raises(tmp_path):
     with pytest.raises(InputError, match=tmp_path.name):
-        squad.read_json(tmp_path)
+        list(squad.read_json(tmp_path))
+
+
+def test_json_lines_are_read_line_by_line(write):
+    lines = [json.dumps(flat(BEES)), "", json.dumps(flat(HENS)), "not JSON"]
+    records = squad.read_json(write(text="\n".join(lines)))
+    assert [next(records)["id"], next(records)["id"]] == ["q1", "q2"]
+    with pytest.raises(InputError, match=r"questions\.json is not JSON: line 4: Expecting"):
+        next(records)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32-le"])
+@pytest.mark.parametrize("lines", [True, False])
+def test_every_encoding_of_json_is_read(tmp_path, encoding, lines):
+    questions = [flat(BEES), flat(HENS)]
+    text = "\n\n".join(map(json.dumps, questions)) if lines else json.dumps(questions, indent=1, ensure_ascii=False)
+    (tmp_path / "questions.json").write_bytes(text.encode(encoding))
+    assert [record["id"] for record in squad.read_json(tmp_path / "questions.json")] == ["q1", "q2"]

@@ -13,7 +13,7 @@ def records():
 
 
 def test_every_record_passes_the_checks_of_the_dataset_stage(records):
-    assert checked(records, "synthetic").records == records
+    assert list(checked(records, "synthetic").records) == records
 
 
 @pytest.mark.parametrize("size", [1, 10, 999])

@@ -8,7 +8,7 @@ from pipeline.errors import InputError
 from pipeline.questions import squad
 from pipeline.questions.checks import checked
 from pipeline.questions.tables import read_table
-from tests.questions.farm import BEES, CONTEXT, COWS, HENS, flat
+from tests.questions.farm import BEES, CONTEXT, COWS, HENS, all_of, flat
 from tests.words import refused
 
 NESTED = {"text": ["two hens"], "answer_start": [26]}
@@ -30,7 +30,7 @@ def table(tmp_path):
 
 
 def read(path, faulty="error"):
-    return checked(read_table(path), path.name, None, faulty)
+    return all_of(checked(read_table(path), path.name, None, faulty))
 
 
 def csv(*rows, separator=","):
@@ -47,7 +47,7 @@ ROWS = [
 
 @pytest.mark.parametrize(("suffix", "separator"), [("csv", ","), ("tsv", "\t"), ("CSV", ",")])
 def test_a_table_is_read_like_squad_json(table, write, suffix, separator):
-    expected = checked(squad.read_json(write(BEES, HENS)), "").records
+    expected = list(checked(squad.read_json(write(BEES, HENS)), "").records)
     assert read(table(f"a.{suffix}", csv(HEADER, *ROWS, separator=separator))).records == expected
     without_starts = csv(HEADER[:-1], *(row[:-1] for row in ROWS), separator=separator)
     assert read(table(f"a.{suffix}", without_starts)).records == expected
@@ -67,7 +67,7 @@ def test_a_table_is_read_like_squad_json(table, write, suffix, separator):
     ids=["nested as on the hub", "list of objects", "texts", "flat", "lists with starts"],
 )
 def test_parquet_is_read_like_squad_json(table, write, rows):
-    expected = checked(squad.read_json(write(BEES, HENS)), "").records
+    expected = list(checked(squad.read_json(write(BEES, HENS)), "").records)
     assert read(table("a.parquet", rows)).records == expected
 
 
@@ -168,7 +168,7 @@ def test_a_table_that_cannot_be_read_is_an_error_with_its_line(table, name, cont
 def test_a_missing_table_is_an_error_like_a_missing_json_file(tmp_path):
     for name in ("none.csv", "none.parquet"):
         with refused(name, "missing", f"`dvc add {tmp_path / name}`"):
-            read_table(tmp_path / name)
+            list(read_table(tmp_path / name))
 
 
 def test_a_long_field_is_read(table):
@@ -180,3 +180,25 @@ def test_a_long_field_is_read(table):
 def test_unanswerable_questions_of_the_farm_are_known(table):
     rows = [flat(BEES, is_impossible=False), flat(COWS)]
     assert [record["is_impossible"] for record in read(table("a.parquet", rows)).records] == [False, True]
+
+
+def test_tables_are_read_in_parts(tmp_path, monkeypatch):
+    rows = [{"context": CONTEXT, "question": f"What {i}?", "answer": "bees"} for i in range(7)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet", row_group_size=3)
+    monkeypatch.setattr("pipeline.questions.tables.ROWS_PER_BATCH", 2)
+    assert [record["id"] for record in read_table(tmp_path / "rows.parquet")] == [f"row {i}" for i in range(1, 8)]
+    lines = "context,question,answer\n" + f"{CONTEXT},What?,bees\n" * 2 + "too,few\n"
+    (tmp_path / "rows.csv").write_text(lines)
+    read = read_table(tmp_path / "rows.csv")
+    assert [next(read)["id"], next(read)["id"]] == ["line 2", "line 3"]
+    with pytest.raises(InputError, match="line 4 has 2 fields"):
+        next(read)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_the_line_of_bytes_in_another_encoding_is_named(tmp_path, encoding):
+    lines = f"context,question,answer\n{CONTEXT},What?,bees\n".encode(encoding)
+    bad = b"\xff\n" if encoding == "utf-8" else b"\x00\xd8"
+    (tmp_path / "rows.csv").write_bytes(lines * 1 + bad)
+    with pytest.raises(InputError, match=rf"line 3 is not {encoding.upper()}"):
+        list(read_table(tmp_path / "rows.csv"))

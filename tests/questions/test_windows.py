@@ -1,3 +1,4 @@
+import copy
 import itertools
 import json
 import unicodedata
@@ -5,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import processors
 
 from pipeline.questions import squad
 from pipeline.questions.checks import checked
 from pipeline.questions.tokenization import train
-from pipeline.questions.windows import label, pack, windows
+from pipeline.questions.windows import _cuts, _labels, feature_batches, pack, windows
+from tests.tiny import byte_level
 from tests.words import refused
 
 REAL = Path(__file__).parents[3] / "shared/squad/train.json"
@@ -62,28 +65,88 @@ def test_a_window_without_the_whole_answer_has_the_label_cls(features, records):
         assert (text is not None) == whole
 
 
-OFFSETS = np.array([[-1, -1], [0, 3], [3, 7], [8, 12], [-1, -1]])
+TOKENS = np.array([[0, 3], [3, 7], [8, 12]])
 
 
 @pytest.mark.parametrize(
     "start, end, expected",
     [
-        (0, 3, (1, 1)),
-        (0, 12, (1, 3)),
-        (4, 6, (2, 2)),  # starts inside a token: that token, not the next
-        (1, 4, (1, 2)),
-        (7, 9, (3, 3)),  # starts with a character that is in no token
-        (8, 13, (0, 0)),  # ends after the window
+        (0, 3, [0, 0]),
+        (0, 12, [0, 2]),
+        (4, 6, [1, 1]),  # starts inside a token: that token, not the next
+        (1, 4, [0, 1]),
+        (7, 9, [2, 2]),  # starts with a character that is in no token
+        (8, 13, [-1, -1]),  # ends after the window
     ],
 )
 def test_a_label_is_the_tokens_of_the_first_and_last_character(start, end, expected):
-    assert label(OFFSETS, (1, 4), start, end) == expected
+    assert _labels(TOKENS, np.array([[start, end]]), np.array([0]), np.array([3])).tolist() == [expected]
 
 
 def test_a_label_is_relative_to_the_start_of_the_window():
-    offsets = np.array([[-1, -1], [20, 24], [25, 30], [-1, -1]])
-    assert label(offsets, (1, 3), 25, 30) == (2, 2)
-    assert label(offsets, (1, 3), 19, 24) == (0, 0)
+    tokens = np.array([[0, 19], [20, 24], [25, 30], [31, 32]])
+    spans = np.array([[25, 30], [19, 24], [25, 30], [25, 30]])
+    found = _labels(tokens, spans, first=np.array([1, 1, 2, 3]), size=np.array([2, 2, 2, 0]))
+    assert found.tolist() == [[1, 1], [-1, -1], [0, 0], [-1, -1]]
+
+
+@pytest.mark.parametrize("stride", [0, 3])
+def test_a_context_is_cut_as_the_tokenizers_library_does(stride):
+    """It takes `room` tokens from every (room - stride)th on, until a window reaches the end."""
+    for room in (stride + 1, stride + 4):
+        for tokens in range(20):
+            expected, begin = [], 0
+            while True:
+                expected.append((begin, min(room, tokens - begin)))
+                if begin + room >= tokens:
+                    break
+                begin += room - stride
+            of, begins, sizes = _cuts(np.array([tokens, tokens]), np.array([room, room]), stride)
+            assert list(zip(begins.tolist(), sizes.tolist(), strict=True)) == expected * 2
+            assert of.tolist() == [0] * len(expected) + [1] * len(expected)
+
+
+@pytest.fixture(params=["WordPiece", "bytes", "bytes with spaces"])
+def any_tokenizer(request, tokenizer, records):
+    if request.param == "WordPiece":
+        return tokenizer
+    texts = [record["context"] for record in records]
+    return byte_level(texts, 300, trim_offsets=request.param == "bytes")
+
+
+@pytest.mark.parametrize(("max_length", "stride"), [(40, 6), (64, 16), (384, 128), (33, 0)])
+def test_the_tokens_are_those_of_transformers_example(any_tokenizer, records, max_length, stride):
+    """run_qa.py tokenizes each question with its context, and takes the windows that the tokenizer returns."""
+    features = pack(windows(records, any_tokenizer, max_length, stride))
+    expected = any_tokenizer(
+        [record["question"] for record in records],
+        [record["context"] for record in records],
+        truncation="only_second",
+        max_length=max_length,
+        stride=stride,
+        return_overflowing_tokens=True,
+    )
+    assert features.record.tolist() == expected["overflow_to_sample_mapping"]
+    found = [features.input_ids[features.tokens(i)].tolist() for i in range(len(features))]
+    assert found == expected["input_ids"]
+    for i in range(len(features)):
+        first, past = features.context[i]
+        inside = [sequence == 1 for sequence in expected.encodings[i].sequence_ids]
+        assert inside == [first <= position < past for position in range(len(inside))]
+
+
+def test_a_template_may_have_any_special_tokens(records, tokenizer):
+    special = [("[CLS]", tokenizer.cls_token_id), ("[SEP]", tokenizer.sep_token_id)]
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS]:0 $A:0", pair="[CLS]:0 [SEP]:1 $A:2 [SEP]:3 [SEP]:4 $B:5 [SEP]:6 [SEP]:7", special_tokens=special
+    )
+    features = pack(windows(records[:1], tokenizer, 64, 6))
+    window = features.tokens(0)
+    first, past = features.context[0]
+    expected = [0, 1, *[2] * (first - 4), 3, 4, *[5] * (past - first), 6, 7]
+    assert features.token_type_ids[window].tolist() == expected
+    assert features.input_ids[window][past:].tolist() == [tokenizer.sep_token_id] * 2
 
 
 def test_a_key_depends_only_on_the_content_of_the_window(records, tokenizer):
@@ -176,11 +239,19 @@ def test_an_unanswerable_record_is_labelled_cls_in_all_windows_and_an_unlabelled
     assert (features.labels[~impossible] == -1).all() and not features.labelled[~impossible].any()
 
 
-def test_progress_counts_each_record_after_its_windows(records, tokenizer):
-    counts, seen = [], []
-    for window in windows(records, tokenizer, 26, 6, counts.append):
-        seen.append((window.record, sum(counts)))
-    assert all(done == record for record, done in seen) and counts == [1] * len(records)
+@pytest.mark.parametrize("limits", [{"RECORDS_PER_BATCH": 1}, {"RECORDS_PER_BATCH": 3}, {"CHARACTERS_PER_BATCH": 300}])
+def test_the_size_of_a_batch_changes_no_window(records, tokenizer, features, monkeypatch, limits):
+    for name, value in limits.items():
+        monkeypatch.setattr(f"pipeline.questions.windows.{name}", value)
+    assert sum(1 for _ in feature_batches(records, tokenizer, 26, 6)) > 1
+    for name, value in vars(pack(windows(records, tokenizer, 26, 6))).items():
+        np.testing.assert_array_equal(value, getattr(features, name), strict=True)
+
+
+def test_a_context_without_tokens_has_one_window(tokenizer):
+    record = {"id": "q", "question": "?", "context": "\u200d", "answers": {"text": [], "answer_start": []}}
+    (window,) = windows([record], tokenizer, 26, 6)
+    assert (window.context, len(window.input_ids)) == ((0, 0), 4) and (window.offset_mapping == -1).all()
 
 
 def test_packing_no_windows_raises():
@@ -191,7 +262,7 @@ def test_packing_no_windows_raises():
 @pytest.mark.slow
 @pytest.mark.skipif(not REAL.exists(), reason="../shared/squad is missing")
 def test_labelled_spans_contain_the_answers_of_squad():
-    records = checked(squad.read_json(REAL), REAL.name, 1000).records
+    records = list(checked(squad.read_json(REAL), REAL.name, 1000).records)
     tokenizer = train((text for record in records for text in (record["context"], record["question"])), 8000)
     features = pack(windows(records, tokenizer, 384, 128))
     answered, equal, contained = set(), 0, 0

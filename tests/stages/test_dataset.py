@@ -11,7 +11,7 @@ from pipeline.params import Dataset
 from pipeline.questions import synthetic
 from pipeline.questions.records import read_records
 from pipeline.stages import dataset
-from pipeline.stages.dataset import read, warn_of_shared
+from pipeline.stages.dataset import Split, warn_of_shared, write_split
 from tests.hub import commit
 from tests.tiny import content, write_params
 from tests.words import mentions, refused
@@ -21,19 +21,33 @@ def records(split, count):
     return list(islice(synthetic.corpus(split, 24, seed=0), count))
 
 
+def written(params, split):
+    """The stored records of a split, read with these parameters."""
+    path = paths.empty_folder(paths.DATASET) / "questions.parquet"
+    write_split(params, split, path)
+    return read_records(path)
+
+
+def warned(train, validation):
+    splits = {"train": Split(), "validation": Split()}
+    for split, questions in zip(splits.values(), (train, validation), strict=True):
+        list(split.counted(questions))
+    warn_of_shared(splits["train"], splits["validation"], validation)
+
+
 def test_validation_questions_that_are_training_questions_are_named(capsys):
     train, validation = records("train", 24), records("validation", 24)
-    warn_of_shared({"train": train, "validation": validation})
+    warned(train, validation)
     assert capsys.readouterr().err == ""
     again = {**train[5], "id": "again", "question": f" {train[5]['question']}"}
-    warn_of_shared({"train": train, "validation": [*validation, again]})
+    warned(train, [*validation, again])
     mentions(capsys.readouterr().err, "warning", "1 of 25 validation", "training", "again")
 
 
 def test_a_question_about_another_context_is_another(capsys):
     train = records("train", 24)
     other = {**train[5], "context": f"{train[5]['context']} More."}
-    warn_of_shared({"train": train, "validation": [other]})
+    warned(train, [other])
     assert capsys.readouterr().err == ""
 
 
@@ -47,14 +61,14 @@ def read_train(tmp_path, monkeypatch):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(questions))
         files = {"train_file": "data/raw/train.json", "validation_file": "data/raw/validation.json"}
-        return read(Dataset(source="files", **files, **params), "train")
+        return written(Dataset(source="files", **files, **params), "train")
 
     return read_train
 
 
 @pytest.mark.parametrize(("size", "said"), [(24, False), (7, False), (None, False), (25, True)])
 def test_a_file_with_fewer_questions_than_asked_for_is_named(read_train, capsys, size, said):
-    assert len(read_train(records("train", 24), train_size=size).records) == min(size or 24, 24)
+    assert len(read_train(records("train", 24), train_size=size)) == min(size or 24, 24)
     assert ("train: 24 questions" in (out := capsys.readouterr().out)) == (size != 7)
     assert ("dataset.train_size, 25" in out) == said
 
@@ -65,7 +79,7 @@ def test_a_file_is_read_by_its_suffix(tmp_path, monkeypatch, capsys, name):
     paths.RAW.mkdir(parents=True)
     (paths.RAW / name).write_text("context,question,answer\nAnn keeps and keeps bees.,What does Ann do?,keeps\n")
     files = {"train_file": f"data/raw/{name}", "validation_file": f"data/raw/{name}"}
-    (record,) = read(Dataset(source="files", **files), "train").records
+    (record,) = written(Dataset(source="files", **files), "train")
     assert (record["id"], record["answers"]) == ("line 2", {"text": ["keeps"], "answer_start": [4]})
     mentions(capsys.readouterr().out, "1 answers", "answer_start", "once")
 
@@ -80,10 +94,10 @@ def test_a_hub_data_set_is_read_by_config_and_split(hub, capsys):
     source = {"source": "owner/name", "revision": commit(1), "config": "de"}
     params = Dataset(**source, train_split="validation", validation_split="test")
     for split, name in (("train", "de/dev"), ("validation", "de/test")):
-        assert read(params, split).records == questions[name]
+        assert written(params, split) == questions[name]
     mentions(capsys.readouterr().out, "validation: 1 questions", "owner/name", "split test")
     with refused("config 'de'", "split 'train'", "validation, test"):
-        read(Dataset(**source), "train")
+        written(Dataset(**source), "train")
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from pipeline.models.inference import predict
 from pipeline.params import Tokenize
 from pipeline.questions import synthetic, tokenization
 from pipeline.questions.features import read_features
+from pipeline.questions.records import open_records, write_records
 from pipeline.questions.windows import pack, windows
 from pipeline.stages import dataset, tokenize
 from pipeline.stages.tokenize import load_tokenizer, write_windows
@@ -113,10 +114,13 @@ def test_the_segments_reach_the_models_embedding(load, records):
 
 def test_answers_without_a_token_are_counted(workspace, records, tokenizer, capsys):
     paths.empty_folder(paths.FEATURES)
+    paths.empty_folder(paths.DATASET)
     for record in records[1:3]:
         start = len(record["context"]) + 1
         record |= {"context": record["context"] + " \ufffd", "answers": {"text": ["\ufffd"], "answer_start": [start]}}
-    write_windows("large", tokenizer, {"train": records}, Tokenize(max_length=26, stride=6), {"train": ()})
+    write_records(records, paths.DATASET / "train.parquet")
+    stored = {"train": open_records(paths.DATASET / "train.parquet")}
+    write_windows("large", tokenizer, stored, Tokenize(max_length=26, stride=6), {"train": ()})
     (line,) = (line for line in capsys.readouterr().out.splitlines() if "no token" in line)
     assert line.startswith("large, train: ") and " 2 questions" in line and line.endswith(records[1]["id"])
 

@@ -42,6 +42,14 @@ def test_max_steps_stops_the_run(features):
     assert result.curve[-1]["step"] == 5
 
 
+def test_a_training_on_a_cpu_gives_freed_memory_back(features, monkeypatch):
+    released = []
+    monkeypatch.setattr(training, "RELEASE_STEPS", 2)
+    monkeypatch.setattr(training, "release_memory", lambda: released.append(None))
+    run(features, SETTINGS.model_copy(update={"max_steps": 5}))
+    assert len(released) == (2 if hardware.device().type == "cpu" else 0)
+
+
 def test_the_time_limit_counts_steps_but_not_evaluation(features, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(training.time, "perf_counter", lambda: clock[0])

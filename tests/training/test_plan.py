@@ -2,10 +2,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from pipeline.params import Train
 from pipeline.training.plan import Plan
-from tests.training.small import SETTINGS, run
+from tests.training.small import SETTINGS, run, weights
 from tests.words import refused
 
 
@@ -45,7 +46,7 @@ def test_a_plan_is_that_of_counting_every_step_of_every_epoch(features, shuffle,
     settings = SETTINGS.model_copy(update=changes)
     starts = np.concatenate([[0], np.sort(np.random.default_rng(0).choice(640, 63, replace=False)), [640]])
     plan = Plan(replace(features, starts=starts), settings, seed=3)
-    epochs = [plan.epoch(epoch) for epoch in range(4)]
+    epochs = [list(plan.epoch(epoch)) for epoch in range(4)]
     ends = np.cumsum([len(epoch) for epoch in epochs])
     steps = min(ends[-1], max_steps or ends[-1])
     assert plan.steps == steps
@@ -73,3 +74,30 @@ def test_a_plan_of_many_epochs_does_not_order_the_windows_of_each(features, monk
 def test_warm_up_over_all_steps_raises(features):
     with refused("train.warmup_ratio", "0.9", "4 of 4"):
         run(features, SETTINGS.model_copy(update={"schedule": "linear", "warmup_ratio": 0.9, "max_steps": 4}))
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_plan_of_some_windows_is_that_of_their_features_alone(features, shuffle):
+    windows = np.flatnonzero(np.arange(64) % 3 > 0)
+    starts = np.concatenate([[0], np.sort(np.random.default_rng(0).choice(640, 63, replace=False)), [640]])
+    features = replace(features, starts=starts)
+    settings = SETTINGS.model_copy(update={"shuffle": shuffle})
+    plan, alone = Plan(features, settings, 3, windows), Plan(features.select(windows), settings, 3)
+    assert plan.steps == alone.steps == 4 * 6
+    expected = [windows[batch].tolist() for batch in alone.batches(0)]
+    assert [batch.tolist() for batch in plan.batches(0)] == expected
+
+
+def test_training_on_some_windows_equals_training_on_their_features_alone(features):
+    windows = np.array([3, 5, 8, 9, 20, 41, 42, 43, 60])
+    one, _ = run(features, windows=windows)
+    other, _ = run(features.select(windows))
+    assert torch.equal(weights(one), weights(other))
+
+
+def test_training_in_blocks_is_said(features, monkeypatch, caplog):
+    for module in ("pipeline.models.batching", "pipeline.training.plan", "pipeline.training.loop"):
+        monkeypatch.setattr(f"{module}.SHUFFLED_AS_ONE", 63)
+    with caplog.at_level("INFO"):
+        run(features, SETTINGS.model_copy(update={"epochs": 1}))
+    assert "64 windows are more than 63" in caplog.text and "blocks" in caplog.text
