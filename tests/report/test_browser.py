@@ -196,6 +196,21 @@ def test_the_keyboard_reaches_and_operates_everything(browser, page):
     assert outline == "solid true"
 
 
+def test_the_gain_is_that_of_the_chosen_student(browser, page):
+    browser.open(page)
+    gain = 'document.getElementById("gain").textContent'
+    assert browser.run(gain) == "cnn3 alpha=1.0: cnn3 alpha=1.0 gains"
+    choose(browser, "student", BASELINE)
+    assert browser.run(gain) == f"{BASELINE}: {BASELINE} gains"
+
+
+def test_a_teacher_is_told_from_the_students_in_both_charts_of_cost(browser, page):
+    browser.open(page)
+    for chart in ("size", "latency"):
+        points = f"""[...document.querySelectorAll('[data-chart="{chart}"] [fill="var(--teacher)"]')].length"""
+        assert browser.run(points) == 1, chart
+
+
 def test_a_chosen_student_is_told_from_the_others_in_every_chart(browser, page):
     browser.open(page)
     choose(browser, "student", "linear alpha=0.5")
