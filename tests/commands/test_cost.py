@@ -150,6 +150,18 @@ def test_a_cost_of_a_busy_machine_is_measured_again(weights, measurements, monke
     assert len(measurements) == 4 and "busy" not in capsys.readouterr().out
 
 
+def test_forms_of_a_busy_machine_are_measured_again(weights, measurements, capsys):
+    cost.main(["workspace"], again=False)
+    run = read_run("workspace")
+    values = costs.read(run)
+    values["forms"]["ONNX int8"]["cpu_share"] = 0.5
+    costs.write(costs.stored(run, paths.STUDENT_NAME), values)
+    cost.main(["workspace"], **QUICK)
+    assert len(measurements) == 4 and costs.read(run) == values
+    cost.main(["workspace"], again=False)
+    assert len(measurements) == 7 and "busy" not in capsys.readouterr().out
+
+
 def test_a_cost_of_an_earlier_version_is_measured_again(weights, measurements):
     run = read_run("workspace")
     costs.write(costs.stored(run, paths.STUDENT_NAME), {"parameters": 1, "latency_ms_median": 1.0, "device": "cpu"})
