@@ -5,8 +5,8 @@ by a mask of one, and its importance is the mean over windows of the squared der
 the distribution of the model that is measured, y is drawn from the teacher's, which is cached: no label is needed.
 Where the model is the teacher, the derivative of the divergence from its own distribution is zero, and this is not.
 
-Without a head there is no q: the importance is the mean magnitude of the activation (Muralidharan et al. 2024, Compact
-Language Models via Pruning and Knowledge Distillation).
+Without a head there is no q: the importance is the magnitude of the unit's weights, those that it reads with times
+those that read it.
 """
 
 from collections.abc import Callable, Iterator
@@ -101,8 +101,9 @@ def measure(encoder: PreTrainedModel, head: SavedHead | None, sample: Sample, me
 
     Args:
         head: of the model that the encoder is from; `fisher` needs one.
-        method: one of `METHODS`: `fisher` and `activation` as above; `magnitude`, the norm of a unit's weights, and
-            `random` are there to compare with.
+        method: one of `METHODS`: `fisher` and `magnitude` as above; `random` and `activation`, the mean magnitude of
+            the activation (Muralidharan et al. 2024, Compact Language Models via Pruning and Knowledge Distillation),
+            are there to compare with.
         seed: of `random`.
     """
     model = on_device(with_head(encoder, head) if method == "fisher" and head else encoder).eval()

@@ -1,4 +1,4 @@
-"""Removes feed-forward units from an encoder: the least important ones, and what they did is fitted to the others."""
+"""Removes the least important feed-forward units from an encoder; what they did may be fitted to the others."""
 
 from collections.abc import Callable
 
@@ -10,6 +10,9 @@ from pipeline.shrinking.importance import Units
 from pipeline.shrinking.units import keep_units, output_layers, width
 
 MULTIPLE = 32  # of the number of units
+# methods after which the weights are fitted: it made units by Fisher information and by activation worse on a trained
+# encoder, and the others better (docs/shrinking.md)
+FITTED = ("magnitude", "random")
 RIDGE = 1e-4  # added to the diagonal of the products, in units of its mean
 
 
@@ -24,7 +27,7 @@ def steps(units: int, target: int) -> list[int]:
 
 
 def narrowed(
-    encoder: PreTrainedModel, target: int, measure: Callable[[PreTrainedModel], Units], fit: bool = True
+    encoder: PreTrainedModel, target: int, measure: Callable[[PreTrainedModel], Units], fit: bool
 ) -> PreTrainedModel:
     """An encoder with the `target` most important units of every layer of one that is not used again.
 

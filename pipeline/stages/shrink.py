@@ -44,7 +44,7 @@ def shrink(source: Path, params: Params) -> None:
     check_sizes(encoder, settings)
     removed = []
     if settings.intermediate_size:
-        method = "fisher" if head else "activation"
+        method = "fisher" if head else "magnitude"
         sample = read_sample(params)
 
         folder = paths.writable(paths.importance_cache())
@@ -52,8 +52,9 @@ def shrink(source: Path, params: Params) -> None:
             encoder,
             settings.intermediate_size,
             lambda encoder: cache.measured(folder, encoder, head, sample, method, settings.seed),
+            fit=method in narrowing.FITTED,
         )
-        by = "Fisher information" if head else "mean activation"
+        by = "Fisher information" if head else "weights, fitted"
         removed = [f"; units by {by} on {len(sample.features):,} windows"]
     if settings.layers:
         encoder = encoders.keep_layers(encoder, list(range(settings.layers)), "shrink.layers")

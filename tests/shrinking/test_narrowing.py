@@ -73,5 +73,5 @@ def test_every_step_is_measured_again():
         seen.append(units)
         return Units(torch.rand(2, units), torch.zeros(2, units), torch.eye(units).repeat(2, 1, 1))
 
-    assert width(narrowed(encoder, 32, measured)) == 32
+    assert width(narrowed(encoder, 32, measured, fit=True)) == 32
     assert seen == [128, 64]

@@ -148,11 +148,11 @@ def test_sizes_that_cannot_be_are_refused(with_backbone, sizes, words):
         shrink.main()
 
 
-def test_an_encoder_without_a_head_is_measured_by_its_activations(with_backbone, capsys):
+def test_an_encoder_without_a_head_is_measured_by_its_weights(with_backbone, capsys):
     change(units=64, backbone={"layers": [0]})
     run_all(backbone, shrink)
     assert encoders.read_head(paths.ENCODER) is None
-    assert "activation" in capsys.readouterr().out
+    assert "units by weights" in capsys.readouterr().out
 
 
 def test_pruning_after_it_sets_a_share_of_the_smaller_matrices_to_zero(with_backbone):
