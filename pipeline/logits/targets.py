@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.checksums import checksum, fault, seal, verified
-from pipeline.files import replacing
+from pipeline.files import atomic_write, remove_unfinished
+from pipeline.locks import hold
 from pipeline.log import log
 from pipeline.logits.alignment import NO_MASS, align
 from pipeline.logits.gaps import read_gaps
@@ -136,12 +137,15 @@ def student_targets(teachers: list[Teacher], features: Path, question_id: Callab
     student = read_features(features)
     digest = _digest(checksum(features), *(teacher.digest for teacher in teachers))
     folder = cache / digest
-    if not folder.exists() or fault(folder):
-        with replacing(folder) as new:
-            _write(teachers, student, question_id, new / FILE)
-            seal(new)
-    os.utime(folder)  # the time of the last use
-    tensors = map_tensors(folder / FILE)[1]
+    with hold(folder, "it writes the same targets"):
+        if fault(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            remove_unfinished(folder)
+            with atomic_write(folder / FILE) as temporary:
+                _write(teachers, student, question_id, temporary)
+            seal(folder)
+        os.utime(folder)  # the time of the last use
+        tensors = map_tensors(folder / FILE)[1]
     return Targets(SpanLogits(tensors["start_logits"], tensors["end_logits"]), digest)
 
 

@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -146,3 +147,19 @@ def test_targets_are_computed_once_and_again_if_they_are_damaged(opened, monkeyp
     opened(0, 1)
     assert path.read_bytes() == expected
     assert opened(0, 2).digest != digest
+
+
+def test_a_process_that_waited_for_another_reads_what_it_wrote(opened, monkeypatch):
+    hold = targets.hold
+
+    @contextmanager
+    def hold_after_another_process(folder, reason):
+        with monkeypatch.context() as context:
+            context.setattr(targets, "hold", hold)
+            opened(0)
+        monkeypatch.setattr(targets, "_write", None)
+        with hold(folder, reason):
+            yield
+
+    monkeypatch.setattr(targets, "hold", hold_after_another_process)
+    assert np.isfinite(opened(0).logits.start).all()

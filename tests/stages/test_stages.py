@@ -178,7 +178,7 @@ def mount(tmp_path):
         return folder
 
     yield mount
-    subprocess.run(["umount", str(folder)], capture_output=True)
+    subprocess.run(["umount", "--lazy", str(folder)], capture_output=True)
 
 
 def test_a_full_disk_loses_no_finished_shard(with_logits, mount, monkeypatch, capsys):
