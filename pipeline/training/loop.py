@@ -42,7 +42,7 @@ from pipeline.training.state import load_state, save_state
 
 Losses = dict[str, Tensor]
 # steps on a CPU between two releases of freed memory; more often costs time, less often memory
-RELEASE_STEPS = 50
+RELEASE_STEPS = 25
 
 
 @dataclass
