@@ -139,7 +139,7 @@ def question_scores(folder: Path) -> Path:
 
 
 def remove_others(folder: Path, names: Collection[str]) -> None:
-    """Remove the subfolders that are not in `names`, such as those of teachers removed from the parameters."""
+    """Remove the subfolders that are not in `names`, such as folders of teachers that the parameters dropped."""
     for path in folder.glob("*/"):
         if path.name not in names:
             shutil.rmtree(path)

@@ -3,9 +3,9 @@
     span-distill answers NAME --n-best 20 --out answers.jsonl
 
 Reads data/dataset, data/features, data/tokenizer and data/logits, and runs no model. Writes JSON Lines with `id` and
-`answers`: text, start and end in characters of the context, and probability, best first; "" is no answer. The
-probabilities are the softmax over a question's 20 best spans and, where some questions have no answer, "". Such a file
-can be a teacher itself (`teacher.models.NAME.answers`).
+`answers`: text, start and end in characters of the context, and probability, best first; "" says that the context has
+none. The probabilities are the softmax over a question's 20 best spans and, where some questions have no answer, "".
+Such a file can be a teacher itself (`teacher.models.NAME.answers`).
 """
 
 import json

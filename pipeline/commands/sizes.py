@@ -4,7 +4,7 @@
 
 Reads data/backbone, the student's validation windows, and what the stage `shrink` measured of the encoder, if it did.
 Measures the latency of one window of mean length on this machine, with random weights, in several numbers of layers and
-feed-forward units, and prints the settings to run. Latencies are stored in the cache folder, as those of `cost`.
+feed-forward units, and prints the settings to run. Latencies are stored in the cache folder, like the costs of `cost`.
 Measure on a machine that does nothing else.
 """
 

@@ -8,7 +8,16 @@ import numpy as np
 
 from pipeline.errors import InputError, rebuild
 from pipeline.logits.manifest import MANIFEST, Manifest
-from pipeline.logits.shards import FORMAT, Identity, Rows, as_json, parse_description, write_atomically, write_shard
+from pipeline.logits.shards import (
+    FORMAT,
+    Identity,
+    Rows,
+    as_json,
+    parse_description,
+    read_checksum,
+    write_atomically,
+    write_shard,
+)
 from pipeline.logits.stored import StoredRows
 from pipeline.questions.features import Features, SpanLogits
 
@@ -39,9 +48,6 @@ def write_store(
 class LogitStore:
     """A teacher's folder in data/logits, opened for reading. The rows of a missing or damaged shard count as missing.
 
-    Attributes:
-        names: of the shards' files, which are hashes of what they hold.
-
     Raises:
         InputError: the manifest is missing, damaged, of another format, or of another tokenizer.
     """
@@ -57,12 +63,16 @@ class LogitStore:
         if self.identity.tokenizer != tokenizer:
             raise InputError(f"{folder} was built with another tokenizer; `dvc repro logits` rebuilds it")
         self.folder = folder
-        self.names = [shard.file for shard in manifest.shards]
         self._faults: list[str] = []
-        self._stored = StoredRows([folder / name for name in self.names], self.identity, folder, self._note)
+        paths = [folder / shard.file for shard in manifest.shards]
+        self._stored = StoredRows(paths, self.identity, folder, self._note)
 
     def _note(self, path: Path, fault: InputError) -> None:
         self._faults.append(f"{fault}; {rebuild(path, 'logits')}")
+
+    def checksums(self) -> list[str]:
+        """The checksum of each shard that is intact; equal keys may have other logits, of another precision."""
+        return [read_checksum(path) for path in self._stored.paths]
 
     def __len__(self) -> int:
         return len(self._stored)

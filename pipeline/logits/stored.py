@@ -22,6 +22,9 @@ class StoredRows:
         paths: of the shards; if a key occurs in several, the row of the last one counts.
         on_fault: called with each shard that is missing or damaged, and the reason; its rows count as missing.
 
+    Attributes:
+        paths: of the intact shards.
+
     Raises:
         OSError: a shard cannot be opened or read; it may be intact.
     """
@@ -29,7 +32,7 @@ class StoredRows:
     def __init__(
         self, paths: list[Path], identity: Identity, folder: Path, on_fault: Callable[[Path, InputError], None]
     ):
-        intact: list[Path] = []
+        self.paths: list[Path] = []
         counts: list[int] = []
 
         def keys() -> Iterator[np.ndarray]:
@@ -39,14 +42,14 @@ class StoredRows:
                 except InputError as error:
                     on_fault(path, error)
                     continue
-                intact.append(path)
+                self.paths.append(path)
                 counts.append(len(rows))
                 yield rows.keys
 
         self.identity = identity
         self._index = Index(keys(), folder)
         self._first_rows = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-        self._shard = lru_cache(maxsize=OPEN_SHARDS)(lambda i: map_shard(intact[i]))
+        self._shard = lru_cache(maxsize=OPEN_SHARDS)(lambda i: map_shard(self.paths[i]))
 
     def __len__(self) -> int:
         return len(self._index)

@@ -14,6 +14,7 @@ import numpy as np
 
 from pipeline.checksums import checksum, fault, seal, verified
 from pipeline.files import atomic_write, remove_unfinished
+from pipeline.imports import code_digest
 from pipeline.locks import hold
 from pipeline.log import log
 from pipeline.logits.alignment import NO_MASS, align
@@ -76,7 +77,7 @@ def read_teacher(logits: Path, tokenizer: Path, features: Path) -> Teacher:
     loaded = tokenization.load(verified(tokenizer, "tokenize"))
     store = LogitStore(logits, tokenization.fingerprint(loaded))
     windows = read_features(features)
-    digest = _digest(checksum(features), store.identity.name, *store.names)
+    digest = _digest(checksum(features), store.identity.name, *store.checksums())
     return Teacher(windows, store, digest, read_gaps(logits))
 
 
@@ -135,7 +136,8 @@ def student_targets(teachers: list[Teacher], features: Path, question_id: Callab
         InputError: windows have no logits.
     """
     student = read_features(features)
-    digest = _digest(checksum(features), *(teacher.digest for teacher in teachers))
+    rules = code_digest("pipeline.logits.targets").hex()
+    digest = _digest(rules, checksum(features), *(teacher.digest for teacher in teachers))
     folder = cache / digest
     with hold(folder, "it writes the same targets"):
         if fault(folder):

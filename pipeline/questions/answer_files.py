@@ -7,7 +7,7 @@ The format is recognized by the content:
 - transformers' nbest_predictions.json: a list of such objects by id.
 - SQuAD's predictions.json: a text by id.
 
-"" or null is no answer in the context. JSON Lines are read line by line, the other two whole.
+"" or null says that the context has no answer. JSON Lines are read line by line, the other two whole.
 """
 
 import json

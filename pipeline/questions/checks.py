@@ -53,7 +53,7 @@ def checked(records: Iterable[Record], where: str, size: int | None = None, faul
 
 
 def _valid(records: Iterable[Record], where: str, size: int | None, faulty: str, result: Checked) -> Iterator[Question]:
-    """Yield the valid records, and add what was done to `result`; the other arguments are those of `checked`."""
+    """Yield the valid records, and add what was done to `result`; `checked` describes the other arguments."""
     faults, kept, total = result.faults, 0, 0
     seen: set[bytes] = set()
     for total, found in enumerate(islice(records, size) if faulty == "error" else records, 1):

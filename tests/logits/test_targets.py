@@ -103,7 +103,8 @@ def opened(features, tmp_path):
             identity = Identity(teacher=str(seed), tokenizer="k", dtype="float16")
             rows = Rows(features.keys, features.starts, *random_logits(features, seed), ("float32",))
             write_store(folder, identity, lambda keys, rows=rows: rows, {"train": [features.keys]})
-            teachers.append(Teacher(features, LogitStore(folder, "k"), str(seed)))
+            store = LogitStore(folder, "k")
+            teachers.append(Teacher(features, store, " ".join(store.checksums())))
         return student_targets(teachers, student, str, tmp_path / "cache")
 
     return targets
@@ -163,3 +164,13 @@ def test_a_process_that_waited_for_another_reads_what_it_wrote(opened, monkeypat
 
     monkeypatch.setattr(targets, "hold", hold_after_another_process)
     assert np.isfinite(opened(0).logits.start).all()
+
+
+def test_other_rules_and_other_logits_of_the_same_windows_give_other_targets(opened, features, monkeypatch, tmp_path):
+    first = opened(0)
+    with monkeypatch.context() as context:
+        context.setattr(targets, "code_digest", lambda module: b"changed")
+        assert opened(0).digest != first.digest
+    others = random_logits(features, 1)
+    monkeypatch.setitem(globals(), "random_logits", lambda *_: others)
+    assert opened(0).digest != first.digest
