@@ -118,17 +118,21 @@ def extract(name: str, records: Records, settings: Settings) -> None:
         if state.is_main_process:
             if state.num_processes > 1:
                 cache = RowCache(paths.logits_cache(), identity)
-            keys = {
-                split: keys_of_shards(features.keys, kept[split], settings.shard_size)
-                for split, features in splits.items()
-            }
-            write_store(paths.empty_folder(paths.LOGITS / name), identity, cache.rows, keys)
+            folder = paths.empty_folder(paths.LOGITS / name)
+            keys = keys_of_shards(splits, kept, settings.shard_size)
+            write_store(folder, identity, cache.rows, keys)
 
 
-def keys_of_shards(keys: np.ndarray, indices: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Yield the keys at `indices`, `size` at a time."""
-    for part in cut(indices, size):
-        yield keys[part]
+def keys_of_shards(
+    splits: dict[str, Features], kept: dict[str, np.ndarray], size: int
+) -> dict[str, Iterator[np.ndarray]]:
+    """The keys of the windows to keep of each split, `size` at a time, as `write_store` takes them."""
+
+    def keys(split: str) -> Iterator[np.ndarray]:
+        for part in cut(kept[split], size):
+            yield splits[split].keys[part]
+
+    return {split: keys(split) for split in splits}
 
 
 def write_targets(name: str, file: str, records: dict[str, list[Question]], params: Params) -> None:
@@ -159,11 +163,7 @@ def write_targets(name: str, file: str, records: dict[str, list[Question]], para
         params.logits.dtype,
     )
     write_gaps(folder, targets.without)
-    keys = {
-        split: keys_of_shards(features.keys, targets.kept[split], params.logits.shard_size)
-        for split, features in splits.items()
-    }
-    write_store(folder, identity, targets.rows, keys)
+    write_store(folder, identity, targets.rows, keys_of_shards(splits, targets.kept, params.logits.shard_size))
 
 
 def compute(
