@@ -139,7 +139,10 @@ class Dataset(Section):
     train_file: str | None = Field(
         None, description="with `files`: training questions in data/raw, as JSON, JSON Lines, CSV, TSV or Parquet"
     )
-    validation_file: str | None = Field(None, description="with `files`: the same for validation")
+    unlabelled_file: str | None = Field(
+        None, description="with `files`: more training questions, whose answers, if they have any, are not used"
+    )
+    validation_file: str | None = Field(None, description="with `files`: validation questions, as `train_file`")
     train_size: int | None = Field(None, ge=1, description="number of training questions, from the first; null: all")
     validation_size: int | None = Field(
         None, ge=1, description="number of validation questions, from the first; null: all"
@@ -167,8 +170,12 @@ class Dataset(Section):
                 if not getattr(self, key):
                     raise ValueError(f"source 'files' needs {key}, a path in data/raw")
                 check_path(getattr(self, key))
-        elif self.train_file or self.validation_file:
-            raise ValueError(f"train_file and validation_file need source 'files', not '{self.source}'")
+            if self.unlabelled_file is not None:
+                check_path(self.unlabelled_file)
+        elif self.train_file or self.unlabelled_file or self.validation_file:
+            raise ValueError(
+                f"train_file, unlabelled_file and validation_file need source 'files', not '{self.source}'"
+            )
         elif self.source == "synthetic" and not (self.train_size and self.validation_size):
             raise ValueError("source 'synthetic' needs train_size and validation_size")
         return self

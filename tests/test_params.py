@@ -255,6 +255,10 @@ def test_a_model_path_outside_data_raw_is_refused(refusal, key, path):
     mentions(refusal(**{**changes, key: path}), f"'{path}'", "not a path")
 
 
+def test_an_unlabelled_file_outside_data_raw_is_refused(refusal):
+    mentions(refusal(dataset={**FROM_FILES, "unlabelled_file": "more.json"}), "more.json", "data/raw")
+
+
 @pytest.mark.parametrize("key", ["train_file", "validation_file"])
 @pytest.mark.parametrize("path", [None, "", "train.json", "/data/raw/train.json", "data/raw/../train.json"])
 def test_a_question_file_outside_data_raw_is_refused(refusal, key, path):
@@ -314,6 +318,7 @@ def test_a_path_as_dataset_source_is_refused_and_the_error_names_source_files(re
     [
         ({"dataset": {"source": "synthetic"}}, "source 'synthetic' train_size validation_size"),
         ({"dataset.train_file": "data/raw/x.json"}, "train_file source 'files' 'synthetic'"),
+        ({"dataset.unlabelled_file": "data/raw/x.json"}, "unlabelled_file source 'files' 'synthetic'"),
         ({"teacher.config": None}, "teacher: config 'new' null"),
         (
             {"teacher.models.large.model": "data/raw/teacher"},

@@ -24,7 +24,8 @@ def trained_on(dataset: Mapping[str, Any], questions: int) -> str:
         dataset: the section of params.yaml.
         questions: how many.
     """
-    names = {"synthetic": "the synthetic corpus of span-distill", "files": dataset["train_file"]}
+    files = [file for file in (dataset["train_file"], dataset.get("unlabelled_file")) if file]
+    names = {"synthetic": "the synthetic corpus of span-distill", "files": " and ".join(files)}
     return f"{questions:,} questions of {names.get(dataset['source'], dataset['source'])}"
 
 

@@ -11,8 +11,8 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -58,7 +58,7 @@ def main() -> None:
     params = load(paths.PARAMS).dataset
     with replacing(paths.DATASET) as folder:
         if params.source == "files":
-            files = [Path(file) for file in (params.train_file, params.validation_file) if file]
+            files = [Path(file) for file in (params.train_file, params.unlabelled_file, params.validation_file) if file]
             check_space(paths.DATA, sum(file.stat().st_size for file in files if file.is_file()), "questions")
         splits = {split: write_split(params, split, folder / f"{split}.parquet") for split in ("train", "validation")}
         check_unanswerable(splits)
@@ -77,8 +77,7 @@ def write_split(params: Dataset, split: str, path: Path) -> Split:
     if params.source == "synthetic":
         where, records = f"synthetic {split} corpus", synthetic.corpus(split, size or 0, params.seed)
     elif params.source == "files":
-        file: Any = params.train_file if split == "train" else params.validation_file
-        where, records = file, tables.read_file(Path(file))
+        where, records = read_files(params, split)
     else:
         name = params.train_split if split == "train" else params.validation_split
         where = f"hub data set {params.source}, split {name}"
@@ -97,6 +96,25 @@ def write_split(params: Dataset, split: str, path: Path) -> Split:
     suffix += "".join(f"; {count} {what}" for what, count in counts.items() if count)
     print(f"{split}: {found.questions} questions from {where}{suffix}")
     return found
+
+
+def read_files(params: Dataset, split: str) -> tuple[str, Iterable[squad.Record]]:
+    """The records of a split's files, and the names of the files."""
+    assert params.train_file and params.validation_file
+    if split != "train":
+        return params.validation_file, tables.read_file(Path(params.validation_file))
+    records = tables.read_file(Path(params.train_file))
+    if not params.unlabelled_file:
+        return params.train_file, records
+    more = without_answers(tables.read_file(Path(params.unlabelled_file)), params.unlabelled_file)
+    return f"{params.train_file} and {params.unlabelled_file}", chain(records, more)
+
+
+def without_answers(records: Iterable[squad.Record], file: str) -> Iterator[squad.Record]:
+    """Yield the records as unlabelled ones; their locations name the file."""
+    for record in records:
+        location = f"{file}, {record['location']}" if "location" in record else file
+        yield {**record, "answers": dict(squad.NO_ANSWERS), "is_impossible": False, "location": location}
 
 
 def usable(

@@ -17,7 +17,8 @@ def main() -> None:
     models = {name: teacher.answers or teacher.model for name, teacher in params.teacher.models.items()}
     models[paths.STUDENT_NAME] = params.backbone.model
     paths.empty_folder(paths.SOURCES)
-    write(paths.QUESTION_SOURCES, params.dataset.train_file, params.dataset.validation_file)
+    dataset = params.dataset
+    write(paths.QUESTION_SOURCES, dataset.train_file, dataset.unlabelled_file, dataset.validation_file)
     for name, model in models.items():
         write(paths.model_sources(name), model)
 

@@ -71,6 +71,8 @@ def test_what_a_student_was_trained_on():
     hub = {"source": "squad", "train_file": None}
     assert trained_on(hub, 87_599) == "87,599 questions of squad"
     assert trained_on({"source": "files", "train_file": "a/train.json"}, 1) == "1 questions of a/train.json"
+    both = {"source": "files", "train_file": "a/train.json", "unlabelled_file": "a/more.json"}
+    assert trained_on(both, 2) == "2 questions of a/train.json and a/more.json"
     assert "synthetic" in trained_on({"source": "synthetic", "train_file": None}, 5)
 
 

@@ -123,6 +123,15 @@ def test_the_card_begins_with_what_the_student_gains(student, tmp_path, monkeypa
     assert f"**3.0x smaller, 2.0x faster, {kept}**" in (tmp_path / "mine/README.md").read_text()
 
 
+@pytest.mark.parametrize("shrunk", ["", "large: 6 layers -> 4 layers"])
+def test_the_card_says_what_was_removed_from_the_encoder(student, tmp_path, shrunk):
+    write_about(About("2 questions", shrunk=shrunk), paths.STUDENT)
+    seal(paths.STUDENT)
+    run(tmp_path / "mine")
+    size = (tmp_path / "mine/README.md").read_text().partition("## Size")[2].partition("##")[0]
+    assert (r"large: 6 layers -\> 4 layers." in size) == ("smaller" in size) == bool(shrunk)
+
+
 def test_the_card_of_a_student_of_answers_has_no_scores_of_its_teacher(student, tmp_path):
     params = yaml.safe_load(paths.PARAMS.read_text())
     params["teacher"] |= {"models": {"llm": {"answers": "data/raw/answers.jsonl"}}, "config": None}

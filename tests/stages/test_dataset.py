@@ -73,6 +73,22 @@ def test_a_file_with_fewer_questions_than_asked_for_is_named(read_train, capsys,
     assert ("dataset.train_size, 25" in out) == said
 
 
+def test_an_unlabelled_file_follows_the_labelled_one_without_its_answers(read_train, capsys):
+    first, more = records("train", 24)[:4], records("train", 24)[4:]
+    (paths.RAW / "more.json").parent.mkdir(parents=True)
+    (paths.RAW / "more.json").write_text(json.dumps(more))
+    params = {"unlabelled_file": "data/raw/more.json"}
+    found = read_train(first, **params)
+    assert found[:4] == first
+    assert [{**record, "answers": None} for record in found[4:]] == [{**record, "answers": None} for record in more]
+    assert all(record["answers"]["text"] == [] and not record["is_impossible"] for record in found[4:])
+    mentions(capsys.readouterr().out, "24 questions", "train.json and data/raw/more.json", "20 unlabelled")
+    assert read_train(first, **params, train_size=6) == found[:6]
+    (paths.RAW / "more.json").write_text(json.dumps([*more, {**more[0], "id": "x", "context": ""}, first[0]]))
+    with refused("2 of 26", "data/raw/more.json", "x", "empty", "duplicate", one_line=False):
+        read_train(first, **params)
+
+
 @pytest.mark.parametrize("name", ["train.csv", "TRAIN.CSV"])
 def test_a_file_is_read_by_its_suffix(tmp_path, monkeypatch, capsys, name):
     monkeypatch.chdir(tmp_path)

@@ -8,7 +8,7 @@ from pipeline.stages import sources
 from tests.tiny import content, write_params
 
 LOCAL = {"source": "files", "train_file": "data/raw/a.json", "validation_file": "data/raw/b.json"}
-LOCAL |= {"train_size": None, "validation_size": None}
+LOCAL |= {"train_size": None, "validation_size": None, "unlabelled_file": "data/raw/u.json"}
 MODELS = {"models": {"large": {"model": "data/raw/bert", "revision": None}}, "config": None}
 
 
@@ -17,13 +17,13 @@ def hashes(path):
 
 
 def test_only_the_files_that_params_name_are_hashed(workspace):
-    for name in ("a.json", "b.json", "c.json", "bert/config.json", "bert/model.safetensors", "other/config.json"):
+    for name in ("a.json", "b.json", "c.json", "u.json", "bert/config.json", "bert/model.safetensors", "other/config.json"):
         path = paths.RAW / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
     write_params(dataset=LOCAL, teacher=MODELS, backbone={"model": "data/raw/other"})
     sources.main()
-    assert hashes(paths.QUESTION_SOURCES).keys() == {"data/raw/a.json", "data/raw/b.json"}
+    assert hashes(paths.QUESTION_SOURCES).keys() == {f"data/raw/{name}.json" for name in "abu"}
     assert hashes(paths.QUESTION_SOURCES)["data/raw/a.json"] == hashlib.sha256(b"a.json").hexdigest()
     assert hashes(paths.model_sources("large")).keys() == {
         "data/raw/bert/config.json",
