@@ -225,7 +225,7 @@ class Train(Section):
         None,
         ge=1,
         description="windows per forward pass on a device; gradients are accumulated over a step; null: all of them on "
-        "a GPU, as many as fit the processor's caches on a CPU",
+        "a GPU, on a CPU as many as the model's width and precision make fast",
     )
     shuffle: bool = Field(True, description="new order in each epoch, from the seed; false: the data set's order")
     optimizer: Literal["adam", "adamw"] = Field("adamw", description="`adam` or `adamw`")

@@ -98,6 +98,11 @@ def writable(folder: Path) -> Path:
     return folder
 
 
+def handed_over() -> Path:
+    """The folder of students' logits that `train` hands over to `evaluate`."""
+    return cache() / "handed_over"
+
+
 def targets_cache() -> Path:
     """The folder of targets, the teachers' logits over a student's tokens."""
     return cache() / "targets"

@@ -35,7 +35,7 @@ def main(
     else:
         delete(select_teachers(teacher, unused_days))
         if teacher is None:
-            others = [*targets(), *checkpoints(), *measurements()]
+            others = [*targets(), *checkpoints(), *measurements(), *folders_in(paths.handed_over())]
             delete([folder for folder in others if days_unused(folder) >= (unused_days or 0)])
 
 
@@ -80,6 +80,7 @@ def print_list(folders: list[Path]) -> None:
     print_folders(paths.targets_cache(), targets(), "targets")
     print_folders(paths.training_cache(), checkpoints(), "checkpoints")
     print_folders(paths.importance_cache(), measurements(), "measured encoders")
+    print_folders(paths.handed_over(), folders_in(paths.handed_over()), "students' logits that evaluate will take")
 
 
 def print_folders(where: Path, folders: list[Path], what: str) -> None:

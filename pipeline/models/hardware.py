@@ -20,6 +20,9 @@ BATCH_TOKENS_VARIABLE = "SPAN_DISTILL_BATCH_TOKENS"
 BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}
 # On a CPU, maximum number of values in the output of the widest layer; more do not fit in a core's cache and are slow.
 CPU_ACTIVATIONS = 3 * 2**19
+# In bfloat16 products are so much faster that larger batches gain more by what is done once a batch, such as converting
+# the weights, than they lose by the cache (benchmarks/README.md).
+BFLOAT16_ACTIVATIONS = 4 * CPU_ACTIVATIONS
 
 PRECISION_VARIABLE = "SPAN_DISTILL_PRECISION"
 PRECISIONS = ("float32", "bfloat16")
@@ -124,10 +127,14 @@ def cpu_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def batch_tokens(model: nn.Module) -> int:
+def batch_tokens(model: nn.Module, precision: str | None = None) -> int:
     """Tokens per batch on a GPU, or per thread on a CPU, padding included.
 
-    The value is SPAN_DISTILL_BATCH_TOKENS, or else depends on the device and the width of the model.
+    The value is SPAN_DISTILL_BATCH_TOKENS, or else depends on the device, and on a CPU on the width of the model and on
+    the precision.
+
+    Args:
+        precision: `float32` or `bfloat16`; None: the weights'.
 
     Raises:
         InputError: SPAN_DISTILL_BATCH_TOKENS is not a positive whole number.
@@ -141,7 +148,10 @@ def batch_tokens(model: nn.Module) -> int:
     if device_type != "cpu":
         return BATCH_TOKENS.get(device_type, BATCH_TOKENS["cpu"])
     widest = max((module.out_features for module in model.modules() if isinstance(module, nn.Linear)), default=1)
-    return min(BATCH_TOKENS["cpu"], CPU_ACTIVATIONS // widest)
+    if precision is None:
+        precision = str(next(model.parameters()).dtype).removeprefix("torch.")
+    activations = BFLOAT16_ACTIVATIONS if precision == "bfloat16" else CPU_ACTIVATIONS
+    return min(BATCH_TOKENS["cpu"], activations // widest)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
@@ -166,10 +176,8 @@ def run_environment(model: PreTrainedModel, precision: str) -> dict[str, int | s
     Args:
         precision: of `Train`.
     """
-    environment: dict[str, int | str] = {
-        "processes": processes().num_processes,
-        "precision": training_precision(model, precision)[0],
-    }
+    precision, _ = training_precision(model, precision)
+    environment: dict[str, int | str] = {"processes": processes().num_processes, "precision": precision}
     if next(model.parameters()).device.type == "cpu":
-        environment |= {"threads": training_threads(model), "tokens": batch_tokens(model)}
+        environment |= {"threads": training_threads(model), "tokens": batch_tokens(model, precision)}
     return environment

@@ -8,8 +8,10 @@ Writes data/student and data/curves.
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -18,8 +20,9 @@ from pipeline.about import About, read_about, write_about
 from pipeline.answering.examples import choose_examples, trained_on
 from pipeline.checksums import checksum, seal, verified
 from pipeline.errors import InputError
+from pipeline.log import log
 from pipeline.logits.targets import Targets, has_target, read_teacher, student_targets
-from pipeline.models import encoders, inference
+from pipeline.models import encoders, inference, student_logits
 from pipeline.models.batching import Batch, pad_pair, to_device
 from pipeline.models.hardware import on_device, run_environment
 from pipeline.models.student import Answering, Student
@@ -59,6 +62,18 @@ class Data:
     windows: np.ndarray | None = None
 
 
+class Evaluation(NamedTuple):
+    """A student on the validation questions.
+
+    Attributes:
+        row: the columns of the curve, and the settings of its answers.
+        logits: (T,) each.
+    """
+
+    row: Row
+    logits: SpanLogits[np.ndarray]
+
+
 def main() -> None:
     params = load(paths.PARAMS)
     paths.writable(paths.training_cache())
@@ -68,6 +83,7 @@ def main() -> None:
     student = with_dropout(student, params.train.dropout, params.train.attention_dropout)
     pruning = Pruning(student, params.prune.amount)
     checkpoint = Checkpoint(paths.training_cache(), key(params, student, data))
+    kept: list[Evaluation] = []
     with checkpoint.held():
         if processes().is_main_process:  # not before: the training that was waited for writes its curves
             paths.empty_folder(paths.CURVES)
@@ -80,7 +96,7 @@ def main() -> None:
             loss=lambda logits, batch: student_loss(
                 logits, batch, data.features["train"], data.targets, params.distill
             ),
-            evaluate=lambda model: evaluate(model, data, params),
+            evaluate=lambda model: keep(evaluate(model, data, params), kept, params.train.keep),
             after_step=pruning.apply,
             checkpoint=checkpoint,
             report=write_curves,
@@ -91,6 +107,7 @@ def main() -> None:
             student.config = answers_with
             save(student, data, params, result)
             checkpoint.remove()
+            hand_over(kept, result)
             warn_if_the_loss_did_not_fall(result)
 
 
@@ -137,21 +154,33 @@ def new_student(params: Params, data: Data) -> Student:
     return student
 
 
-def evaluate(model: PreTrainedModel, data: Data, params: Params) -> Row:
-    """Score a model on the validation questions: the columns of the curve, and the settings of its answers."""
+def evaluate(model: PreTrainedModel, data: Data, params: Params) -> Evaluation:
+    """Score a model on the validation questions."""
     features, records = data.features["validation"], data.records["validation"]
     logits = inference.predict_distributed(model, features, data.tokenizer.pad_token_id)
     longest, metric = params.evaluate.max_answer_length, params.evaluate.metric
     scores, answers = metrics.scores(features, records, logits, longest, metric, confidence.CANDIDATES)
     row = {name: scores[name] for name in ("exact_match", "f1", "null_threshold") if name in scores}
     fit = confidence.calibrate(records, answers, metric, scores.get("null_threshold"))
-    return {**row, "confidence_temperature": fit.temperature}
+    return Evaluation({**row, "confidence_temperature": fit.temperature}, logits)
+
+
+def keep(evaluation: Evaluation, kept: list[Evaluation], which: str) -> Row:
+    """Keep the evaluation in place of the one that is kept, if its student may be saved; return its row.
+
+    Args:
+        kept: none or one.
+        which: `train.keep`.
+    """
+    if which == "last" or not kept or evaluation.row["f1"] > kept[0].row["f1"]:
+        kept[:] = [evaluation]
+    return evaluation.row
 
 
 def save(student: PreTrainedModel, data: Data, params: Params, result: Run) -> None:
     """Write data/student, and the curves and the summary of its training."""
     print(f"saved the student of step {result.saved_step} of {result.steps}, stopped by {result.stopped_by}")
-    (saved,) = (row for row in result.evaluations if row["step"] == result.saved_step)
+    saved = saved_row(result)
     answering = Answering(
         params.tokenize.max_length,
         params.tokenize.stride,
@@ -174,6 +203,27 @@ def save(student: PreTrainedModel, data: Data, params: Params, result: Run) -> N
     seal(paths.STUDENT)
     write_curves(result)
     metrics.write_json(summary(result), paths.CURVES / "summary.json")
+
+
+def saved_row(result: Run) -> Row:
+    """The evaluation of the saved student."""
+    (saved,) = (row for row in result.evaluations if row["step"] == result.saved_step)
+    return saved
+
+
+def hand_over(kept: list[Evaluation], result: Run) -> None:
+    """Store the saved student's logits of the validation windows for `evaluate`, which can do without them.
+
+    A run that was resumed may have evaluated the student before.
+    """
+    saved = saved_row(result).items()
+    if not kept or not kept[0].row.items() <= saved:
+        return
+    features = paths.features(paths.STUDENT_NAME, "validation")
+    try:
+        student_logits.hand_over(kept[0].logits, paths.STUDENT, features, paths.handed_over())
+    except (InputError, OSError, SafetensorError) as error:
+        log.warning("%s; evaluate will compute the logits again", error)
 
 
 def with_labels(features: Features) -> np.ndarray | None:

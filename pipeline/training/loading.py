@@ -22,12 +22,19 @@ class StepLoader:
         features: of the windows that the indices of the steps refer to.
         micro_batch_size: windows per micro-batch; None for all at once on a GPU and, on a CPU, for micro-batches of at
             most `batch_tokens` tokens per thread.
-        model: determines `batch_tokens`.
+        model, precision: determine `batch_tokens`.
     """
 
-    def __init__(self, features: Features, pad_token_id: int, micro_batch_size: int | None, model: PreTrainedModel):
+    def __init__(
+        self,
+        features: Features,
+        pad_token_id: int,
+        micro_batch_size: int | None,
+        model: PreTrainedModel,
+        precision: str,
+    ):
         self.features, self.pad_token_id = features, pad_token_id
-        self.micro_batch_size, self.model = micro_batch_size, model
+        self.micro_batch_size, self.model, self.precision = micro_batch_size, model, precision
         self.state, self.device = processes(), device()
 
     def prefetch(self, steps: Iterator[np.ndarray]) -> Iterator[Step]:
@@ -54,7 +61,7 @@ class StepLoader:
     def micro_batches(self, indices: np.ndarray) -> list[np.ndarray]:
         """Split indices into the micro-batches that the device computes one after another."""
         if self.micro_batch_size is None and self.device.type == "cpu":
-            tokens = training_threads(self.model) * batch_tokens(self.model)
+            tokens = training_threads(self.model) * batch_tokens(self.model, self.precision)
             budgeted = token_budget_batches(self.features.lengths_of(indices), tokens)
             return [indices[part] for part in budgeted]
         return cut(indices, self.micro_batch_size or len(indices))

@@ -127,7 +127,7 @@ class Trainer:
         if on_cpu:
             keep_memory()
         self.wrapped, self.optimizer = self.accelerator.prepare(self.model, new_optimizer(self.model, settings))
-        self.loader = StepLoader(self.features, self.pad_token_id, settings.micro_batch_size, self.model)
+        self.loader = StepLoader(self.features, self.pad_token_id, settings.micro_batch_size, self.model, precision)
         self.resume()
         self.curve = Curve(self.run, self.questions)
 

@@ -22,6 +22,9 @@ def test_a_wide_model_gets_smaller_batches_on_a_cpu(monkeypatch):
     monkeypatch.delenv(BATCH_TOKENS_VARIABLE, raising=False)
     budgets = [batch_tokens(nn.Linear(2, width)) for width in (16, 1536, 4096)]
     assert budgets == [2048, 1024, 384]
+    budgets = [batch_tokens(nn.Linear(2, width).to(torch.bfloat16)) for width in (16, 1536, 4096)]
+    assert budgets == [2048, 2048, 1536]
+    assert batch_tokens(nn.Linear(2, 4096), "bfloat16") == 1536
 
 
 @pytest.mark.parametrize("value", ["many", "-5", "1e4", "0"])

@@ -6,11 +6,13 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 from transformers import RobertaConfig, RobertaForQuestionAnswering
 
 from pipeline import paths
@@ -46,6 +48,70 @@ def test_the_same_inputs_give_the_same_bytes(workspace, monkeypatch):
     assert [name for name in first if first[name] != second.get(name)] == []
     assert first.keys() == second.keys()
     assert not [name for name, value in first.items() if str(workspace).encode() in value]
+
+
+def kept_logits():
+    return sorted(paths.handed_over().glob("*/*.safetensors"))
+
+
+def change_kept_logits():
+    """Other logits, under the same name."""
+    (path,) = kept_logits()
+    save_file({name: values + 1 for name, values in load_file(path).items()}, path)
+
+
+def damage_kept_logits():
+    (path,) = kept_logits()
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def change_student():
+    """The same student with another checksum."""
+    about = paths.STUDENT / "about.json"
+    about.write_text(about.read_text() + "\n")
+    seal(paths.STUDENT)
+
+
+@pytest.mark.parametrize("spoil", [None, change_kept_logits, damage_kept_logits, change_student])
+def test_evaluate_takes_the_logits_of_train_only_if_the_student_computes_them_too(with_logits, capsys, spoil):
+    write_params(train={"keep": "last"})
+    run_all(train)
+    if spoil:
+        spoil()
+    run_all(evaluate)
+    assert ("train computed" in capsys.readouterr().out) == (spoil is None)
+    first = content(paths.PREDICTIONS), paths.EVAL_METRICS.read_bytes()
+    assert bool(kept_logits()) == (spoil is change_student)
+    shutil.rmtree(paths.handed_over())
+    run_all(evaluate)
+    assert "train computed" not in capsys.readouterr().out
+    assert (content(paths.PREDICTIONS), paths.EVAL_METRICS.read_bytes()) == first
+
+
+@pytest.mark.parametrize("which", ["best", "last"])
+@pytest.mark.parametrize("resumed_after", [0, 1, 2, 3])
+def test_only_the_logits_of_the_saved_student_are_handed_over(workspace, monkeypatch, which, resumed_after):
+    handed = []
+    monkeypatch.setattr(train.student_logits, "hand_over", lambda logits, *where: handed.append(logits))
+    kept, rows = [], [{"f1": f1, "confidence_temperature": f1} for f1 in (40.0, 60.0, 50.0)]
+    for number, row in enumerate(rows):
+        if number >= resumed_after:
+            assert train.keep(train.Evaluation(row, number), kept, which) == row
+    saved_step = 1 if which == "best" else 2
+    evaluations = [{"step": step, "minutes": 1.0, **row} for step, row in enumerate(rows)]
+    train.hand_over(kept, SimpleNamespace(saved_step=saved_step, evaluations=evaluations))
+    assert handed == ([saved_step] if resumed_after <= saved_step else [])
+
+
+def test_a_cache_that_cannot_be_written_costs_a_training_nothing(with_logits, monkeypatch, caplog):
+    def full(*arguments):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(train.student_logits, "hand_over", full)
+    run_all(train)
+    mentions(caplog.text, "no space left", "evaluate")
+    assert not kept_logits()
+    assert (paths.STUDENT / "model.safetensors").exists()
 
 
 def test_scores_and_predictions_cover_every_question(with_logits):
