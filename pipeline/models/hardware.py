@@ -20,9 +20,9 @@ BATCH_TOKENS_VARIABLE = "SPAN_DISTILL_BATCH_TOKENS"
 BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}
 # On a CPU, maximum number of values in the output of the widest layer; more do not fit in a core's cache and are slow.
 CPU_ACTIVATIONS = 3 * 2**19
-# In bfloat16 products are so much faster that larger batches gain more by what is done once a batch, such as converting
-# the weights, than they lose by the cache (benchmarks/README.md).
-BFLOAT16_ACTIVATIONS = 4 * CPU_ACTIVATIONS
+# With AMX, products in bfloat16 are so fast that larger batches gain more by what is done once a batch, such as
+# converting the weights, than they lose by the cache (benchmarks/README.md).
+AMX_ACTIVATIONS = 4 * CPU_ACTIVATIONS
 
 PRECISION_VARIABLE = "SPAN_DISTILL_PRECISION"
 PRECISIONS = ("float32", "bfloat16")
@@ -150,7 +150,8 @@ def batch_tokens(model: nn.Module, precision: str | None = None) -> int:
     widest = max((module.out_features for module in model.modules() if isinstance(module, nn.Linear)), default=1)
     if precision is None:
         precision = str(next(model.parameters()).dtype).removeprefix("torch.")
-    activations = BFLOAT16_ACTIVATIONS if precision == "bfloat16" else CPU_ACTIVATIONS
+    by_tiles = precision == "bfloat16" and torch.cpu._is_amx_tile_supported()
+    activations = AMX_ACTIVATIONS if by_tiles else CPU_ACTIVATIONS
     return min(BATCH_TOKENS["cpu"], activations // widest)
 
 

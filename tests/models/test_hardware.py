@@ -22,9 +22,16 @@ def test_a_wide_model_gets_smaller_batches_on_a_cpu(monkeypatch):
     monkeypatch.delenv(BATCH_TOKENS_VARIABLE, raising=False)
     budgets = [batch_tokens(nn.Linear(2, width)) for width in (16, 1536, 4096)]
     assert budgets == [2048, 1024, 384]
-    budgets = [batch_tokens(nn.Linear(2, width).to(torch.bfloat16)) for width in (16, 1536, 4096)]
-    assert budgets == [2048, 2048, 1536]
-    assert batch_tokens(nn.Linear(2, 4096), "bfloat16") == 1536
+
+
+@pytest.mark.parametrize(("amx", "expected"), [(True, [2048, 2048, 1536]), (False, [2048, 1024, 384])])
+def test_batches_in_bfloat16_are_larger_with_amx(monkeypatch, amx, expected):
+    monkeypatch.delenv(BATCH_TOKENS_VARIABLE, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    models = [nn.Linear(2, width) for width in (16, 1536, 4096)]
+    assert [batch_tokens(model, "bfloat16") for model in models] == expected
+    assert [batch_tokens(model) for model in models] == [2048, 1024, 384]
+    assert [batch_tokens(model.to(torch.bfloat16)) for model in models] == expected
 
 
 @pytest.mark.parametrize("value", ["many", "-5", "1e4", "0"])
