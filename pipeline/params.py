@@ -140,9 +140,11 @@ class Dataset(Section):
         None, description="with `files`: training questions in data/raw, as JSON, JSON Lines, CSV, TSV or Parquet"
     )
     unlabelled_file: str | None = Field(
-        None, description="with `files`: more training questions, whose answers, if they have any, are not used"
+        None,
+        description="with `files`: more training questions, after those of train_file and in the same formats; answers "
+        "in it are not used",
     )
-    validation_file: str | None = Field(None, description="with `files`: validation questions, as `train_file`")
+    validation_file: str | None = Field(None, description="with `files`: validation questions, in the same formats")
     train_size: int | None = Field(None, ge=1, description="number of training questions, from the first; null: all")
     validation_size: int | None = Field(
         None, ge=1, description="number of validation questions, from the first; null: all"
@@ -170,7 +172,9 @@ class Dataset(Section):
                 if not getattr(self, key):
                     raise ValueError(f"source 'files' needs {key}, a path in data/raw")
                 check_path(getattr(self, key))
-            if self.unlabelled_file is not None:
+            if self.unlabelled_file == "":
+                raise ValueError("unlabelled_file is empty; give a path in data/raw, or null")
+            if self.unlabelled_file:
                 check_path(self.unlabelled_file)
         elif self.train_file or self.unlabelled_file or self.validation_file:
             raise ValueError(

@@ -265,7 +265,7 @@ def _size(facts: Facts) -> str:
     zeros = 100 * (1 - metrics["nonzero_parameters"] / metrics["parameters"])
     text = f"{metrics['parameters']:,} parameters, {zeros:.0f} % of them 0; {metrics['bytes'] / 1e6:.1f} MB."
     if facts.about.shrunk:
-        text += f" The encoder was made smaller before training: {escaped(facts.about.shrunk)}."
+        text += f" Its encoder was made smaller before training ({escaped(facts.about.shrunk)})."
     if cost:
         threads = "1 thread" if cost["threads"] == 1 else f"{cost['threads']} threads"
         text += (

@@ -5,6 +5,7 @@ They are in the user's cache until `evaluate` takes them, under a key of the stu
 
 import hashlib
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,41 +14,62 @@ import transformers
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from pipeline.checksums import SUMS, checksum
+from pipeline.checksums import SUMS, checksum, fault, seal
 from pipeline.files import atomic_write
 from pipeline.imports import code_digest
+from pipeline.log import log
 from pipeline.models import inference
 from pipeline.models.student import Student
 from pipeline.questions.features import Features, SpanLogits
 
+UNTAKEN_DAYS = 7
 CHECKED = 32  # windows that `evaluate` computes again
 TOLERANCE = 1e-3  # of their logits; batches of other sizes round differently
 
 
-def hand_over(logits: SpanLogits[np.ndarray], student: Path, features: Path, cache: Path) -> None:
-    """Keep the logits, (T,) each, until `take`.
+def code() -> bytes:
+    """A hash of the code that computes and reads the logits; to be taken before they are computed."""
+    return code_digest("pipeline.stages.evaluate")
+
+
+def hand_over(logits: SpanLogits[np.ndarray], student: Path, features: Path, cache: Path, code: bytes) -> None:
+    """Keep the logits, (T,) each, until `take`; remove those that nobody took for `UNTAKEN_DAYS`.
 
     Args:
         student: the sealed folder of the student that computed them.
         features: the sealed file of the windows, T tokens.
+        cache: the folder of all logits that are handed over.
+        code: from `code`.
+
+    Raises:
+        OSError, SafetensorError: they cannot be written.
     """
-    folder = cache / _key(student, features)
+    folder = cache / _key(student, features, code)
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(_file(folder)) as temporary:
         save_file({"start_logits": logits.start, "end_logits": logits.end}, temporary)
+    seal(folder)
+    for other in cache.iterdir():
+        if time.time() - other.stat().st_mtime > 86400 * UNTAKEN_DAYS:
+            shutil.rmtree(other, ignore_errors=True)
 
 
-def take(student: Path, features: Path, cache: Path) -> SpanLogits[np.ndarray] | None:
-    """Return the logits that were handed over, (T,) each, and remove them; None without any.
+def take(student: Path, features: Path, cache: Path, code: bytes) -> SpanLogits[np.ndarray] | None:
+    """Return the logits that were handed over, (T,) each, and remove them; None without any, or if they are damaged.
 
     Args:
-        student, features, cache: as in `hand_over`.
+        student, features, cache, code: as in `hand_over`.
     """
-    folder = cache / _key(student, features)
+    folder = cache / _key(student, features, code)
+    if not folder.exists():
+        return None
     try:
+        if found := fault(folder):
+            log.warning("%s; the student's logits are computed again", found)
+            return None
         tensors = load_file(_file(folder))
         return SpanLogits(tensors["start_logits"], tensors["end_logits"])
-    except (OSError, KeyError, SafetensorError):
+    except (OSError, KeyError, SafetensorError):  # an equal experiment may have taken them
         return None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -68,10 +90,10 @@ def agree(logits: SpanLogits[np.ndarray], student: Student, features: Features, 
     return all(np.allclose(handed[tokens], own, rtol=TOLERANCE, atol=TOLERANCE) for handed, own in pairs)
 
 
-def _key(student: Path, features: Path) -> str:
+def _key(student: Path, features: Path, code: bytes) -> str:
     versions = (torch.__version__, transformers.__version__)
-    parts = [(student / SUMS).read_bytes(), checksum(features).encode(), repr(versions).encode()]
-    digest = hashlib.blake2b(code_digest("pipeline.stages.evaluate"), digest_size=16)
+    parts = [(student / SUMS).read_bytes(), checksum(features).encode(), repr(versions).encode(), code]
+    digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         digest.update(hashlib.sha256(part).digest())
     return digest.hexdigest()

@@ -106,8 +106,9 @@ def read_files(params: Dataset, split: str) -> tuple[str, Iterable[squad.Record]
     records = tables.read_file(Path(params.train_file))
     if not params.unlabelled_file:
         return params.train_file, records
-    more = without_answers(tables.read_file(Path(params.unlabelled_file)), params.unlabelled_file)
-    return f"{params.train_file} and {params.unlabelled_file}", chain(records, more)
+    file = params.unlabelled_file
+    more = tables.read_file(Path(file), prefix=f"{file}: ")  # both files may have a line 2
+    return f"{params.train_file} and {file}", chain(records, without_answers(more, file))
 
 
 def without_answers(records: Iterable[squad.Record], file: str) -> Iterator[squad.Record]:

@@ -1,6 +1,7 @@
 """evaluate: score the student on the validation questions.
 
-Reads data/student, data/features, data/tokenizer, data/dataset and data/logits.
+Reads data/student, data/features, data/tokenizer, data/dataset, data/logits, and the student's logits of `train` from
+the user's cache.
 Compares its answers with the reference answers and the teachers' answers.
 Writes metrics/eval.json and data/predictions.
 """
@@ -15,6 +16,7 @@ from torch import nn
 
 from pipeline import cli, paths
 from pipeline.checksums import seal, verified
+from pipeline.log import log
 from pipeline.logits.targets import has_target, read_teacher, student_targets
 from pipeline.logits.teacher_scores import scores_of_answered
 from pipeline.models import inference, student_logits
@@ -93,10 +95,12 @@ def predict(student: Student, features: Features) -> SpanLogits[np.ndarray]:
     """The student's logits, each (T,): those that `train` handed over, or computed with progress."""
     pad_token_id = tokenization.load(verified(paths.tokenizer(paths.STUDENT_NAME), "tokenize")).pad_token_id
     windows = paths.features(paths.STUDENT_NAME, "validation")
-    handed = student_logits.take(paths.STUDENT, windows, paths.handed_over())
+    handed = student_logits.take(paths.STUDENT, windows, paths.handed_over(), student_logits.code())
     if handed and student_logits.agree(handed, student, features, pad_token_id):
         print("the student's logits are those that train computed")
         return handed
+    if handed:
+        log.warning("the student's logits differ from those that train computed, so they are computed again")
     with Progress("scoring", "window", len(features)) as progress:
         return inference.predict(student, features, pad_token_id, progress=lambda windows, _: progress.update(windows))
 

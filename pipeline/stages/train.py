@@ -2,13 +2,13 @@
 
 Reads data/encoder, data/features, data/tokenizer, data/logits and data/dataset.
 Resumes from its checkpoint if it was interrupted.
-Writes data/student and data/curves.
+Writes data/student and data/curves, and hands the student's validation logits over to `evaluate` in the user's cache.
 """
 
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError
@@ -66,10 +66,12 @@ class Evaluation(NamedTuple):
     """A student on the validation questions.
 
     Attributes:
+        step: of the training.
         row: the columns of the curve, and the settings of its answers.
         logits: (T,) each.
     """
 
+    step: int
     row: Row
     logits: SpanLogits[np.ndarray]
 
@@ -84,10 +86,18 @@ def main() -> None:
     pruning = Pruning(student, params.prune.amount)
     checkpoint = Checkpoint(paths.training_cache(), key(params, student, data))
     kept: list[Evaluation] = []
+    code = student_logits.code()
+
+    def evaluate_and_keep(model: PreTrainedModel) -> Row:
+        row, logits = evaluate(model, data, params)
+        if processes().is_main_process:
+            keep(Evaluation(trainer.run.steps, row, logits), kept, params.train.keep)
+        return row
+
     with checkpoint.held():
         if processes().is_main_process:  # not before: the training that was waited for writes its curves
             paths.empty_folder(paths.CURVES)
-        result = Trainer(
+        trainer = Trainer(
             student,
             data.features["train"],
             data.tokenizer.pad_token_id,
@@ -96,18 +106,19 @@ def main() -> None:
             loss=lambda logits, batch: student_loss(
                 logits, batch, data.features["train"], data.targets, params.distill
             ),
-            evaluate=lambda model: keep(evaluate(model, data, params), kept, params.train.keep),
+            evaluate=evaluate_and_keep,
             after_step=pruning.apply,
             checkpoint=checkpoint,
             report=write_curves,
             questions=question_ids(data.features["train"], data.records["train"]),
             windows=data.windows,
-        ).train()
+        )
+        result = trainer.train()
         if processes().is_main_process:
             student.config = answers_with
             save(student, data, params, result)
+            hand_over(kept, result.saved_step, code)
             checkpoint.remove()
-            hand_over(kept, result)
             warn_if_the_loss_did_not_fall(result)
 
 
@@ -154,19 +165,19 @@ def new_student(params: Params, data: Data) -> Student:
     return student
 
 
-def evaluate(model: PreTrainedModel, data: Data, params: Params) -> Evaluation:
-    """Score a model on the validation questions."""
+def evaluate(model: PreTrainedModel, data: Data, params: Params) -> tuple[Row, SpanLogits[np.ndarray]]:
+    """Score a model on the validation questions: the row of an `Evaluation`, and its logits."""
     features, records = data.features["validation"], data.records["validation"]
     logits = inference.predict_distributed(model, features, data.tokenizer.pad_token_id)
     longest, metric = params.evaluate.max_answer_length, params.evaluate.metric
     scores, answers = metrics.scores(features, records, logits, longest, metric, confidence.CANDIDATES)
     row = {name: scores[name] for name in ("exact_match", "f1", "null_threshold") if name in scores}
     fit = confidence.calibrate(records, answers, metric, scores.get("null_threshold"))
-    return Evaluation({**row, "confidence_temperature": fit.temperature}, logits)
+    return {**row, "confidence_temperature": fit.temperature}, logits
 
 
-def keep(evaluation: Evaluation, kept: list[Evaluation], which: str) -> Row:
-    """Keep the evaluation in place of the one that is kept, if its student may be saved; return its row.
+def keep(evaluation: Evaluation, kept: list[Evaluation], which: str) -> None:
+    """Keep the evaluation in place of the one that is kept, if its student may be saved.
 
     Args:
         kept: none or one.
@@ -174,13 +185,12 @@ def keep(evaluation: Evaluation, kept: list[Evaluation], which: str) -> Row:
     """
     if which == "last" or not kept or evaluation.row["f1"] > kept[0].row["f1"]:
         kept[:] = [evaluation]
-    return evaluation.row
 
 
 def save(student: PreTrainedModel, data: Data, params: Params, result: Run) -> None:
     """Write data/student, and the curves and the summary of its training."""
     print(f"saved the student of step {result.saved_step} of {result.steps}, stopped by {result.stopped_by}")
-    saved = saved_row(result)
+    (saved,) = (row for row in result.evaluations if row["step"] == result.saved_step)
     answering = Answering(
         params.tokenize.max_length,
         params.tokenize.stride,
@@ -198,30 +208,36 @@ def save(student: PreTrainedModel, data: Data, params: Params, result: Run) -> N
         answering,
         params.evaluate.metric,
     )
-    source = trained_on(params.dataset.model_dump(), len(data.records["train"]))
+    source = trained_on(used_dataset(params), used_questions(data))
     write_about(About(source, examples, read_about(paths.ENCODER).shrunk), paths.STUDENT)
     seal(paths.STUDENT)
     write_curves(result)
     metrics.write_json(summary(result), paths.CURVES / "summary.json")
 
 
-def saved_row(result: Run) -> Row:
-    """The evaluation of the saved student."""
-    (saved,) = (row for row in result.evaluations if row["step"] == result.saved_step)
-    return saved
+def used_dataset(params: Params) -> dict[str, Any]:
+    """The section `dataset`; without the file of unlabelled questions if the student learned from labels alone."""
+    dataset = params.dataset.model_dump()
+    return dataset if params.distill.alpha else {**dataset, "unlabelled_file": None}
 
 
-def hand_over(kept: list[Evaluation], result: Run) -> None:
+def used_questions(data: Data) -> int:
+    """The number of questions that the student was trained on."""
+    if data.windows is None:
+        return len(data.records["train"])
+    return count_questions(data.features["train"], data.windows)
+
+
+def hand_over(kept: list[Evaluation], saved_step: int, code: bytes) -> None:
     """Store the saved student's logits of the validation windows for `evaluate`, which can do without them.
 
-    A run that was resumed may have evaluated the student before.
+    A resumed run may have evaluated that student before.
     """
-    saved = saved_row(result).items()
-    if not kept or not kept[0].row.items() <= saved:
+    if not kept or kept[0].step != saved_step:
         return
     features = paths.features(paths.STUDENT_NAME, "validation")
     try:
-        student_logits.hand_over(kept[0].logits, paths.STUDENT, features, paths.handed_over())
+        student_logits.hand_over(kept[0].logits, paths.STUDENT, features, paths.handed_over(), code)
     except (InputError, OSError, SafetensorError) as error:
         log.warning("%s; evaluate will compute the logits again", error)
 
@@ -264,7 +280,7 @@ def learnable(features: Features, targets: Targets) -> np.ndarray | None:
 
 
 def count_questions(features: Features, windows: np.ndarray) -> int:
-    """The number of questions of some windows, (N,) bool."""
+    """The number of questions of some windows: (N,) bool, or indices."""
     return len(np.unique(features.record[windows]))
 
 

@@ -129,7 +129,7 @@ def test_the_card_says_what_was_removed_from_the_encoder(student, tmp_path, shru
     seal(paths.STUDENT)
     run(tmp_path / "mine")
     size = (tmp_path / "mine/README.md").read_text().partition("## Size")[2].partition("##")[0]
-    assert (r"large: 6 layers -\> 4 layers." in size) == ("smaller" in size) == bool(shrunk)
+    assert (r"large: 6 layers -\> 4 layers)." in size) == ("smaller" in size) == bool(shrunk)
 
 
 def test_the_card_of_a_student_of_answers_has_no_scores_of_its_teacher(student, tmp_path):

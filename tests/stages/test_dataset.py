@@ -89,6 +89,17 @@ def test_an_unlabelled_file_follows_the_labelled_one_without_its_answers(read_tr
         read_train(first, **params)
 
 
+def test_tables_without_ids_name_their_rows_by_file_and_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths.RAW.mkdir(parents=True)
+    files = {f"{name}_file": f"data/raw/{name}.csv" for name in ("train", "unlabelled", "validation")}
+    for file in files.values():
+        (tmp_path / file).write_text("context,question,answer\nAnn keeps bees.,What does Ann do?,keeps\n")
+    found = written(Dataset(source="files", **files), "train")
+    assert [record["id"] for record in found] == ["line 2", "data/raw/unlabelled.csv: line 2"]
+    assert [record["answers"]["text"] for record in found] == [["keeps"], []]
+
+
 @pytest.mark.parametrize("name", ["train.csv", "TRAIN.CSV"])
 def test_a_file_is_read_by_its_suffix(tmp_path, monkeypatch, capsys, name):
     monkeypatch.chdir(tmp_path)

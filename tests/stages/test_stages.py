@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -55,14 +54,16 @@ def kept_logits():
 
 
 def change_kept_logits():
-    """Other logits, under the same name."""
+    """Other logits, under the same name and sealed."""
     (path,) = kept_logits()
     save_file({name: values + 1 for name, values in load_file(path).items()}, path)
+    seal(path.parent)
 
 
 def damage_kept_logits():
+    """One value of a window that is not computed again."""
     (path,) = kept_logits()
-    path.write_bytes(path.read_bytes()[:100])
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
 
 
 def change_student():
@@ -93,13 +94,12 @@ def test_evaluate_takes_the_logits_of_train_only_if_the_student_computes_them_to
 def test_only_the_logits_of_the_saved_student_are_handed_over(workspace, monkeypatch, which, resumed_after):
     handed = []
     monkeypatch.setattr(train.student_logits, "hand_over", lambda logits, *where: handed.append(logits))
-    kept, rows = [], [{"f1": f1, "confidence_temperature": f1} for f1 in (40.0, 60.0, 50.0)]
-    for number, row in enumerate(rows):
-        if number >= resumed_after:
-            assert train.keep(train.Evaluation(row, number), kept, which) == row
+    kept = []
+    for step, f1 in enumerate([40.0, 60.0, 60.0]):
+        if step >= resumed_after:
+            train.keep(train.Evaluation(step, {"f1": f1}, step), kept, which)
     saved_step = 1 if which == "best" else 2
-    evaluations = [{"step": step, "minutes": 1.0, **row} for step, row in enumerate(rows)]
-    train.hand_over(kept, SimpleNamespace(saved_step=saved_step, evaluations=evaluations))
+    train.hand_over(kept, saved_step, b"")
     assert handed == ([saved_step] if resumed_after <= saved_step else [])
 
 

@@ -15,6 +15,7 @@ from transformers import (
 )
 
 from pipeline import paths
+from pipeline.about import read_about
 from pipeline.checksums import seal
 from pipeline.commands import cache
 from pipeline.logits.targets import read_teacher, student_targets
@@ -236,6 +237,7 @@ def test_questions_without_answers_are_used_for_training_and_not_scored(workspac
     write_params(dataset=files, tokenize=vocabulary, distill={"alpha": 0.0, "temperature": 1.0})
     run_all(dataset, tokenize, teacher, backbone, shrink, train)
     mentions(capsys.readouterr().out, "16 unlabelled questions", "left out", "distill.alpha")
+    assert read_about(paths.STUDENT).trained_on == "8 questions of data/raw/train.json"
     assert json.loads((paths.CURVES / "summary.json").read_text())["windows"] == 2 * features.labelled.sum()
 
 

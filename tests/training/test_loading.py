@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 import torch
 
-from pipeline.models.hardware import BATCH_TOKENS_VARIABLE
+from pipeline.models import hardware
+from pipeline.models.hardware import BATCH_TOKENS_VARIABLE, batch_tokens, run_environment
 from pipeline.training import loop as training
 from pipeline.training.loading import StepLoader
 from pipeline.training.loop import Trainer
@@ -31,6 +33,22 @@ def test_a_cpu_splits_a_step_by_tokens(features, monkeypatch):
     result = Trainer(without_dropout(), features, 0, SETTINGS, 0, recorded).train()
     assert seen == [3, 3, 2] * result.steps
     assert losses(result) == pytest.approx(losses(whole), rel=1e-4)
+
+
+def test_with_amx_a_step_in_bfloat16_has_larger_parts(features, monkeypatch):
+    monkeypatch.delenv(BATCH_TOKENS_VARIABLE, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    monkeypatch.setattr(hardware, "CPU_ACTIVATIONS", 32 * 8)  # 8 tokens of the widest layer
+    monkeypatch.setattr(hardware, "AMX_ACTIVATIONS", 32 * 1000)
+    network = without_dropout()
+    widest = max(layer.out_features for layer in network.modules() if isinstance(layer, torch.nn.Linear))
+    assert widest <= 32
+    counts = {}
+    for precision in ("float32", "bfloat16"):
+        loader = StepLoader(features, 0, None, network, precision)
+        counts[precision] = len(loader.micro_batches(np.arange(8)))
+        assert run_environment(network, precision)["tokens"] == batch_tokens(network, precision)
+    assert counts["bfloat16"] == 1 < counts["float32"]
 
 
 def test_loading_counts_as_training_time(features, monkeypatch):
