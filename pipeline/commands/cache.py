@@ -1,4 +1,4 @@
-"""cache: list, verify and prune what is cached: logits, targets, checkpoints, measurements.
+"""cache: list, verify and prune what is cached: logits, targets, checkpoints.
 
 Reads the cache folder, which SPAN_DISTILL_CACHE sets; `verify` also reads data/logits.
 `list` and `verify` change nothing. `prune` deletes from the cache, never from data.
