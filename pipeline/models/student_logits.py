@@ -5,7 +5,6 @@ They are in the user's cache until `evaluate` takes them, under a key of the stu
 
 import hashlib
 import shutil
-import time
 from pathlib import Path
 
 import numpy as np
@@ -22,24 +21,23 @@ from pipeline.models import inference
 from pipeline.models.student import Student
 from pipeline.questions.features import Features, SpanLogits
 
-UNTAKEN_DAYS = 7
 CHECKED = 32  # windows that `evaluate` computes again
 TOLERANCE = 1e-3  # of their logits; batches of other sizes round differently
 
 
-def code() -> bytes:
+def current_code() -> bytes:
     """A hash of the code that computes and reads the logits; to be taken before they are computed."""
     return code_digest("pipeline.stages.evaluate")
 
 
 def hand_over(logits: SpanLogits[np.ndarray], student: Path, features: Path, cache: Path, code: bytes) -> None:
-    """Keep the logits, (T,) each, until `take`; remove those that nobody took for `UNTAKEN_DAYS`.
+    """Keep the logits, (T,) each, until `take`.
 
     Args:
         student: the sealed folder of the student that computed them.
         features: the sealed file of the windows, T tokens.
         cache: the folder of all logits that are handed over.
-        code: from `code`.
+        code: `current_code` before they were computed.
 
     Raises:
         OSError, SafetensorError: they cannot be written.
@@ -49,9 +47,6 @@ def hand_over(logits: SpanLogits[np.ndarray], student: Path, features: Path, cac
     with atomic_write(_file(folder)) as temporary:
         save_file({"start_logits": logits.start, "end_logits": logits.end}, temporary)
     seal(folder)
-    for other in cache.iterdir():
-        if time.time() - other.stat().st_mtime > 86400 * UNTAKEN_DAYS:
-            shutil.rmtree(other, ignore_errors=True)
 
 
 def take(student: Path, features: Path, cache: Path, code: bytes) -> SpanLogits[np.ndarray] | None:

@@ -95,7 +95,7 @@ def predict(student: Student, features: Features) -> SpanLogits[np.ndarray]:
     """The student's logits, each (T,): those that `train` handed over, or computed with progress."""
     pad_token_id = tokenization.load(verified(paths.tokenizer(paths.STUDENT_NAME), "tokenize")).pad_token_id
     windows = paths.features(paths.STUDENT_NAME, "validation")
-    handed = student_logits.take(paths.STUDENT, windows, paths.handed_over(), student_logits.code())
+    handed = student_logits.take(paths.STUDENT, windows, paths.handed_over(), student_logits.current_code())
     if handed and student_logits.agree(handed, student, features, pad_token_id):
         print("the student's logits are those that train computed")
         return handed

@@ -8,7 +8,6 @@ Writes data/student and data/curves, and hands the student's validation logits o
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError
@@ -62,20 +61,6 @@ class Data:
     windows: np.ndarray | None = None
 
 
-class Evaluation(NamedTuple):
-    """A student on the validation questions.
-
-    Attributes:
-        step: of the training.
-        row: the columns of the curve, and the settings of its answers.
-        logits: (T,) each.
-    """
-
-    step: int
-    row: Row
-    logits: SpanLogits[np.ndarray]
-
-
 def main() -> None:
     params = load(paths.PARAMS)
     paths.writable(paths.training_cache())
@@ -85,13 +70,12 @@ def main() -> None:
     student = with_dropout(student, params.train.dropout, params.train.attention_dropout)
     pruning = Pruning(student, params.prune.amount)
     checkpoint = Checkpoint(paths.training_cache(), key(params, student, data))
-    kept: list[Evaluation] = []
-    code = student_logits.code()
+    code = student_logits.current_code()
+    newest: dict[int, SpanLogits[np.ndarray]] = {}  # the logits of the last evaluation, by its step
 
     def evaluate_and_keep(model: PreTrainedModel) -> Row:
-        row, logits = evaluate(model, data, params)
-        if processes().is_main_process:
-            keep(Evaluation(trainer.run.steps, row, logits), kept, params.train.keep)
+        newest.clear()
+        row, newest[trainer.run.steps] = evaluate(model, data, params)
         return row
 
     with checkpoint.held():
@@ -117,7 +101,8 @@ def main() -> None:
         if processes().is_main_process:
             student.config = answers_with
             save(student, data, params, result)
-            hand_over(kept, result.saved_step, code)
+            if result.saved_step in newest:
+                hand_over(newest[result.saved_step], code)
             checkpoint.remove()
             warn_if_the_loss_did_not_fall(result)
 
@@ -166,7 +151,11 @@ def new_student(params: Params, data: Data) -> Student:
 
 
 def evaluate(model: PreTrainedModel, data: Data, params: Params) -> tuple[Row, SpanLogits[np.ndarray]]:
-    """Score a model on the validation questions: the row of an `Evaluation`, and its logits."""
+    """Score a model on the validation questions.
+
+    Returns:
+        The columns of the curve with the settings of the model's answers, and its logits, (T,) each.
+    """
     features, records = data.features["validation"], data.records["validation"]
     logits = inference.predict_distributed(model, features, data.tokenizer.pad_token_id)
     longest, metric = params.evaluate.max_answer_length, params.evaluate.metric
@@ -174,17 +163,6 @@ def evaluate(model: PreTrainedModel, data: Data, params: Params) -> tuple[Row, S
     row = {name: scores[name] for name in ("exact_match", "f1", "null_threshold") if name in scores}
     fit = confidence.calibrate(records, answers, metric, scores.get("null_threshold"))
     return {**row, "confidence_temperature": fit.temperature}, logits
-
-
-def keep(evaluation: Evaluation, kept: list[Evaluation], which: str) -> None:
-    """Keep the evaluation in place of the one that is kept, if its student may be saved.
-
-    Args:
-        kept: none or one.
-        which: `train.keep`.
-    """
-    if which == "last" or not kept or evaluation.row["f1"] > kept[0].row["f1"]:
-        kept[:] = [evaluation]
 
 
 def save(student: PreTrainedModel, data: Data, params: Params, result: Run) -> None:
@@ -208,36 +186,28 @@ def save(student: PreTrainedModel, data: Data, params: Params, result: Run) -> N
         answering,
         params.evaluate.metric,
     )
-    source = trained_on(used_dataset(params), used_questions(data))
+    source = training_questions(params, data)
     write_about(About(source, examples, read_about(paths.ENCODER).shrunk), paths.STUDENT)
     seal(paths.STUDENT)
     write_curves(result)
     metrics.write_json(summary(result), paths.CURVES / "summary.json")
 
 
-def used_dataset(params: Params) -> dict[str, Any]:
-    """The section `dataset`; without the file of unlabelled questions if the student learned from labels alone."""
+def training_questions(params: Params, data: Data) -> str:
+    """What the student was trained on; questions without a label are left out where labels alone count."""
     dataset = params.dataset.model_dump()
-    return dataset if params.distill.alpha else {**dataset, "unlabelled_file": None}
+    if not params.distill.alpha:
+        dataset["unlabelled_file"] = None
+    windows, features = data.windows, data.features["train"]
+    count = len(data.records["train"]) if windows is None else count_questions(features, windows)
+    return trained_on(dataset, count)
 
 
-def used_questions(data: Data) -> int:
-    """The number of questions that the student was trained on."""
-    if data.windows is None:
-        return len(data.records["train"])
-    return count_questions(data.features["train"], data.windows)
-
-
-def hand_over(kept: list[Evaluation], saved_step: int, code: bytes) -> None:
-    """Store the saved student's logits of the validation windows for `evaluate`, which can do without them.
-
-    A resumed run may have evaluated that student before.
-    """
-    if not kept or kept[0].step != saved_step:
-        return
+def hand_over(logits: SpanLogits[np.ndarray], code: bytes) -> None:
+    """Store the saved student's logits of the validation windows for `evaluate`, which can do without them."""
     features = paths.features(paths.STUDENT_NAME, "validation")
     try:
-        student_logits.hand_over(kept[0].logits, paths.STUDENT, features, paths.handed_over(), code)
+        student_logits.hand_over(logits, paths.STUDENT, features, paths.handed_over(), code)
     except (InputError, OSError, SafetensorError) as error:
         log.warning("%s; evaluate will compute the logits again", error)
 

@@ -17,15 +17,9 @@ def hashes(path):
 
 
 def test_only_the_files_that_params_name_are_hashed(workspace):
-    for name in (
-        "a.json",
-        "b.json",
-        "c.json",
-        "u.json",
-        "bert/config.json",
-        "bert/model.safetensors",
-        "other/config.json",
-    ):
+    questions = [f"{name}.json" for name in "abcu"]
+    models = ["bert/config.json", "bert/model.safetensors", "other/config.json"]
+    for name in (*questions, *models):
         path = paths.RAW / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)

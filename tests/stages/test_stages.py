@@ -89,18 +89,20 @@ def test_evaluate_takes_the_logits_of_train_only_if_the_student_computes_them_to
     assert (content(paths.PREDICTIONS), paths.EVAL_METRICS.read_bytes()) == first
 
 
-@pytest.mark.parametrize("which", ["best", "last"])
-@pytest.mark.parametrize("resumed_after", [0, 1, 2, 3])
-def test_only_the_logits_of_the_saved_student_are_handed_over(workspace, monkeypatch, which, resumed_after):
-    handed = []
-    monkeypatch.setattr(train.student_logits, "hand_over", lambda logits, *where: handed.append(logits))
-    kept = []
-    for step, f1 in enumerate([40.0, 60.0, 60.0]):
-        if step >= resumed_after:
-            train.keep(train.Evaluation(step, {"f1": f1}, step), kept, which)
-    saved_step = 1 if which == "best" else 2
-    train.hand_over(kept, saved_step, b"")
-    assert handed == ([saved_step] if resumed_after <= saved_step else [])
+@pytest.mark.parametrize(("saved", "handed"), [("best", []), ("last", [2])])
+def test_only_the_logits_of_the_saved_student_are_handed_over(with_logits, monkeypatch, saved, handed):
+    found, scores = [], iter([60.0, 50.0])  # the first of two epochs is the best
+
+    def evaluate_in_order(model, data, params):
+        f1 = next(scores)
+        return {"exact_match": f1, "f1": f1, "confidence_temperature": 1.0}, 1 if f1 == 60.0 else 2
+
+    monkeypatch.setattr(train, "evaluate", evaluate_in_order)
+    monkeypatch.setattr(train, "hand_over", lambda logits, code: found.append(logits))
+    write_params(train={"keep": saved})
+    run_all(train)
+    assert found == handed
+    assert next(scores, None) is None
 
 
 def test_a_cache_that_cannot_be_written_costs_a_training_nothing(with_logits, monkeypatch, caplog):
@@ -108,6 +110,7 @@ def test_a_cache_that_cannot_be_written_costs_a_training_nothing(with_logits, mo
         raise OSError("no space left")
 
     monkeypatch.setattr(train.student_logits, "hand_over", full)
+    write_params(train={"keep": "last"})
     run_all(train)
     mentions(caplog.text, "no space left", "evaluate")
     assert not kept_logits()
