@@ -23,11 +23,13 @@ from pipeline.models import encoders
 from pipeline.questions import tokenization
 from pipeline.questions.records import read_records, write_records
 from pipeline.scores import baseline
-from pipeline.stages import backbone, dataset, evaluate, logits, shrink, tokenize, train
-from tests.tiny import ALL_STAGES, byte_level, content, run_all, write_params
+from pipeline.stages import backbone, dataset, evaluate, logits, shrink, sources, teacher, tokenize, train
+from tests.tiny import ALL_STAGES, TINY, byte_level, content, run_all, write_params
 from tests.words import mentions, refused
 
 pytestmark = pytest.mark.slow
+
+NO_TRAINING = {**TINY["teacher"]["train"], "epochs": 0}
 
 
 def counts(capsys):
@@ -188,6 +190,31 @@ def test_a_larger_train_size_computes_only_new_windows_and_a_smaller_one_none(wi
     write_params()
     run_all(dataset, tokenize, logits)
     assert counts(capsys) == (small, small, 0)
+
+
+def test_the_merged_caches_of_two_machines_leave_nothing_to_compute(with_logits, monkeypatch, capsys):
+    shutil.copytree(paths.TEACHER / "large", paths.RAW / "large")
+    shutil.copytree(paths.tokenizer("large"), paths.RAW / "large", dirs_exist_ok=True)
+    questions = {split: list(read_records(paths.DATASET / f"{split}.parquet")) for split in ("train", "validation")}
+
+    def compute(machine, train):
+        monkeypatch.setenv(paths.CACHE_VARIABLE, str(with_logits / machine))
+        files = {f"{split}_file": f"data/raw/{split}.json" for split in questions}
+        for split, records in {**questions, "train": train}.items():
+            (paths.RAW / f"{split}.json").write_text(json.dumps(records))
+        model = {"models": {"large": {"model": "data/raw/large", "revision": None}}, "config": None}
+        write_params(dataset={"source": "files", "train_size": None, **files}, teacher={**model, "train": NO_TRAINING})
+        shutil.rmtree(paths.LOGITS)
+        capsys.readouterr()
+        run_all(sources, dataset, tokenize, teacher, logits)
+        return counts(capsys)
+
+    _, *first = compute("a", questions["train"][:12])
+    _, *second = compute("b", questions["train"][12:])
+    assert first[0] == second[0] == 0
+    shutil.copytree("b/logits", "a/logits", dirs_exist_ok=True)
+    windows, cached, computed = compute("a", questions["train"])
+    assert (cached, computed) == (windows, 0)
 
 
 def test_another_shard_size_computes_no_logits(with_logits, capsys):
