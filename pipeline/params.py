@@ -371,6 +371,10 @@ class Prune(Section):
         description="share of each linear layer's weights set to 0, smallest magnitude first; zeros save disk (zipped) "
         "and no time",
     )
+    schedule: Literal["once", "cubic"] = Field(
+        "once",
+        description="`once` before training, or `cubic`: the share rises from 0 to `amount` over the first half of it",
+    )
 
 
 class Evaluate(Section):

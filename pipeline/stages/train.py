@@ -68,7 +68,6 @@ def main() -> None:
     student = new_student(params, data)
     answers_with = student.config
     student = with_dropout(student, params.train.dropout, params.train.attention_dropout)
-    pruning = Pruning(student, params.prune.amount)
     checkpoint = Checkpoint(paths.training_cache(), key(params, student, data))
     code = student_logits.current_code()
     newest: dict[int, SpanLogits[np.ndarray]] = {}  # the logits of the last evaluation, by its step
@@ -91,12 +90,14 @@ def main() -> None:
                 logits, batch, data.features["train"], data.targets, params.distill
             ),
             evaluate=evaluate_and_keep,
-            after_step=pruning.apply,
+            after_step=lambda: pruning.apply(trainer.run.steps + 1),
             checkpoint=checkpoint,
             report=write_curves,
             questions=question_ids(data.features["train"], data.records["train"]),
             windows=data.windows,
         )
+        rise = trainer.plan.steps // 2 if params.prune.schedule == "cubic" else 0
+        pruning = Pruning(student, params.prune.amount, rise)
         result = trainer.train()
         if processes().is_main_process:
             student.config = answers_with
