@@ -14,7 +14,7 @@ from benchmarks import common
 from pipeline.models import encoders
 from pipeline.models.heads import HEADS
 from pipeline.models.inference import predict
-from pipeline.models.student import Student
+from pipeline.models.student import Answering, Student
 from pipeline.onnx_export.exporting import cpu_overflows
 from pipeline.onnx_export.folder import FLOAT32, INT8, load, write_export
 from pipeline.questions import tokenization
@@ -59,7 +59,7 @@ def prepare(args: argparse.Namespace, folder: Path) -> dict:
     else:
         tokenizer = common.tokenizer_of(args, records)
         student = Student.from_encoder(common.model_of(args).cpu().base_model, args.head, seed=0)
-        student.config.answering = {}
+        student.config.answering = vars(Answering(args.max_length, args.max_length // 3, MAX_ANSWER, None, 1.0))
     config: Any = student.config.encoder_config
     plain = encoders.qa_class(config)(config)  # the same encoder with one linear layer, whatever the head
     plain.base_model.load_state_dict(student.encoder.state_dict())

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForQuestionAnswering, PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 
 from benchmarks import common
+from pipeline.logits.targets import Targets
 from pipeline.models import hardware, inference
 from pipeline.models.batching import Batch, pad
 from pipeline.models.inference import model_inputs
@@ -121,7 +122,8 @@ def cached_logits(args: argparse.Namespace, student: Student, features: Features
     """The loss on logits in the form of `LogitStore.aligned`; they are random, since only time is measured."""
     rng = np.random.default_rng(SEED)
     cached = SpanLogits(*rng.standard_normal((2, len(features.input_ids)), dtype=np.float32).astype(np.float16))
-    return lambda logits, batch: student_loss(logits, batch, features, cached, DISTILLED)
+    targets = Targets(cached, "random")
+    return lambda logits, batch: student_loss(logits, batch, features, targets, DISTILLED)
 
 
 def live_teacher(args: argparse.Namespace, student: Student, features: Features):
@@ -142,7 +144,7 @@ def live_teacher(args: argparse.Namespace, student: Student, features: Features)
 
 
 def ours(make_loss, scored: bool = False):
-    """A peer that trains a student with `pipeline.training.loop.train`."""
+    """A peer that trains a student with `pipeline.training.loop.Trainer`."""
 
     def run(args: argparse.Namespace, folder: Path) -> dict:
         features, student, result = common.split_features(folder, "train"), student_of(args), {}
@@ -151,7 +153,7 @@ def ours(make_loss, scored: bool = False):
             warm_up(student, features, args.batch_size)
             began = time.perf_counter()
             with attention(args.attention):
-                done = loop.train(student, features, 0, settings_of(args), SEED, loss)
+                done = loop.Trainer(student, features, 0, settings_of(args), SEED, loss).train()
             common.synchronize()
             seconds = time.perf_counter() - began
         steps = Plan(features, settings_of(args), SEED).epoch(0)
@@ -249,7 +251,7 @@ def profile(args: argparse.Namespace, folder: Path) -> str:
     warm_up(student, features, args.batch_size)
     settings = settings_of(args).model_copy(update={"max_steps": args.steps or 10})
     with attention(args.attention), torch.profiler.profile() as profiler:
-        loop.train(student, features, 0, settings, SEED, labels_only(args, student, features))
+        loop.Trainer(student, features, 0, settings, SEED, labels_only(args, student, features)).train()
     by = "self_cuda_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
     return profiler.key_averages().table(sort_by=by, row_limit=25, max_name_column_width=50)
 

@@ -38,9 +38,10 @@ NAME = "NAME"
 PAGE = """\
 # Parameters
 
-`params.yaml` has all parameters. `cp presets/NAME.yaml params.yaml` selects a preset. `dvc exp run -S KEY=VALUE`
-changes a parameter for an experiment; a key that is not in the file needs `-S +KEY=VALUE`. An error in the file stops
-every stage before any work starts; the message names the key and the values it accepts.
+These are all parameters; `params.yaml` may leave out those with a default. `cp presets/NAME.yaml params.yaml` selects a
+preset. `dvc exp run -S KEY=VALUE` changes a parameter for an experiment; a key that is not in the file needs `-S
++KEY=VALUE`. An error in the file stops every stage before any work starts; the message names the key and the values it
+accepts.
 
 {table}
 
@@ -318,7 +319,9 @@ class Logits(Section):
     dtype: Literal["float16", "float32"] = Field(
         "float16", description="dtype of the stored logits: `float16` or `float32`"
     )
-    shard_size: int = Field(4096, ge=1, description="windows per shard; a killed run loses at most one shard")
+    shard_size: int = Field(
+        4096, ge=1, description="windows per shard; a killed process loses at most the two that it computes and writes"
+    )
     max_unfound: float = Field(
         0.05,
         ge=0,

@@ -62,12 +62,14 @@ def kept_share(scores: Tensor, size: Size) -> float:
 def choose(latencies: dict[Size, float], speedup: float, scores: Tensor | None) -> Size | None:
     """The size to choose among those that are faster than the largest by a factor; None if none is.
 
-    With scores, the size that keeps most of them. Without, the one with most layers among those with half of the units
+    With scores, the size that keeps most of them among those with more than half of the layers; fewer layers only if no
+    other is fast enough, since they cost a trained student more than their units' scores say (docs/shrinking.md). Without, the one with most layers among those with half of the units
     or more, and with most units among these; narrower sizes only if no other is fast enough.
     """
     largest = max(latencies)
     fast = [size for size, latency in latencies.items() if latencies[largest] / latency >= speedup and size != largest]
     if scores is not None:
-        return max(fast, key=lambda size: (kept_share(scores, size), size), default=None)
+        deep = [size for size in fast if 2 * size.layers > largest.layers]
+        return max(deep or fast, key=lambda size: (kept_share(scores, size), size), default=None)
     enough = ENOUGH * largest.units
     return max(fast, key=lambda size: (size.units >= enough, size.layers, size.units), default=None)

@@ -24,3 +24,11 @@ def test_attention_is_that_of_the_training():
 def test_dropout_is_that_of_the_student():
     args = training.arguments().parse_args(["--shape", "tiny", "--dropout", "0"])
     assert training.student_of(args).config.encoder_config.hidden_dropout_prob == 0
+
+
+@pytest.mark.parametrize("peer", ["ours", "cached-logits", "live-teacher"])
+def test_our_peers_train(peer, tmp_path):
+    sizes = ["--shape", "tiny", "--train-size", "8", "--validation-size", "2", "--steps", "1", "--max-length", "128"]
+    args = training.arguments().parse_args(sizes)
+    training.prepare(args, tmp_path)
+    assert training.PEERS[peer](args, tmp_path)["windows"] > 0

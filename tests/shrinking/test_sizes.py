@@ -39,10 +39,11 @@ def test_the_share_kept_is_of_the_best_units_of_the_first_layers():
     assert kept_share(scores, Size(1, 2)) == pytest.approx(6 / 10)
 
 
-def test_with_scores_the_size_that_keeps_most_of_them_is_chosen():
+def test_with_scores_more_than_half_of_the_layers_stay_and_then_most_of_the_scores():
     scores = torch.ones(4, 128)
     scores[2:] = 0.001
-    assert choose(LATENCIES, 2, scores) == Size(2, 128)
+    assert choose(LATENCIES, 2, scores) == Size(3, 64)  # 2 layers of 128 units keep twice as much
+    assert choose(LATENCIES, 4, scores) == Size(1, 128)  # no size of 3 layers is fast enough
     scores = torch.ones(4, 128)
     scores[:, 32:] = 0.001
     assert choose(LATENCIES, 2, scores) == Size(4, 32)
