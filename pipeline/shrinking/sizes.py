@@ -63,8 +63,9 @@ def choose(latencies: dict[Size, float], speedup: float, scores: Tensor | None) 
     """The size to choose among those that are faster than the largest by a factor; None if none is.
 
     With scores, the size that keeps most of them among those with more than half of the layers; fewer layers only if no
-    other is fast enough, since they cost a trained student more than their units' scores say (docs/shrinking.md). Without, the one with most layers among those with half of the units
-    or more, and with most units among these; narrower sizes only if no other is fast enough.
+    other is fast enough, since a trained student loses more by them than the scores say (docs/shrinking.md). Without
+    scores, the one with most layers among those with half of the units or more, and with most units among these;
+    narrower sizes only if no other is fast enough.
     """
     largest = max(latencies)
     fast = [size for size, latency in latencies.items() if latencies[largest] / latency >= speedup and size != largest]
