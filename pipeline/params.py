@@ -376,7 +376,8 @@ class Prune(Section):
     )
     schedule: Literal["once", "cubic"] = Field(
         "once",
-        description="`once` before training, or `cubic`: the share rises from 0 to `amount` over the first half of it",
+        description="`once` before training, or `cubic`: the share rises from 0 to `amount` over the first half of it "
+        "(needs `train.keep: last` and no `train.time_limit_minutes`)",
     )
 
 
@@ -428,6 +429,11 @@ class Params(Section):
         if self.shrink.layers and layers:
             raise ValueError(
                 f"shrink.layers {self.shrink.layers}: backbone.layers chooses the layers too; set one of them to null"
+            )
+        if self.prune.schedule == "cubic" and (self.train.keep != "last" or self.train.time_limit_minutes):
+            raise ValueError(
+                "prune.schedule cubic: a student saved before half of the training is pruned less than prune.amount; "
+                "set train.keep to last and train.time_limit_minutes to null"
             )
         return self
 

@@ -207,6 +207,13 @@ def test_a_range_includes_its_ends(read, alpha):
     assert read(changed({"distill.alpha": alpha})).distill.alpha == alpha
 
 
+def test_a_cubic_schedule_needs_the_last_student_of_a_whole_training(refusal, read):
+    cubic = {"prune": {"amount": 0.5, "schedule": "cubic"}}
+    assert read(changed({**cubic, "train.keep": "last"})).prune.schedule == "cubic"
+    mentions(refusal(**cubic), "prune.schedule", "train.keep", "last")
+    mentions(refusal(**cubic, **{"train.keep": "last", "train.time_limit_minutes": 1}), "train.time_limit_minutes")
+
+
 def test_a_stride_that_is_too_large_is_refused_with_the_maximum(refusal, read):
     assert read(changed({"tokenize.stride": 56})).tokenize.stride == 56
     message = refusal(**{"tokenize.stride": 57})

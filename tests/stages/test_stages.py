@@ -171,6 +171,14 @@ def test_pruned_weights_are_zero_in_the_saved_student(with_logits):
                 assert (weight == 0).sum() == round(0.3 * weight.numel()), name
 
 
+def test_a_cubic_schedule_ends_at_the_amount(with_logits):
+    write_params(prune={"amount": 0.3, "schedule": "cubic"}, train={"keep": "last"})
+    run_all(train)
+    weights = load_file(paths.STUDENT / "model.safetensors")
+    matrices = [weight for name, weight in weights.items() if weight.ndim == 2 and "embeddings" not in name]
+    assert matrices and all((weight == 0).sum() == round(0.3 * weight.size) for weight in matrices)
+
+
 def test_a_second_run_computes_no_logits(with_logits, capsys):
     capsys.readouterr()
     before = content(paths.LOGITS)
