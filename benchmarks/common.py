@@ -18,6 +18,7 @@ import psutil
 import torch
 from transformers import PreTrainedModel
 
+from benchmarks.busy import busy_processes
 from pipeline.models import encoders
 from pipeline.models.hardware import device
 from pipeline.questions import squad, synthetic, tokenization
@@ -53,6 +54,7 @@ def peer_options(parser: argparse.ArgumentParser, peers: dict[str, Callable]) ->
     parser.add_argument(
         "--rounds", type=int, default=1, help="how often to run all peers in turn; the fastest run counts"
     )
+    parser.add_argument("--busy", type=int, default=0, help="empty loops in other processes beside the peers")
     parser.add_argument("--child", nargs=2, metavar=("PEER", "FOLDER"), help=argparse.SUPPRESS)
 
 
@@ -184,7 +186,8 @@ def run_benchmark(
         return
     with tempfile.TemporaryDirectory() as name:
         about = prepare(args, Path(name))
-        results = run_peers(args, Path(name), peers)
+        with busy_processes(args.busy):
+            results = run_peers(args, Path(name), peers)
     print(json.dumps({"machine": machine(), **about, "results": rounded(results)}, indent=2), end="\n\n")
     print(table(results, columns))
 

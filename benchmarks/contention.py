@@ -1,10 +1,12 @@
-"""Training beside busy processes: windows/s of each way to wait for threads, in turn, on the same machine.
+"""Training beside busy processes: windows/s of each way to use threads, in turn, on the same machine.
 
     python -m benchmarks.contention --busy 0 2              # the default's teacher
     python -m benchmarks.contention --shape minilm --length 180 --steps 10
+    python -m benchmarks.contention --shape bert-large --length 180 --steps 2 --busy 0 2
 
-Each cell is a process of its own. `active` threads spin while they wait (the default of OpenMP), `passive` threads
-sleep (OMP_WAIT_POLICY=PASSIVE, which stages set), `chosen` is what stages take. Busy processes are empty loops.
+Each cell is a process of its own. `1 thread` and the threads of the next two columns share each operation: `active`
+threads spin while they wait (the default of OpenMP), `passive` threads sleep (OMP_WAIT_POLICY=PASSIVE, which stages
+set). `chosen` is what stages take: threads that each compute a part of a step. Busy processes are empty loops.
 """
 
 import argparse
@@ -13,18 +15,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
 
 import numpy as np
 import tabulate
 
-BUSY = "while True: pass"
+from benchmarks.busy import busy_processes
+
 POLICY = "OMP_WAIT_POLICY"
 CELLS = {"1 thread": (1, "ACTIVE"), "2 active": (2, "ACTIVE"), "2 passive": (2, "PASSIVE"), "chosen": (None, None)}
 DEFAULT = {"hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 128}
 MINILM = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
-SHAPES = {"default": (DEFAULT, 32), "minilm": (MINILM, 16)}  # with the windows of a step
+LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
+SHAPES = {"default": (DEFAULT, 32), "minilm": (MINILM, 16), "bert-large": (LARGE, 8)}  # with the windows of a step
 
 
 def main(args: argparse.Namespace) -> None:
@@ -39,18 +42,6 @@ def main(args: argparse.Namespace) -> None:
     print(tabulate.tabulate(rows, headers="keys", tablefmt="github", floatfmt=".1f"))
 
 
-@contextmanager
-def busy_processes(count: int) -> Iterator[None]:
-    """Processes that take a core each while the block runs."""
-    children = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(count)]
-    try:
-        yield
-    finally:
-        for child in children:
-            child.kill()
-            child.wait()
-
-
 def measure(args: argparse.Namespace, threads: int | None, policy: str | None) -> float:
     """Windows/s of a training in a new process; None for what the stages choose."""
     command = [sys.executable, "-m", "benchmarks.contention", "--child", *sys.argv[1:]]
@@ -62,7 +53,7 @@ def measure(args: argparse.Namespace, threads: int | None, policy: str | None) -
 
 
 def child(args: argparse.Namespace) -> None:
-    """Print the windows/s of a training on random windows, without its first steps."""
+    """Print the windows/s of a training on random windows, in the second of two epochs."""
     chosen = POLICY not in os.environ
     importlib.import_module("pipeline.stages")  # sets the policy, before torch is imported
     import torch
@@ -74,8 +65,6 @@ def child(args: argparse.Namespace) -> None:
     from pipeline.training.loop import Trainer
     from pipeline.training.losses import span_cross_entropy
 
-    if not chosen:
-        hardware.training_threads = lambda model: torch.get_num_threads()
     config, batch_size = SHAPES[args.shape]
     count, rng = batch_size * args.steps, np.random.default_rng(0)
     lengths = rng.integers(args.length // 2, args.length + 1, count)
@@ -92,7 +81,11 @@ def child(args: argparse.Namespace) -> None:
     )
     sizes = {**config, "max_position_embeddings": 512, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     settings = Train(epochs=2, batch_size=batch_size, learning_rate=1e-4, keep="last", warmup_ratio=0.0)
-    seconds: list[float] = []
+    if not chosen:
+        hardware.training_threads = lambda model: torch.get_num_threads()
+        hardware.training_workers = lambda model: (1, torch.get_num_threads())
+        settings = settings.model_copy(update={"micro_batch_size": batch_size})  # one part
+    ends: list[float] = []
     Trainer(
         new_qa_model(sizes, vocab_size=3000, seed=0),
         features,
@@ -100,11 +93,9 @@ def child(args: argparse.Namespace) -> None:
         settings,
         0,
         loss=lambda logits, batch: {"loss": span_cross_entropy(logits, batch.labels, batch.answer_mask).mean()},
-        report=lambda run: seconds.append(run.seconds),
+        after_step=lambda: ends.append(time.perf_counter()),
     ).train()
-    steps = 2 * args.steps
-    first = len(seconds) // 2
-    print((steps - 10 * (first + 1)) * batch_size / (seconds[-1] - seconds[first]))
+    print(count / (ends[-1] - ends[args.steps - 1]))
 
 
 if __name__ == "__main__":

@@ -78,6 +78,18 @@ def token_budget_batches(lengths: np.ndarray, max_tokens: int) -> list[np.ndarra
     return batches
 
 
+def parts_of_step(lengths: np.ndarray, max_tokens: int) -> list[np.ndarray]:
+    """Every window of a training step once, longest first, in 2, 4, 8 or more parts of as many windows each.
+
+    They are so many that each has at most `max_tokens` tokens, padding included, or one window. Their number depends on
+    the windows alone, so that machines with other numbers of cores add the same gradients.
+    """
+    order, count = np.argsort(-lengths, kind="stable"), 2
+    while count < len(order) and -(-len(order) // count) * int(lengths.max()) > max_tokens:
+        count *= 2
+    return np.array_split(order, min(count, len(order)))
+
+
 def cut(indices: np.ndarray, size: int) -> list[np.ndarray]:
     """Split the indices, in order, into chunks of `size`; the last chunk may be smaller."""
     return [indices[begin : begin + size] for begin in range(0, len(indices), size)]

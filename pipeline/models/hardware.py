@@ -28,8 +28,10 @@ PRECISION_VARIABLE = "SPAN_DISTILL_PRECISION"
 PRECISIONS = ("float32", "bfloat16")
 M = TypeVar("M", bound=nn.Module)
 
-# hidden size from which on a CPU gains from bfloat16, and training from several threads
+# hidden size from which on a CPU gains from bfloat16, and an operation of training from several threads
 WIDE = 256
+# parts of a training step that a CPU computes at the same time; each has gradients of its own, as large as the model
+MOST_WORKERS = 4
 
 
 def device() -> torch.device:
@@ -99,21 +101,32 @@ def faster_precision(model: PreTrainedModel) -> tuple[str, str]:
     return "bfloat16", f"this CPU multiplies it {speed:.1f} times as fast as float32"
 
 
-def description(model: PreTrainedModel, precision: str, reason: str, attention: str, threads: int | None = None) -> str:
+def description(
+    model: PreTrainedModel, precision: str, reason: str, attention: str, threads: int | None = None, workers: int = 1
+) -> str:
     """What a stage prints when it starts: device, threads, precision with its reason, attention."""
     where = next(model.parameters()).device.type
     count = threads or torch.get_num_threads()
-    shared = f", {count} thread{'s' * (count > 1)}" if where == "cpu" else ""
+    shared = f", {count} thread{'s' * (count > 1)}"
+    if workers > 1:
+        shared = f", {workers} parts of a step at the same time"
+    shared = shared if where == "cpu" else ""
     return f"{where}{shared}; {precision} ({reason}); attention {attention}"
 
 
 def training_threads(model: PreTrainedModel) -> int:
-    """The threads that compute a step of training on a CPU: one if the encoder is narrower than `WIDE`, else all.
+    """The threads that share an operation of training on a CPU: one if the encoder is narrower than `WIDE`, else all.
 
     Threads wait for each other after each operation. Those of narrow encoders are so short that a second thread gains
     nothing, and where other processes take its time, the first one waits for it (benchmarks/contention.py).
     """
     return 1 if encoder_config(model).hidden_size < WIDE else torch.get_num_threads()
+
+
+def training_workers(model: PreTrainedModel) -> tuple[int, int]:
+    """How many parts of a step a CPU computes at the same time, and how many threads share an operation of each."""
+    count = min(torch.get_num_threads(), MOST_WORKERS)
+    return count, max(1, training_threads(model) // count)
 
 
 @contextmanager

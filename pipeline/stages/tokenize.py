@@ -22,8 +22,8 @@ from pipeline.questions.faults import FAULTS, Fault, listing, write_faults
 from pipeline.questions.records import Records, open_records
 from pipeline.questions.windows import encode, feature_batches, longest_question
 
-# a process starts in about the time in which another one tokenizes this many questions
-QUESTIONS_PER_PROCESS = 20_000
+# A process starts in seconds, and the tokenizer of a single one uses all cores (benchmarks/README.md).
+QUESTIONS_PER_PROCESS = 50_000
 QUESTIONS_PER_BATCH = 10_000  # of the pass over questions alone
 SAMPLE = 500  # questions whose windows say how many bytes all will take
 

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from transformers import PreTrainedModel
 
-from pipeline.models.batching import Batch, cut, pad, token_budget_batches
-from pipeline.models.hardware import batch_tokens, device, training_threads
+from pipeline.models.batching import Batch, cut, pad, parts_of_step
+from pipeline.models.hardware import batch_tokens, device
 from pipeline.processes import processes
 from pipeline.questions.features import Features
 
@@ -20,8 +20,8 @@ class StepLoader:
 
     Args:
         features: of the windows that the indices of the steps refer to.
-        micro_batch_size: windows per micro-batch; None for all at once on a GPU and, on a CPU, for micro-batches of at
-            most `batch_tokens` tokens per thread.
+        micro_batch_size: windows per micro-batch; None for all at once on a GPU and, on a CPU, for two or more parts of
+            at most `batch_tokens` tokens, which threads compute at the same time.
         model, precision: determine `batch_tokens`.
     """
 
@@ -59,9 +59,8 @@ class StepLoader:
         return indices, batches
 
     def micro_batches(self, indices: np.ndarray) -> list[np.ndarray]:
-        """Split indices into the micro-batches that the device computes one after another."""
+        """Split indices into micro-batches."""
         if self.micro_batch_size is None and self.device.type == "cpu":
-            tokens = training_threads(self.model) * batch_tokens(self.model, self.precision)
-            budgeted = token_budget_batches(self.features.lengths_of(indices), tokens)
-            return [indices[part] for part in budgeted]
+            parts = parts_of_step(self.features.lengths_of(indices), batch_tokens(self.model, self.precision))
+            return [indices[part] for part in parts]
         return cut(indices, self.micro_batch_size or len(indices))

@@ -39,8 +39,11 @@ from pipeline.training.plan import Plan
 from pipeline.training.run import Row, Run, is_evaluation_due, reason_to_stop
 from pipeline.training.signals import DeferSignals
 from pipeline.training.state import load_state, save_state
+from pipeline.training.workers import Workers
 
 Losses = dict[str, Tensor]
+# micro-batches, each with its share of the step's weight
+Parts = list[tuple[float, Batch]]
 # steps on a CPU between two releases of freed memory; more often costs time, less often memory
 RELEASE_STEPS = 25
 
@@ -63,7 +66,9 @@ class Trainer:
         report: called in the main process after each new row of the curve or the evaluations.
         questions: the question id of each window of `features`, for errors.
         windows: indices of the windows to train on; None for all.
+        parameters: of the model, those that are trained.
         wrapped: the model as it is called, prepared for several processes.
+        workers: compute the parts of a step on a CPU at the same time; None where they are computed one by one.
         run: how far the training is; restored from the checkpoint.
         best: the weights of the highest F1 so far.
         between_steps: False while an optimizer step changes weights.
@@ -91,7 +96,9 @@ class Trainer:
     bfloat16: bool = field(init=False)
     threads: int = field(init=False)
     attention: str = field(init=False)
-    dropout: Callable[[], AbstractContextManager] = field(init=False)
+    dropout: Callable[[int], AbstractContextManager] = field(init=False)
+    workers: Workers | None = field(init=False)
+    parameters: list[nn.Parameter] = field(init=False)
     wrapped: nn.Module = field(init=False)
     optimizer: torch.optim.Optimizer = field(init=False)
     loader: StepLoader = field(init=False)
@@ -112,9 +119,11 @@ class Trainer:
         precision, reason = hardware.training_precision(self.model, settings.precision)
         self.bfloat16 = precision == "bfloat16"
         self.threads = hardware.training_threads(self.model)
+        self.workers = self.new_workers()
         self.attention, note = training_attention(self.model, precision)
         if self.accelerator.is_main_process:
-            how = hardware.description(self.model, precision, reason, self.attention + note, self.threads)
+            workers = self.workers.count if self.workers else 1
+            how = hardware.description(self.model, precision, reason, self.attention + note, self.threads, workers)
             log.info("training on %s", how)
             if self.plan.in_blocks:
                 log.info(
@@ -123,9 +132,10 @@ class Trainer:
         if settings.gradient_checkpointing:
             checkpoint_activations(self.model)
         on_cpu = self.accelerator.device.type == "cpu"
-        self.dropout = DropoutMode if on_cpu and not settings.gradient_checkpointing else nullcontext
+        self.dropout = DropoutMode if on_cpu and not settings.gradient_checkpointing else lambda seed: nullcontext()
         if on_cpu:
             keep_memory()
+        self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.wrapped, self.optimizer = self.accelerator.prepare(self.model, new_optimizer(self.model, settings))
         self.loader = StepLoader(self.features, self.pad_token_id, settings.micro_batch_size, self.model, precision)
         self.resume()
@@ -140,7 +150,8 @@ class Trainer:
             KeyboardInterrupt: Ctrl-C or SIGTERM; the message says which checkpoint was saved.
         """
         try:
-            return self.run_until_stopped()
+            with self.workers or nullcontext():
+                return self.run_until_stopped()
         except KeyboardInterrupt:
             raise KeyboardInterrupt(self.save_checkpoint_uninterrupted()) from None
         except OSError as error:
@@ -214,7 +225,7 @@ class Trainer:
         """torch's float32 matmul precision; `high` is TF32."""
         return "high" if self.accelerator.device.type == "cuda" else "highest"
 
-    def step(self, indices: np.ndarray, parts: list[tuple[float, Batch]], began: float) -> None:
+    def step(self, indices: np.ndarray, parts: Parts, began: float) -> None:
         """Take one optimizer step.
 
         Args:
@@ -222,20 +233,16 @@ class Trainer:
             parts: this process's micro-batches, each with its share of the step's weight.
             began: `time.perf_counter` before the windows were loaded; loading counts as training time.
         """
-        torch.manual_seed(_combined_seed(self.seed, self.run.steps, self.accelerator.process_index))
-        self.model.train()
+        if not self.model.training:
+            self.model.train()
         rate = self.settings.learning_rate * self.plan.learning_rate_factor(self.run.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        sums: dict[str, Tensor] = {}
         with attention(self.model, self.attention):
-            for number, (weight, batch) in enumerate(parts, 1):
-                with nullcontext() if number == len(parts) else self.accelerator.no_sync(self.wrapped):
-                    for name, value in self.backward(weight, batch.to(self.accelerator.device)).items():
-                        sums[name] = sums.get(name, 0) + weight * value
+            sums = self.add_gradients(parts)
         if self.accelerator.num_processes > 1:
             sums = dict(zip(sums, self.accelerator.reduce(torch.stack([*sums.values()])).unbind(), strict=True))
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm or torch.inf)
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.max_grad_norm or torch.inf)
         self.between_steps = False
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -248,14 +255,73 @@ class Trainer:
             self.curve.synchronize()
         self.run.seconds = self.synchronized(self.run.seconds + time.perf_counter() - began)
 
-    def backward(self, weight: float, batch: Batch) -> dict[str, Tensor]:
-        """Add a micro-batch's part of the step's gradients, and return its losses."""
-        with self.dropout(), torch.autocast(batch.input_ids.device.type, torch.bfloat16, enabled=self.bfloat16):
+    def new_workers(self) -> Workers | None:
+        """Workers where parts may be computed at the same time.
+
+        Several processes synchronize their gradients part by part, and gradient checkpointing sets the random numbers
+        of the whole process.
+        """
+        count, threads = hardware.training_workers(self.model)
+        alone = self.accelerator.device.type == "cpu" and self.accelerator.num_processes == 1
+        return Workers(count, threads) if alone and count > 1 and not self.settings.gradient_checkpointing else None
+
+    def add_gradients(self, parts: Parts) -> dict[str, Tensor]:
+        """Compute the gradients of a step, and return its mean losses.
+
+        With and without workers they are the same, since the dropout of each part has its own random numbers. If a
+        module draws from torch's own generator, the step is computed again without workers, and later ones too.
+        """
+        torch.manual_seed(self.step_seed())
+        before = torch.get_rng_state()
+        if self.workers is None or len(parts) == 1:
+            return self.add_one_by_one(parts)
+        sums = self.add_by_workers(parts)
+        if torch.equal(torch.get_rng_state(), before):
+            return sums
+        log.info("the model draws random numbers of its own, so the parts of a step are computed one by one")
+        self.workers = None
+        self.optimizer.zero_grad()
+        return self.add_gradients(parts)
+
+    def add_one_by_one(self, parts: Parts) -> dict[str, Tensor]:
+        sums: dict[str, Tensor] = {}
+        for number, (weight, batch) in enumerate(parts):
+            with nullcontext() if number == len(parts) - 1 else self.accelerator.no_sync(self.wrapped):
+                losses = self.losses(number, batch.to(self.accelerator.device))
+                # gradients are averaged over processes
+                (losses["loss"] * weight * self.accelerator.num_processes).backward()
+            _add_losses(sums, weight, losses)
+        return sums
+
+    def add_by_workers(self, parts: Parts) -> dict[str, Tensor]:
+        def compute(number: int) -> tuple[Losses, tuple[Tensor | None, ...]]:
+            weight, batch = parts[number]
+            losses = self.losses(number, batch)
+            return losses, torch.autograd.grad(losses["loss"] * weight, self.parameters, allow_unused=True)
+
+        assert self.workers
+        sums: dict[str, Tensor] = {}
+        for (weight, _), (losses, gradients) in zip(parts, self.workers.map(compute, range(len(parts))), strict=True):
+            _add_losses(sums, weight, losses)
+            for parameter, gradient in zip(self.parameters, gradients, strict=True):
+                if gradient is not None:
+                    parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+        return sums
+
+    def losses(self, number: int, batch: Batch) -> Losses:
+        """The losses of a step's part.
+
+        Args:
+            number: of the part, for its random numbers.
+        """
+        autocast = torch.autocast(batch.input_ids.device.type, torch.bfloat16, enabled=self.bfloat16)
+        with self.dropout(self.step_seed(number)), autocast:
             output = self.wrapped(**model_inputs(self.model, batch))
-        losses = self.loss(SpanLogits(output.start_logits, output.end_logits), batch)
-        # gradients are averaged over processes
-        (losses["loss"] * weight * self.accelerator.num_processes).backward()
-        return {name: value.detach() for name, value in losses.items()}
+        return self.loss(SpanLogits(output.start_logits, output.end_logits), batch)
+
+    def step_seed(self, *part: int) -> int:
+        """The seed of the random numbers of this process's step, or of a part of it."""
+        return _combined_seed(self.seed, self.run.steps, self.accelerator.process_index, *part)
 
     def synchronized(self, seconds: float) -> float:
         """The main process's seconds if a time limit or interval depends on them, else this process's."""
@@ -331,6 +397,11 @@ class Trainer:
         self.checkpoint_seconds = self.run.seconds
         if self.accelerator.is_main_process:
             log.info("resuming from a checkpoint of step %d of %d", self.run.steps, self.plan.steps)
+
+
+def _add_losses(sums: dict[str, Tensor], weight: float, losses: Losses) -> None:
+    for name, value in losses.items():
+        sums[name] = sums.get(name, 0) + weight * value.detach()
 
 
 def _combined_seed(*numbers: int) -> int:

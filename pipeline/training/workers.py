@@ -1,0 +1,50 @@
+"""Threads that compute the parts of a training step on a CPU at the same time.
+
+Threads that share each operation wait for each other after it; where other processes take a core, all of them wait for
+the thread that has none. These threads share nothing until their gradients are added, once a part.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Self, TypeVar
+
+import torch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Workers:
+    """Threads that each compute whole parts.
+
+    Args:
+        count: how many there are.
+        threads: of OpenMP, for the operations of each of them.
+    """
+
+    def __init__(self, count: int, threads: int):
+        self.count = count
+        self.pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(threads,))
+
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Yield the results for the items, in their order. No more than `count` are computed or waiting to be yielded.
+
+        If one raises, the exception is raised when the others that were begun have ended.
+        """
+        begun = deque[Future[Result]]()
+        try:
+            for item in items:
+                if len(begun) == self.count:
+                    yield begun.popleft().result()
+                begun.append(self.pool.submit(function, item))
+            while begun:
+                yield begun.popleft().result()
+        finally:
+            wait(begun)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.pool.shutdown()
