@@ -230,8 +230,7 @@ class Train(Section):
         None,
         ge=1,
         description="windows per forward pass on a device; gradients are accumulated over a step; null: all of them on "
-        "a GPU, on a CPU two or more parts, as small as is fast for the model's width, which threads compute at the same "
-        "time",
+        "a GPU; on a CPU two or more parts, as small as is fast for the model, which threads compute at the same time",
     )
     shuffle: bool = Field(True, description="new order in each epoch, from the seed; false: the data set's order")
     optimizer: Literal["adam", "adamw"] = Field("adamw", description="`adam` or `adamw`")

@@ -303,9 +303,7 @@ class Trainer:
         sums: dict[str, Tensor] = {}
         for (weight, _), (losses, gradients) in zip(parts, self.workers.map(compute, range(len(parts))), strict=True):
             _add_losses(sums, weight, losses)
-            for parameter, gradient in zip(self.parameters, gradients, strict=True):
-                if gradient is not None:
-                    parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+            _add_gradients(self.parameters, gradients)
         return sums
 
     def losses(self, number: int, batch: Batch) -> Losses:
@@ -402,6 +400,23 @@ class Trainer:
 def _add_losses(sums: dict[str, Tensor], weight: float, losses: Losses) -> None:
     for name, value in losses.items():
         sums[name] = sums.get(name, 0) + weight * value.detach()
+
+
+def _add_gradients(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) -> None:
+    """Add gradients to those of the parameters, in place.
+
+    `torch.autograd.grad` returns one tensor for parameters that are added to each other; it must not be changed twice.
+    """
+    seen = set()
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        if gradient is None:
+            continue
+        if parameter.grad is not None:
+            parameter.grad.add_(gradient)
+        else:
+            shared = gradient.data_ptr() in seen or 0 in gradient.stride()
+            parameter.grad = gradient.clone() if shared else gradient
+        seen.add(gradient.data_ptr())
 
 
 def _combined_seed(*numbers: int) -> int:

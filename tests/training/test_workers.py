@@ -6,8 +6,10 @@ import torch
 
 from pipeline.models import hardware
 from pipeline.models.batching import parts_of_step
+from pipeline.models.student import Student
+from pipeline.names import HEADS
 from pipeline.training.workers import Workers
-from tests.training.small import SETTINGS, losses, model, run, weights
+from tests.training.small import SETTINGS, losses, model, run, weights, without_dropout
 
 
 def test_results_are_in_the_order_of_the_items_and_few_are_kept():
@@ -75,6 +77,33 @@ def test_any_number_of_workers_trains_the_same_model(features, monkeypatch, caps
         assert f"{workers} parts" in capsys.readouterr().out or workers == 1
     assert torch.equal(weights(found[1]), weights(found[2])) and torch.equal(weights(found[1]), weights(found[3]))
     assert len(losses(result)) == 1
+
+
+@pytest.mark.skipif(hardware.device().type != "cpu", reason="a GPU computes parts one by one")
+@pytest.mark.parametrize("head", HEADS)
+def test_workers_train_each_head_as_one_does(features, monkeypatch, head):
+    found = {}
+    for workers in (1, 2):
+        monkeypatch.setattr(hardware, "training_workers", lambda model, count=workers: (count, 1))
+        network = Student.from_encoder(without_dropout().bert, head, seed=0)
+        found[workers], _ = run(features, SETTINGS.model_copy(update={"max_steps": 3}), network=network)
+    assert torch.equal(weights(found[1]), weights(found[2]))
+
+
+def _with_added(module, inputs):
+    return (inputs[0] + (module.added[0] + module.added[1]),)
+
+
+@pytest.mark.skipif(hardware.device().type != "cpu", reason="a GPU computes parts one by one")
+def test_parameters_with_one_gradient_are_trained_as_without_workers(features, monkeypatch):
+    found = {}
+    for workers in (1, 2):
+        network = without_dropout()
+        network.qa_outputs.added = torch.nn.ParameterList([torch.nn.Parameter(torch.zeros(16)) for _ in range(2)])
+        network.qa_outputs.register_forward_pre_hook(_with_added)
+        monkeypatch.setattr(hardware, "training_workers", lambda model, count=workers: (count, 1))
+        found[workers], _ = run(features, SETTINGS.model_copy(update={"max_steps": 3}), network=network)
+    assert torch.equal(weights(found[1]), weights(found[2]))
 
 
 @pytest.mark.skipif(hardware.device().type != "cpu", reason="a GPU computes parts one by one")
