@@ -39,7 +39,7 @@ from pipeline.training.plan import Plan
 from pipeline.training.run import Row, Run, is_evaluation_due, reason_to_stop
 from pipeline.training.signals import DeferSignals
 from pipeline.training.state import load_state, save_state
-from pipeline.training.workers import Workers
+from pipeline.training.workers import Workers, assigned_attributes
 
 Losses = dict[str, Tensor]
 # micro-batches, each with its share of the step's weight
@@ -72,6 +72,7 @@ class Trainer:
         run: how far the training is; restored from the checkpoint.
         best: the weights of the highest F1 so far.
         between_steps: False while an optimizer step changes weights.
+        workers_are_checked: whether workers have computed a step that no thread could change for another one.
         checkpoint_seconds: training time at the last checkpoint.
 
     Raises:
@@ -106,6 +107,7 @@ class Trainer:
     run: Run = field(init=False, default_factory=Run)
     best: State | None = field(init=False, default=None)
     between_steps: bool = field(init=False, default=True)
+    workers_are_checked: bool = field(init=False, default=False)
     checkpoint_seconds: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
@@ -269,16 +271,20 @@ class Trainer:
         """Compute the gradients of a step, and return its mean losses.
 
         With and without workers they are the same, since the dropout of each part has its own random numbers. If a
-        module draws from torch's own generator, the step is computed again without workers, and later ones too.
+        module draws from torch's own generator, or keeps something of its batch, threads would change each other's
+        results: the step is computed again without workers, and later ones too.
         """
         torch.manual_seed(self.step_seed())
         before = torch.get_rng_state()
         if self.workers is None or len(parts) == 1:
             return self.add_one_by_one(parts)
-        sums = self.add_by_workers(parts)
-        if torch.equal(torch.get_rng_state(), before):
+        with nullcontext(set()) if self.workers_are_checked else assigned_attributes() as kept:
+            sums = self.add_by_workers(parts)
+        if not kept and torch.equal(torch.get_rng_state(), before):
+            self.workers_are_checked = True
             return sums
-        log.info("the model draws random numbers of its own, so the parts of a step are computed one by one")
+        why = f"keeps {min(kept)} of its batch" if kept else "draws random numbers of its own"
+        log.info("the model %s, so the parts of a step are computed one by one", why)
         self.workers = None
         self.optimizer.zero_grad()
         return self.add_gradients(parts)
@@ -405,7 +411,9 @@ def _add_losses(sums: dict[str, Tensor], weight: float, losses: Losses) -> None:
 def _add_gradients(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) -> None:
     """Add gradients to those of the parameters, in place.
 
-    `torch.autograd.grad` returns one tensor for parameters that are added to each other; it must not be changed twice.
+    `torch.autograd.grad` returns one tensor for parameters that are added to each other, which must not be changed
+    twice, and transposed ones, which torch's fused optimizers read in the wrong order. Both are copied, as `backward`
+    does.
     """
     seen = set()
     for parameter, gradient in zip(parameters, gradients, strict=True):
@@ -414,8 +422,8 @@ def _add_gradients(parameters: Sequence[nn.Parameter], gradients: Sequence[Tenso
         if parameter.grad is not None:
             parameter.grad.add_(gradient)
         else:
-            shared = gradient.data_ptr() in seen or 0 in gradient.stride()
-            parameter.grad = gradient.clone() if shared else gradient
+            usable = gradient.stride() == parameter.stride() and gradient.data_ptr() not in seen
+            parameter.grad = gradient if usable else torch.empty_like(parameter).copy_(gradient)
         seen.add(gradient.data_ptr())
 
 

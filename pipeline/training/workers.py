@@ -7,10 +7,14 @@ the thread that has none. These threads share nothing until their gradients are 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Self, TypeVar
+from contextlib import contextmanager
+from typing import Any, Self, TypeVar
 
 import torch
+from torch import nn
 
+# torch's assignment of an attribute, for `assigned_attributes`
+_ASSIGN = nn.Module.__setattr__
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -48,3 +52,22 @@ class Workers:
 
     def __exit__(self, *_) -> None:
         self.pool.shutdown()
+
+
+@contextmanager
+def assigned_attributes() -> Iterator[set[str]]:
+    """The attributes that modules are given within the block, such as `Encoder.length`.
+
+    What a module keeps of its batch while it computes is overwritten by the batch of another thread.
+    """
+    found = set()
+
+    def assign(self: nn.Module, name: str, value: Any) -> None:
+        found.add(f"{type(self).__name__}.{name}")
+        _ASSIGN(self, name, value)
+
+    nn.Module.__setattr__ = assign
+    try:
+        yield found
+    finally:
+        nn.Module.__setattr__ = _ASSIGN

@@ -123,6 +123,22 @@ def test_a_model_is_trained_in_the_precision_that_auto_takes(model_type, monkeyp
     assert losses[0] == pytest.approx(losses[1], rel=0.2)
 
 
+@pytest.mark.skipif(hardware.device().type != "cpu", reason="a GPU computes parts one by one")
+@pytest.mark.parametrize("model_type", WORKING)
+def test_threads_train_a_model_as_one_does(model_type, monkeypatch):
+    """Some keep something of their batch, draw random numbers, or have gradients that share memory."""
+    features = architectures.windows(model_type, LENGTHS)
+    features.labels[:] = 0
+    settings = Train(epochs=2, batch_size=4, learning_rate=1e-3, keep="last", precision="float32")
+    trained = []
+    for workers in (1, 2):
+        model = architectures.model(model_type)
+        monkeypatch.setattr(hardware, "training_workers", lambda model, count=workers: (count, 1))
+        Trainer(model, features, PAD, settings, 0, loss=label_loss).train()
+        trained.append(torch.cat([parameter.detach().flatten() for parameter in model.parameters()]))
+    assert torch.equal(*trained)
+
+
 def label_loss(logits, batch):
     return {"loss": span_cross_entropy(logits, batch.labels, batch.answer_mask).mean()}
 

@@ -1,3 +1,4 @@
+import math
 import threading
 
 import numpy as np
@@ -8,8 +9,10 @@ from pipeline.models import hardware
 from pipeline.models.batching import parts_of_step
 from pipeline.models.student import Student
 from pipeline.names import HEADS
+from pipeline.training import workers as workers_module
 from pipeline.training.workers import Workers
 from tests.training.small import SETTINGS, losses, model, run, weights, without_dropout
+from tests.words import mentions
 
 
 def test_results_are_in_the_order_of_the_items_and_few_are_kept():
@@ -91,19 +94,41 @@ def test_workers_train_each_head_as_one_does(features, monkeypatch, head):
 
 
 def _with_added(module, inputs):
-    return (inputs[0] + (module.added[0] + module.added[1]),)
+    return (inputs[0] + (module.added[0] + module.added[1]),)  # both have one gradient
+
+
+def _with_transposed(module, inputs):
+    return (inputs[0] + (module.added[0].t() * module.added[1]).sum(0),)  # the gradient of the first is transposed
 
 
 @pytest.mark.skipif(hardware.device().type != "cpu", reason="a GPU computes parts one by one")
-def test_parameters_with_one_gradient_are_trained_as_without_workers(features, monkeypatch):
+@pytest.mark.parametrize("use", [_with_added, _with_transposed])
+def test_gradients_that_have_no_memory_of_their_own_train_as_without_workers(features, monkeypatch, use):
     found = {}
     for workers in (1, 2):
         network = without_dropout()
-        network.qa_outputs.added = torch.nn.ParameterList([torch.nn.Parameter(torch.zeros(16)) for _ in range(2)])
-        network.qa_outputs.register_forward_pre_hook(_with_added)
+        sizes = (16,) if use is _with_added else (16, 16)
+        added = [torch.nn.Parameter(torch.linspace(-1, 1, math.prod(sizes)).view(sizes)) for _ in range(2)]
+        network.qa_outputs.added = torch.nn.ParameterList(added)
+        network.qa_outputs.register_forward_pre_hook(use)
         monkeypatch.setattr(hardware, "training_workers", lambda model, count=workers: (count, 1))
         found[workers], _ = run(features, SETTINGS.model_copy(update={"max_steps": 3}), network=network)
     assert torch.equal(weights(found[1]), weights(found[2]))
+
+
+@pytest.mark.skipif(hardware.device().type != "cpu", reason="a GPU computes parts one by one")
+def test_a_model_that_keeps_something_of_its_batch_is_trained_one_by_one(features, monkeypatch, capsys):
+    def keep(module, inputs):
+        module.length = inputs[0].shape[1]
+
+    network = model()
+    network.qa_outputs.register_forward_pre_hook(keep)
+    monkeypatch.setattr(hardware, "training_workers", lambda model: (2, 1))
+    kept, _ = run(features, SETTINGS.model_copy(update={"max_steps": 3}), network=network)
+    mentions(capsys.readouterr().out, "Linear.length", "one by one")
+    assert torch.nn.Module.__setattr__ is workers_module._ASSIGN
+    other, _ = run(features, SETTINGS.model_copy(update={"max_steps": 3}))
+    assert torch.equal(weights(kept), weights(other))
 
 
 @pytest.mark.skipif(hardware.device().type != "cpu", reason="a GPU computes parts one by one")
