@@ -107,11 +107,8 @@ def description(
     """What a stage prints when it starts: device, threads, precision with its reason, attention."""
     where = next(model.parameters()).device.type
     count = threads or torch.get_num_threads()
-    shared = f", {count} thread{'s' * (count > 1)}"
-    if workers > 1:
-        shared = f", {workers} parts of a step at the same time"
-    shared = shared if where == "cpu" else ""
-    return f"{where}{shared}; {precision} ({reason}); attention {attention}"
+    shared = f", {workers} parts of a step at the same time" if workers > 1 else f", {count} thread{'s' * (count > 1)}"
+    return f"{where}{shared if where == 'cpu' else ''}; {precision} ({reason}); attention {attention}"
 
 
 def training_threads(model: PreTrainedModel) -> int:

@@ -1,7 +1,6 @@
 """Inference: the logits of a question-answering model, teacher or student, for windows."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,6 +19,7 @@ from pipeline.models.architectures import (
 from pipeline.models.batching import Batch, pad, token_budget_batches
 from pipeline.models.cpu import linear_mode
 from pipeline.models.hardware import BATCH_TOKENS_VARIABLE, batch_tokens, is_out_of_memory
+from pipeline.models.workers import Workers
 from pipeline.pretrained import one_line
 from pipeline.processes import processes
 from pipeline.questions.features import Features, SpanLogits, blocks
@@ -141,20 +141,13 @@ def predict(
 
 
 def map_in_threads(compute: Callable[[T], R], items: list[T], device: torch.device) -> Iterator[R]:
-    """Yield the results for the items, in order; on a CPU, every thread computes its own items in parallel.
-
-    This is faster than threads that share each operation, since those wait for each other after every operation.
-    """
+    """Yield the results for the items, in order; on a CPU, every thread computes its own items in parallel."""
     threads = torch.get_num_threads()
     if device.type != "cpu" or threads == 1:
         yield from map(compute, items)
         return
-    workers = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
-    try:
+    with Workers(threads, threads=1) as workers:
         yield from workers.map(compute, items)
-    finally:
-        workers.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
 
 
 def predict_distributed(model: PreTrainedModel, features: Features, pad_token_id: int) -> SpanLogits[np.ndarray]:

@@ -11,8 +11,10 @@ from pipeline.models.hardware import batch_tokens, device
 from pipeline.processes import processes
 from pipeline.questions.features import Features
 
-# the indices of a step's windows, and this process's micro-batches, each with its share of the step's weight
-Step = tuple[np.ndarray, list[tuple[float, Batch]]]
+# a process's micro-batches of a step, each with its share of the step's weight
+Parts = list[tuple[float, Batch]]
+# with the indices of all windows of the step
+Step = tuple[np.ndarray, Parts]
 
 
 class StepLoader:

@@ -25,6 +25,7 @@ from pipeline.models.batching import SHUFFLED_AS_ONE, Batch
 from pipeline.models.encoders import checkpoint_activations
 from pipeline.models.hardware import float32_matmul_precision, is_out_of_memory
 from pipeline.models.inference import model_inputs
+from pipeline.models.workers import Workers, assigned_attributes
 from pipeline.params import Train
 from pipeline.processes import processes
 from pipeline.progress import Progress
@@ -33,17 +34,14 @@ from pipeline.training.attention import attention, training_attention
 from pipeline.training.checkpoints import Checkpoint, State
 from pipeline.training.cpu_dropout import DropoutMode
 from pipeline.training.curve import Curve
-from pipeline.training.loading import StepLoader
+from pipeline.training.loading import Parts, StepLoader
 from pipeline.training.optimizer import new_optimizer
 from pipeline.training.plan import Plan
 from pipeline.training.run import Row, Run, is_evaluation_due, reason_to_stop
 from pipeline.training.signals import DeferSignals
 from pipeline.training.state import load_state, save_state
-from pipeline.training.workers import Workers, assigned_attributes
 
 Losses = dict[str, Tensor]
-# micro-batches, each with its share of the step's weight
-Parts = list[tuple[float, Batch]]
 # steps on a CPU between two releases of freed memory; more often costs time, less often memory
 RELEASE_STEPS = 25
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from pipeline.models import hardware
+from pipeline.models import workers as workers_module
 from pipeline.models.batching import parts_of_step
 from pipeline.models.student import Student
+from pipeline.models.workers import Workers
 from pipeline.names import HEADS
-from pipeline.training import workers as workers_module
-from pipeline.training.workers import Workers
 from tests.training.small import SETTINGS, losses, model, run, weights, without_dropout
 from tests.words import mentions
 

@@ -1,7 +1,7 @@
-"""Threads that compute the parts of a training step on a CPU at the same time.
+"""Threads that compute batches, or parts of a training step, on a CPU at the same time.
 
 Threads that share each operation wait for each other after it; where other processes take a core, all of them wait for
-the thread that has none. These threads share nothing until their gradients are added, once a part.
+the thread that has none. These threads share nothing but the model.
 """
 
 from collections import deque
@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 
 
 class Workers:
-    """Threads that each compute whole parts.
+    """Threads that each compute whole batches.
 
     Args:
         count: how many there are.
@@ -29,6 +29,7 @@ class Workers:
 
     def __init__(self, count: int, threads: int):
         self.count = count
+        self.own_threads = torch.get_num_threads()
         self.pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(threads,))
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
@@ -52,6 +53,7 @@ class Workers:
 
     def __exit__(self, *_) -> None:
         self.pool.shutdown()
+        torch.set_num_threads(self.own_threads)  # new threads take the number that was set last, in any thread
 
 
 @contextmanager
